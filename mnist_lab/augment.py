@@ -1,0 +1,86 @@
+"""What a recipe does to a batch of images before the network sees it.
+
+The published recipes transform one PIL image at a time. Here a whole batch `[N, 1, 28, 28]` of
+uint8 images is transformed at once, every image with its own random numbers. Each transform
+knows its torchvision counterpart, which the DataLoader path uses and the tests compare with.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchvision import transforms
+
+
+@dataclass(frozen=True)
+class Rotate:
+    """Turn every image by its own angle, drawn evenly from ±`degrees`; the corners stay black."""
+
+    degrees: float
+
+    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        draws = torch.rand(len(images), generator=generator)
+        return rotate(images, (2 * draws - 1) * self.degrees)
+
+    def torchvision(self) -> transforms.RandomRotation:
+        return transforms.RandomRotation(self.degrees, fill=0)
+
+
+@dataclass(frozen=True)
+class CropAndResize:
+    """With probability `p`, enlarge the inner `size`×`size` pixels to the whole image."""
+
+    size: int
+    p: float
+
+    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        chosen = torch.rand(len(images), generator=generator) < self.p
+        images = images.clone()
+        images[chosen] = crop_and_resize(images[chosen], self.size)
+        return images
+
+    def torchvision(self) -> transforms.Compose:
+        crop = transforms.RandomApply([transforms.CenterCrop(self.size)], p=self.p)
+        return transforms.Compose([crop, transforms.Resize(28)])
+
+
+def rotate(images: Tensor, degrees: Tensor) -> Tensor:
+    """Turn images `[N, 1, H, W]` (any dtype) counter-clockwise by `degrees` `[N]`.
+
+    Nearest neighbour about the centre, zero fill: what `transforms.RandomRotation` does to a PIL
+    image. Every pixel of the result asks which pixel of the source it came from.
+    """
+    count, _, height, width = images.shape
+    angle = torch.deg2rad(degrees.to(images.device, torch.float32)).view(-1, 1, 1)
+    y = (torch.arange(height, device=images.device) + 0.5 - height / 2).view(1, -1, 1)
+    x = (torch.arange(width, device=images.device) + 0.5 - width / 2).view(1, 1, -1)
+    source_x = (angle.cos() * x - angle.sin() * y + width / 2).floor().long()
+    source_y = (angle.sin() * x + angle.cos() * y + height / 2).floor().long()
+    inside = (source_x >= 0) & (source_x < width) & (source_y >= 0) & (source_y < height)
+    index = (source_y * width + source_x) * inside
+    turned = images.reshape(count, -1).gather(1, index.view(count, -1)).view_as(images)
+    return turned * inside.unsqueeze(1)
+
+
+def crop_and_resize(images: Tensor, size: int) -> Tensor:
+    """Enlarge the inner `size`×`size` pixels of uint8 images `[N, 1, H, W]` to `H`×`W`, bilinear.
+
+    `transforms.CenterCrop(size)` and `transforms.Resize(H)`, for a batch.
+    """
+    height, width = images.shape[-2:]
+    top, left = round((height - size) / 2), round((width - size) / 2)
+    inner = images[..., top : top + size, left : left + size].float()
+    enlarged = F.interpolate(inner, size=(height, width), mode="bilinear", align_corners=False)
+    return enlarged.round().clamp(0, 255).to(images.dtype)
+
+
+def normalize(images: Tensor, mean: float, std: float) -> Tensor:
+    """uint8 images to float32: `(image / 255 - mean) / std`, as ToTensor and Normalize do."""
+    return images.float().mul_(1 / (255 * std)).sub_(mean / std)
+
+
+def textbook_transform(augment: tuple, mean: float, std: float) -> transforms.Compose:
+    """The same, for one PIL image at a time: torchvision's transforms, as published."""
+    steps = [transform.torchvision() for transform in augment]
+    return transforms.Compose([*steps, transforms.ToTensor(), transforms.Normalize(mean, std)])

@@ -1,0 +1,192 @@
+"""Every picture of the course. Each function draws one and shows it with a text for the blind.
+
+Colours are Okabe and Ito's (doi:10.1038/nmeth.1618), told apart without colour by line style,
+marker or position.
+"""
+
+import base64
+import io
+import sys
+from collections.abc import Callable, Sequence
+
+import matplotlib.pyplot as plt
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from mnist_lab.anatomy import Layer
+from mnist_lab.data import Split
+from mnist_lab.evaluation import Evaluation
+from mnist_lab.training import History
+
+BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#777777"
+COLUMN = 8.0  # width of a figure, inches
+STYLE = {"font.size": 10, "axes.spines.top": False, "axes.spines.right": False}
+
+
+def show(figure: Figure, alt: str) -> None:
+    """Show a figure, with `alt` to say what is on it, and close it.
+
+    In a notebook `alt` is stored as the picture's text and as its alt attribute.
+    """
+    ipython = sys.modules.get("IPython")
+    if ipython and ipython.get_ipython():
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=90, bbox_inches="tight")
+        png = base64.b64encode(buffer.getvalue()).decode()
+        ipython.display.display(
+            {"image/png": png, "text/plain": alt}, metadata={"image/png": {"alt": alt}}, raw=True
+        )
+    else:
+        figure.show()
+    plt.close(figure)
+
+
+def show_images(images: Tensor, titles: Sequence[str], alt: str, columns: int = 10) -> None:
+    """Small pictures in rows: `images` `[N, 1, 28, 28]` (any scale), one title for each."""
+    rows = -(-len(images) // columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(COLUMN, 1.15 * rows * 10 / columns))
+    for axis in axes.flat:
+        axis.axis("off")
+    for axis, image, title in zip(axes.flat, images, titles):
+        axis.imshow(image.squeeze(0), cmap="gray")
+        axis.set_title(title, fontsize=9)
+    figure.tight_layout(pad=0.3)
+    show(figure, alt)
+
+
+def show_digits(split: Split, count: int = 20) -> None:
+    """The first digits of a split, their labels above them."""
+    labels = [str(int(label)) for label in split.labels[:count]]
+    show_images(split.images[:count], labels, f"Handwritten digits: {', '.join(labels)}.")
+
+
+def plot_bars(names: Sequence[str], values: Sequence[float], label: str, alt: str,
+              write: Callable[[float], str] = "{:,.0f}".format) -> None:  # fmt: skip
+    """Horizontal bars, the value at the end of each; the first name on top."""
+    with plt.rc_context(STYLE):
+        figure, axis = plt.subplots(figsize=(COLUMN, 0.6 + 0.34 * len(names)))
+        bars = axis.barh(names, values, color=BLUE)
+        axis.bar_label(bars, [write(value) for value in values], padding=3)
+        axis.invert_yaxis()
+        axis.set_xlabel(label)
+        axis.margins(x=0.12)
+        show(figure, alt)
+
+
+def plot_layers(rows: Sequence[Layer]) -> None:
+    """Where a network keeps its parameters, and where it does its work."""
+    rows = [row for row in rows if row.parameters]
+    names = [f"{row.kind}  {'×'.join(map(str, row.output))}" for row in rows]
+    with plt.rc_context(STYLE):
+        size = (COLUMN, 0.8 + 0.28 * len(rows))
+        figure, axes = plt.subplots(1, 2, sharey=True, figsize=size)
+        _bars(axes[0], names, [row.parameters for row in rows], BLUE, "parameters")
+        _bars(axes[1], names, [row.macs / 1e3 for row in rows], ORANGE, "thousand MACs per image")
+        axes[0].invert_yaxis()
+        figure.tight_layout()
+        most, costly = max(rows, key=lambda r: r.parameters), max(rows, key=lambda r: r.macs)
+        show(figure, f"Parameters and multiply-accumulates per layer. Most parameters: "
+             f"{most.kind} with output {most.output}; most work: {costly.kind} with output "
+             f"{costly.output}.")  # fmt: skip
+
+
+def _bars(axis: Axes, names, values, colour: str, label: str) -> None:
+    bars = axis.barh(range(len(names)), values, color=colour)
+    axis.set_yticks(range(len(names)), names)
+    axis.bar_label(bars, [f"{value:,.0f}" for value in values], padding=2, fontsize=8)
+    axis.set_xlabel(label)
+    axis.margins(x=0.18)
+
+
+def plot_receptive_field(image: Tensor, rows: Sequence[Layer]) -> None:
+    """What the middle value of some layers sees of an image `[1, 28, 28]`: one frame for each."""
+    figure, axes = plt.subplots(1, len(rows), figsize=(COLUMN, 1.2 + COLUMN / len(rows)))
+    size = image.shape[-1]
+    for axis, row in zip(axes, rows):
+        side = min(row.field, size)
+        corner = (size - side) / 2 - 0.5
+        axis.imshow(image.squeeze(0), cmap="gray")
+        axis.add_patch(plt.Rectangle((corner, corner), side, side, fill=False, ec=ORANGE, lw=2.5))
+        axis.set_title(f"{row.kind}\nsees {row.field}×{row.field}", fontsize=9)
+        axis.set_xticks([0, size - 1])
+        axis.set_yticks([0, size - 1])
+        axis.set_xlabel("pixels")
+    figure.tight_layout()
+    fields = ", ".join(str(row.field) for row in rows)
+    show(figure, f"Frames on a digit grow layer by layer: {fields} pixels wide.")
+
+
+def plot_history(history: History) -> None:
+    """Loss, accuracy and learning rate of a run, over its epochs."""
+    epochs = range(1, len(history.seconds) + 1)
+    with plt.rc_context(STYLE):
+        figure, (loss, accuracy, lr) = plt.subplots(1, 3, figsize=(COLUMN * 1.25, 2.9))
+        _two_lines(loss, epochs, history.train_loss, history.validation_loss, "loss")
+        loss.set_yscale("log")
+        percent = [[100 * a for a in accuracies]
+                   for accuracies in (history.train_accuracy, history.validation_accuracy)]  # fmt: skip
+        _two_lines(accuracy, epochs, *percent, "accuracy, %")
+        accuracy.set_ylim(max(90, min(percent[1]) - 1), 100)
+        loss.legend(frameon=False)
+        steps = len(history.batch_lr)
+        lr.plot(
+            [(i + 1) * len(epochs) / steps for i in range(steps)], history.batch_lr, color=GREEN
+        )
+        lr.set(xlabel="epoch", ylabel="learning rate", ylim=(0, None))
+        figure.tight_layout()
+        show(figure, f"Loss, accuracy and learning rate over {len(epochs)} epochs on "
+             f"{history.digits}: the validation loss ends at {history.validation_loss[-1]:.4f}, "
+             f"the accuracy at {history.validation_accuracy[-1]:.2%}.")  # fmt: skip
+
+
+def _two_lines(axis: Axes, epochs, train, validation, label: str) -> None:
+    axis.plot(epochs, train, color=ORANGE, linestyle="--", label="training (augmented)")
+    axis.plot(epochs, validation, color=BLUE, label="validation")
+    axis.set(xlabel="epoch", ylabel=label)
+
+
+def plot_confusion(evaluation: Evaluation) -> None:
+    """The confusion matrix: mistakes shaded, right answers written on the diagonal."""
+    counts = evaluation.confusion()
+    mistakes = counts.clone().fill_diagonal_(0)
+    figure, axis = plt.subplots(figsize=(5.2, 4.8))
+    shade = axis.imshow(mistakes, cmap="Blues")
+    for i in range(10):
+        for j in range(10):
+            if counts[i, j]:
+                dark = mistakes[i, j] > 0.6 * mistakes.max()
+                axis.text(j, i, int(counts[i, j]), ha="center", va="center", fontsize=8,
+                          color="white" if dark else GREY if i == j else "black")  # fmt: skip
+    axis.set(xticks=range(10), yticks=range(10), xlabel="read as", ylabel="written")
+    figure.colorbar(shade, label="mistakes", shrink=0.8)
+    i, j = divmod(int(mistakes.argmax()), 10)
+    show(figure, f"Confusion matrix of {evaluation.total:,} digits with {int(mistakes.sum())} "
+         f"mistakes; the most frequent: {i} read as {j}, {int(mistakes[i, j])} times.")  # fmt: skip
+
+
+def show_mistakes(evaluation: Evaluation, split: Split, count: int = 12) -> None:
+    """The surest mistakes: what was written, what was read, and how sure the network was."""
+    worst = evaluation.mistakes()[:count]
+    titles = [f"{m.label} read as {m.guess}\n({m.guess_probability:.0%} sure)" for m in worst]
+    images = split.images[torch.tensor([m.index for m in worst], dtype=torch.long)]
+    alt = "The surest mistakes: " + ", ".join(title.replace("\n", " ") for title in titles)
+    show_images(images, titles, alt, columns=6)
+
+
+def plot_steps(names: Sequence[str], accuracies: Sequence[float], total: int) -> None:
+    """Validation accuracy after each building step, as dots with their 95 % intervals."""
+    percent = [100 * accuracy for accuracy in accuracies]
+    half = [196 * (a * (1 - a) / total) ** 0.5 for a in accuracies]
+    with plt.rc_context(STYLE):
+        figure, axis = plt.subplots(figsize=(COLUMN, 0.9 + 0.34 * len(names)))
+        axis.errorbar(percent, range(len(names)), xerr=half, fmt="o", color=BLUE, capsize=3)
+        axis.set_yticks(range(len(names)), names)
+        axis.invert_yaxis()
+        axis.grid(axis="x", alpha=0.3)
+        axis.set_xlabel(
+            f"validation accuracy, % (bars: 95 % interval for {total:,} digits, one seed)"
+        )
+        values = ", ".join(f"{name} {value:.1f} %" for name, value in zip(names, percent))
+        show(figure, f"Validation accuracy after each step: {values}.")

@@ -1,0 +1,87 @@
+"""The two published networks of the course, written to read like their tables.
+
+Both take images `[N, 1, 28, 28]`. Nothing here trains, loads or draws.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def conv_block(in_channels: int, out_channels: int, padding: int = 0) -> nn.Sequential:
+    """Conv 3×3 without bias → ReLU → batch norm → dropout, in the published order."""
+    return nn.Sequential(
+        nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=padding, bias=False),
+        nn.ReLU(),
+        nn.BatchNorm2d(out_channels),
+        nn.Dropout(0.1),
+    )
+
+
+class GapNet(nn.Module):
+    """The 13,808-parameter network that ends in global average pooling.
+
+    Input `[N, 1, 28, 28]`, output log-probabilities `[N, 10]`. Global average pooling
+    instead of a fully connected head: Lin et al., "Network In Network", arXiv:1312.4400.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.convblock1 = conv_block(1, 16)  # 16×26×26
+        self.convblock2 = conv_block(16, 32)  # 32×24×24
+        self.convblock3 = nn.Conv2d(32, 10, kernel_size=1, bias=False)  # 10×24×24, transition
+        self.pool1 = nn.MaxPool2d(2, 2)  # 10×12×12
+        self.convblock4 = conv_block(10, 16)  # 16×10×10
+        self.convblock5 = conv_block(16, 16)  # 16×8×8
+        self.convblock6 = conv_block(16, 16)  # 16×6×6
+        self.convblock7 = conv_block(16, 16, padding=1)  # 16×6×6
+        self.gap = nn.AvgPool2d(kernel_size=6)  # 16×1×1
+        self.convblock8 = nn.Conv2d(16, 10, kernel_size=1, bias=False)  # 10×1×1, classifier
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.convblock2(self.convblock1(x))
+        x = self.pool1(self.convblock3(x))
+        x = self.convblock5(self.convblock4(x))
+        x = self.convblock7(self.convblock6(x))
+        x = self.convblock8(self.gap(x))
+        return F.log_softmax(torch.flatten(x, 1), dim=1)
+
+
+class BottleneckNet(nn.Module):
+    """The 16,426-parameter network that squeezes 32 channels to 8 before its last convolutions.
+
+    Input `[N, 1, 28, 28]`, output logits `[N, 10]`. The 1×1 bottleneck: He et al., "Deep
+    Residual Learning for Image Recognition", arXiv:1512.03385, figure 5.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.conv1 = nn.Conv2d(1, 16, kernel_size=3)  # 16×26×26
+        self.bn1 = nn.BatchNorm2d(16)
+        self.conv2 = nn.Conv2d(16, 16, kernel_size=3)  # 16×24×24
+        self.bn2 = nn.BatchNorm2d(16)
+        self.pool1 = nn.MaxPool2d(2, 2)  # 16×12×12
+        self.conv3 = nn.Conv2d(16, 16, kernel_size=3)  # 16×10×10
+        self.bn3 = nn.BatchNorm2d(16)
+        self.conv4 = nn.Conv2d(16, 32, kernel_size=3)  # 32×8×8
+        self.bn4 = nn.BatchNorm2d(32)
+        self.pool2 = nn.MaxPool2d(2, 2)  # 32×4×4
+        self.conv5 = nn.Conv2d(32, 8, kernel_size=1)  # 8×4×4, the bottleneck: no norm, no ReLU
+        self.conv6 = nn.Conv2d(8, 16, kernel_size=3, padding=1)  # 16×4×4
+        self.bn6 = nn.BatchNorm2d(16)
+        self.conv7 = nn.Conv2d(16, 16, kernel_size=3)  # 16×2×2
+        self.bn7 = nn.BatchNorm2d(16)
+        self.fc1 = nn.Linear(16 * 2 * 2, 40)
+        self.drop = nn.Dropout(0.1)
+        self.fc2 = nn.Linear(40, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.bn1(self.conv1(x)))
+        x = self.pool1(F.relu(self.bn2(self.conv2(x))))
+        x = F.relu(self.bn3(self.conv3(x)))
+        x = self.pool2(F.relu(self.bn4(self.conv4(x))))
+        x = self.conv5(x)
+        x = F.relu(self.bn6(self.conv6(x)))
+        x = F.relu(self.bn7(self.conv7(x)))
+        x = self.drop(F.relu(self.fc1(torch.flatten(x, 1))))
+        return self.fc2(x)

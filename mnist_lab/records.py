@@ -1,0 +1,118 @@
+"""What a run leaves behind: one JSON file, and the tables that are made from such files.
+
+A record holds everything that is needed to repeat the run and to judge it.
+"""
+
+import json
+import os
+import platform
+import statistics
+import tempfile
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from scipy.stats import t
+from torch import nn
+
+from mnist_lab.anatomy import count_parameters
+from mnist_lab.data import Digits, project_root
+from mnist_lab.evaluation import Evaluation
+from mnist_lab.training import History
+
+
+def save_record(
+    folder: str | os.PathLike, network: nn.Module, data: Digits, history: History, test: Evaluation
+) -> Path:
+    """Write the record of a finished run into `folder`; a relative one lies in the repository.
+
+    The file is named after the network, the digits and the seed: a repeated run replaces it.
+    """
+    recipe = asdict(history.recipe)
+    recipe["augment"] = [repr(transform) for transform in history.recipe.augment]
+    recipe["schedule"] = repr(history.recipe.schedule)
+    record = {
+        "network": history.network,
+        "parameters": count_parameters(network),
+        "digits": history.digits,
+        "split": {part: len(getattr(data, part)) for part in ("train", "validation", "test")},
+        "recipe": recipe,
+        "seed": history.recipe.seed,
+        "train_loss": history.train_loss,
+        "train_accuracy": history.train_accuracy,
+        "validation_loss": history.validation_loss,
+        "validation_accuracy": history.validation_accuracy,
+        "test": {"correct": test.correct, "total": test.total, "interval": [test.low, test.high]},
+        "seconds_per_epoch": history.seconds,
+        "device": history.device,
+        "precision": history.precision,
+        "threads": torch.get_num_threads(),
+        "processor": processor(),
+        "versions": {
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("torch", "torchvision")},
+        },
+    }
+    digits = history.digits.lower().replace(" ", "-")
+    name = f"{history.network.lower()}-{digits}-seed{history.recipe.seed}.json"
+    path = project_root() / folder / name
+    write_whole(path, json.dumps(record, indent=1) + "\n")
+    return path
+
+
+def load_records(folder: str | os.PathLike) -> list[dict]:
+    """All records of a folder, ordered by file name."""
+    return [json.loads(path.read_text()) for path in sorted(Path(folder).glob("*-seed*.json"))]
+
+
+def results_table(records: list[dict]) -> str:
+    """A Markdown table: one row for each network and kind of digits, its seeds taken together.
+
+    The interval is of the test accuracy: Wilson's for a single seed, Student's over several.
+    """
+    rows = [
+        "| network | parameters | digits | epochs | seeds | validation | test | 95 % interval |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    groups: dict[tuple, list[dict]] = {}
+    for record in records:
+        groups.setdefault((record["network"], record["digits"]), []).append(record)
+    for (network, digits), runs in groups.items():
+        validation = [run["validation_accuracy"][-1] for run in runs]
+        test = [run["test"]["correct"] / run["test"]["total"] for run in runs]
+        low, high = runs[0]["test"]["interval"] if len(runs) == 1 else seed_interval(test)
+        rows.append(
+            f"| {network} | {runs[0]['parameters']:,} | {digits} "
+            f"| {runs[0]['recipe']['num_epochs']} | {len(runs)} "
+            f"| {statistics.mean(validation):.2%} | {statistics.mean(test):.2%} "
+            f"| {low:.2%} to {high:.2%} |"
+        )
+    return "\n".join(rows)
+
+
+def seed_interval(accuracies: list[float]) -> tuple[float, float]:
+    """The 95 % interval of a mean over two or more seeds (Student's t)."""
+    count = len(accuracies)
+    half = t.ppf(0.975, count - 1) * statistics.stdev(accuracies) / count**0.5
+    mean = statistics.mean(accuracies)
+    return mean - half, mean + half
+
+
+def processor() -> str:
+    """The processor's name, as its system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file so that a reader finds the old one or the new one, never half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(
+        "w", dir=path.parent, prefix=".partial-", delete=False, encoding="utf-8"
+    ) as file:
+        file.write(text)
+    os.replace(file.name, path)

@@ -1,0 +1,301 @@
+"""`Recipe`: every hyperparameter of a run. `fit`: the loop that follows it. `History`: what it saw.
+
+The loop itself is `_train_epoch`; the two published recipes stand under `Recipe`.
+"""
+
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.optim import lr_scheduler
+
+from mnist_lab.augment import CropAndResize, Rotate, normalize
+from mnist_lab.data import Digits, Split
+from mnist_lab.progress import EpochLines
+from mnist_lab.speed import cheap_dropout, has_native_bf16, keep_freed_memory
+
+EVALUATION_BATCH = 250  # small enough for its activations to stay in the processor's cache
+LOSSES = {"nll": F.nll_loss, "cross_entropy": F.cross_entropy}
+OPTIMIZERS = ("adam", "sgd")
+PRECISIONS = ("auto", "fp32", "bf16")
+
+
+@dataclass(frozen=True)
+class OneCycle:
+    """Learning rate up to `max_lr`, then down, stepped per batch. Smith, arXiv:1708.07120."""
+
+    max_lr: float
+    pct_start: float
+
+
+@dataclass(frozen=True)
+class StepDown:
+    """Learning rate times `gamma` after every `step_size` epochs (torch's StepLR)."""
+
+    step_size: int
+    gamma: float
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Every hyperparameter of a run. Raises `ValueError` for values that cannot be meant.
+
+    `loss`: "nll" for log-probabilities, "cross_entropy" for logits. `augment`: transforms of
+    `mnist_lab.augment`, applied in order to the training images. `mean`, `std`: of the pixels,
+    on the scale 0 to 1. `seed` fixes the order of the digits, the augmentation and the dropout.
+    """
+
+    num_epochs: int
+    batch_size: int
+    lr: float
+    optimizer: str = "adam"
+    weight_decay: float = 0.0
+    momentum: float = 0.0  # sgd only
+    schedule: OneCycle | StepDown | None = None
+    loss: str = "cross_entropy"
+    augment: tuple = ()
+    mean: float = 0.1307
+    std: float = 0.3081
+    seed: int = 0
+
+    def __post_init__(self):
+        for name, least in (("num_epochs", 1), ("batch_size", 1), ("seed", 0)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                raise ValueError(f"{name} must be a whole number from {least} on, not {value!r}.")
+        for name in ("lr", "std"):
+            value = getattr(self, name)
+            if not isinstance(value, int | float) or not 0 < value < float("inf"):
+                raise ValueError(f"{name} must be a number above 0, not {value!r}.")
+        for name, known in (("optimizer", OPTIMIZERS), ("loss", LOSSES)):
+            value = getattr(self, name)
+            if value not in known:
+                raise ValueError(f"{name} must be one of {', '.join(known)}, not {value!r}.")
+
+
+GAP_RECIPE = Recipe(
+    num_epochs=19,
+    batch_size=128,
+    lr=0.0005,  # where Adam would start; OneCycle sets its own from the first batch on
+    weight_decay=1e-4,
+    schedule=OneCycle(max_lr=0.005, pct_start=0.2),
+    loss="nll",
+    augment=(Rotate(7),),
+    mean=0.1307,
+    std=0.3081,
+)
+
+BOTTLENECK_RECIPE = Recipe(
+    num_epochs=20,
+    batch_size=64,
+    lr=0.001,
+    schedule=StepDown(step_size=15, gamma=0.1),
+    loss="cross_entropy",
+    augment=(CropAndResize(22, p=0.1), Rotate(15)),
+    mean=0.1407,  # as published; notebook 01 computes 0.1307 and 0.3081
+    std=0.4081,
+)
+
+
+@dataclass
+class History:
+    """What a run saw. Lists per epoch, and per batch; losses are means, accuracies fractions."""
+
+    network: str
+    digits: str
+    recipe: Recipe
+    device: str
+    precision: str
+    train_loss: list[float] = field(default_factory=list)
+    train_accuracy: list[float] = field(default_factory=list)
+    validation_loss: list[float] = field(default_factory=list)
+    validation_accuracy: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    batch_loss: list[float] = field(default_factory=list)
+    batch_lr: list[float] = field(default_factory=list)
+
+    def last_line(self) -> str:
+        epoch = len(self.seconds)
+        return (
+            f"epoch {epoch:2}/{self.recipe.num_epochs}"
+            f"   train: loss {self.train_loss[-1]:.4f}, {self.train_accuracy[-1]:7.2%}"
+            f"   validation: loss {self.validation_loss[-1]:.4f}"
+            f", {self.validation_accuracy[-1]:7.2%}"
+            f"   lr {self.batch_lr[-1]:.2g}   {self.seconds[-1]:.1f} s"
+        )
+
+
+class Batches:
+    """Shuffled, augmented, normalised batches of a split that is held in memory.
+
+    Yields images `[B, 1, 28, 28]` (float32) and labels `[B]`. Indexing one big uint8 tensor and
+    transforming a batch at a time costs a small part of what a DataLoader of PIL images costs.
+    """
+
+    def __init__(self, split: Split, recipe: Recipe, generator: torch.Generator):
+        self.split, self.recipe, self.generator = split, recipe, generator
+
+    def __len__(self) -> int:
+        return -(-len(self.split) // self.recipe.batch_size)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        order = torch.randperm(len(self.split), generator=self.generator)
+        for chosen in order.to(self.split.labels.device).split(self.recipe.batch_size):
+            images = self.split.images[chosen]
+            for transform in self.recipe.augment:
+                images = transform(images, self.generator)
+            yield normalize(images, self.recipe.mean, self.recipe.std), self.split.labels[chosen]
+
+
+def choose_device() -> torch.device:
+    """CUDA if there is one, else Apple's MPS, else the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def fit(
+    network: nn.Module,
+    data: Digits,
+    recipe: Recipe,
+    *,
+    batches: Iterable[tuple[Tensor, Tensor]] | None = None,
+    device: str | torch.device | None = None,
+    precision: str = "auto",
+    progress: bool = True,
+) -> History:
+    """Train `network` in place on `data.train`, and validate it after each epoch.
+
+    `batches`: another source of training batches than the split in memory, such as a DataLoader;
+    it must have a length. `device`: see `choose_device`; the network comes back to the device it
+    came from. `precision`: "fp32", "bf16", or "auto" (bf16 where the processor has it).
+    Validation is always in fp32. The same seed gives the same result twice on one machine.
+
+    Raises `ValueError` for an unknown precision, `FloatingPointError` when the loss is no longer
+    finite, saying at which epoch, batch and learning rate.
+    """
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}.")
+    device, home = torch.device(device or choose_device()), next(network.parameters()).device
+    if precision == "auto":
+        precision = "bf16" if has_native_bf16(device) else "fp32"
+    keep_freed_memory()
+    torch.manual_seed(recipe.seed)
+    generator = torch.Generator().manual_seed(recipe.seed)
+    network.to(device, memory_format=torch.channels_last)  # convolutions run faster this way
+    train, validation = _to(data.train, device), _to(data.validation, device)
+    batches = Batches(train, recipe, generator) if batches is None else batches
+    optimizer, per_batch, per_epoch = _optimizer(network, recipe, len(batches))
+    history = History(type(network).__name__, data.name, recipe, device.type, precision)
+    lines = EpochLines(len(batches), progress)
+    try:
+        with cheap_dropout(network, generator):
+            for _ in range(recipe.num_epochs):
+                start = time.perf_counter()
+                _train_epoch(network, batches, optimizer, per_batch, history, lines)
+                per_epoch.step()
+                loss, accuracy = _score(predict(network, validation, recipe), validation, recipe)
+                history.validation_loss.append(loss)
+                history.validation_accuracy.append(accuracy)
+                history.seconds.append(time.perf_counter() - start)
+                lines.line(history.last_line())
+    finally:
+        lines.close()
+        network.to(home)
+    return history
+
+
+def _train_epoch(network, batches, optimizer, schedule, history, lines) -> None:
+    """One pass over the batches: the loop of every PyTorch tutorial, and its bookkeeping."""
+    device = next(network.parameters()).device
+    loss_of = LOSSES[history.recipe.loss]
+    network.train()
+    losses, correct, count = [], 0, 0
+    for images, labels in batches:
+        images = images.to(device, memory_format=torch.channels_last)
+        labels = labels.to(device)
+        with _autocast(device, history.precision):
+            outputs = network(images)
+        loss = loss_of(outputs.float(), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        history.batch_lr.append(optimizer.param_groups[0]["lr"])
+        schedule.step()
+        losses.append(loss.detach())
+        correct = correct + (outputs.argmax(1) == labels).sum()
+        count += len(labels)
+        if device.type == "cpu":  # on an accelerator a look at the loss would stop the pipeline
+            _check_finite(losses[-1:], history, len(losses))
+        lines.step()
+    losses = torch.stack(losses).cpu()
+    _check_finite(losses, history, 1)
+    history.batch_loss.extend(losses.tolist())
+    history.train_loss.append(losses.mean().item())
+    history.train_accuracy.append(int(correct) / count)
+
+
+def _check_finite(losses, history: History, first_batch: int) -> None:
+    for batch, loss in enumerate(losses, first_batch):
+        if not torch.isfinite(loss):
+            done = len(history.batch_loss)
+            raise FloatingPointError(
+                f"the loss became {loss.item()} in epoch {len(history.seconds) + 1}, batch "
+                f"{batch}, at the learning rate {history.batch_lr[done + batch - 1]:.3g}: lower it."
+            )
+
+
+def _optimizer(network: nn.Module, recipe: Recipe, num_batches: int):
+    """The optimizer, the schedule stepped per batch, and the one stepped per epoch."""
+    parameters, decay = network.parameters(), recipe.weight_decay
+    if recipe.optimizer == "adam":  # fused: one call for all parameters instead of one for each
+        optimizer = torch.optim.Adam(parameters, recipe.lr, weight_decay=decay, fused=True)
+    else:
+        optimizer = torch.optim.SGD(parameters, recipe.lr, recipe.momentum, weight_decay=decay)
+    per_batch = per_epoch = lr_scheduler.ConstantLR(optimizer, factor=1)
+    if isinstance(recipe.schedule, OneCycle):
+        per_batch = lr_scheduler.OneCycleLR(
+            optimizer,
+            max_lr=recipe.schedule.max_lr,
+            pct_start=recipe.schedule.pct_start,
+            total_steps=recipe.num_epochs * num_batches,
+        )
+    elif isinstance(recipe.schedule, StepDown):
+        step = recipe.schedule
+        per_epoch = lr_scheduler.StepLR(optimizer, step_size=step.step_size, gamma=step.gamma)
+    return optimizer, per_batch, per_epoch
+
+
+@torch.no_grad()
+def predict(network: nn.Module, split: Split, recipe: Recipe) -> Tensor:
+    """The network's outputs `[N, 10]` for a split, in evaluation mode and fp32, on the CPU.
+
+    The images are normalised as the recipe says. The network is left in evaluation mode.
+    """
+    device = next(network.parameters()).device
+    network.eval()
+    outputs = []
+    for images in split.images.split(EVALUATION_BATCH):
+        images = normalize(images.to(device), recipe.mean, recipe.std)
+        outputs.append(network(images.to(memory_format=torch.channels_last)))
+    return torch.cat(outputs).float().cpu()
+
+
+def _score(outputs: Tensor, split: Split, recipe: Recipe) -> tuple[float, float]:
+    labels = split.labels.cpu()
+    loss = LOSSES[recipe.loss](outputs, labels).item()
+    return loss, (outputs.argmax(1) == labels).float().mean().item()
+
+
+def _to(split: Split, device: torch.device) -> Split:
+    return replace(split, images=split.images.to(device), labels=split.labels.to(device))
+
+
+def _autocast(device: torch.device, precision: str):
+    if precision == "fp32":
+        return nullcontext()
+    return torch.autocast(device.type, torch.bfloat16)

@@ -125,8 +125,8 @@ def plot_history(history: History) -> None:
         figure, (loss, accuracy, lr) = plt.subplots(1, 3, figsize=(COLUMN * 1.25, 2.9))
         _two_lines(loss, epochs, history.train_loss, history.validation_loss, "loss")
         loss.set_yscale("log")
-        percent = [[100 * a for a in accuracies]
-                   for accuracies in (history.train_accuracy, history.validation_accuracy)]  # fmt: skip
+        runs = (history.train_accuracy, history.validation_accuracy)
+        percent = [[100 * accuracy for accuracy in run] for run in runs]
         _two_lines(accuracy, epochs, *percent, "accuracy, %")
         accuracy.set_ylim(max(90, min(percent[1]) - 1), 100)
         loss.legend(frameon=False)

@@ -22,10 +22,8 @@ from mnist_lab.evaluation import Evaluation
 from mnist_lab.training import History
 
 
-def save_record(
-    folder: str | os.PathLike, network: nn.Module, data: Digits, history: History, test: Evaluation
-) -> Path:
-    """Write the record of a finished run into `folder`; a relative one lies in the repository.
+def save_record(network: nn.Module, data: Digits, history: History, test: Evaluation) -> Path:
+    """Write the record of a finished run into `$MNIST_LAB_RECORDS`, else into `runs/records`.
 
     The file is named after the network, the digits and the seed: a repeated run replaces it.
     """
@@ -56,7 +54,8 @@ def save_record(
     }
     digits = history.digits.lower().replace(" ", "-")
     name = f"{history.network.lower()}-{digits}-seed{history.recipe.seed}.json"
-    path = project_root() / folder / name
+    folder = os.environ.get("MNIST_LAB_RECORDS") or project_root() / "runs" / "records"
+    path = Path(folder) / name
     write_whole(path, json.dumps(record, indent=1) + "\n")
     return path
 

@@ -1,0 +1,89 @@
+"""The command line: `python -m mnist_lab run | bench | publish | links`."""
+
+import json
+import sys
+from datetime import datetime
+from pathlib import Path
+
+import click
+
+from mnist_lab.data import SOURCES, DataError, project_root
+
+
+class Sentences(click.Group):
+    """Bad input ends in one sentence and exit status 2, not in a traceback."""
+
+    def invoke(self, context: click.Context):
+        try:
+            return super().invoke(context)
+        except (ValueError, DataError) as error:
+            raise click.UsageError(str(error)) from error
+
+
+@click.group(cls=Sentences)
+def main() -> None:
+    """mnist-lab: compact CNNs for MNIST, built step by step."""
+
+
+@main.command()
+@click.argument("notebooks", nargs=-1)
+@click.option("--dataset", type=click.Choice(SOURCES), default="auto", help="Which digits.")
+@click.option("-p", "--parameter", "parameters", nargs=2, multiple=True, metavar="NAME VALUE",
+              help="Override a notebook parameter.")  # fmt: skip
+@click.option("--resume", type=click.Path(exists=True, file_okay=False, path_type=Path),
+              help="The folder of an interrupted run: only what is missing is executed.")  # fmt: skip
+def run(notebooks, dataset, parameters, resume) -> None:
+    """Execute the course (or NOTEBOOKS, such as 03) into runs/<timestamp>/."""
+    from mnist_lab import course
+
+    root = project_root()
+    folder = resume or root / "runs" / datetime.now().strftime("%Y-%m-%dT%H-%M-%S")
+    chosen = course.find_notebooks(root / "notebooks", notebooks)
+    values = {name: _value(text) for name, text in parameters}
+    outcomes = course.run_course(chosen, folder, dataset, values)
+    click.echo(course.summary_table(outcomes))
+    click.echo(f"\nThe executed notebooks are in {folder}.")
+    sys.exit(any(outcome.status != "ok" for outcome in outcomes))
+
+
+@main.command()
+@click.option("--network", type=click.Choice(["gap", "bottleneck", "both"]), default="both")
+@click.option("--pairs", default=5, show_default=True, help="How often each side is timed.")
+@click.option("--quick", is_flag=True, help="Few digits and pairs: less than a minute.")
+def bench(network, pairs, quick) -> None:
+    """Time the textbook way of training against `fit`, alternating."""
+    from mnist_lab import bench
+
+    bench.main(network, pairs, quick)
+
+
+@main.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+def publish(folder) -> None:
+    """Take the outputs, records and costs of a run on MNIST over into the repository."""
+    from mnist_lab.publish import publish
+
+    publish(folder, project_root())
+
+
+@main.command()
+@click.option("--repo", required=True, metavar="OWNER/NAME")
+@click.option("--ref", default="main", show_default=True, help="Branch or tag.")
+def links(repo, ref) -> None:
+    """Point every badge and setup cell to another repository (after a fork)."""
+    from mnist_lab.links import rewrite
+
+    for path in rewrite(project_root(), repo, ref):
+        click.echo(f"rewrote {path}")
+
+
+def _value(text: str):
+    """A number, true, false or null as JSON writes them; anything else is a text."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+if __name__ == "__main__":
+    main()

@@ -31,7 +31,7 @@ def main() -> None:
 @click.option("-p", "--parameter", "parameters", nargs=2, multiple=True, metavar="NAME VALUE",
               help="Override a notebook parameter.")  # fmt: skip
 @click.option("--resume", type=click.Path(exists=True, file_okay=False, path_type=Path),
-              help="The folder of an interrupted run: only what is missing is executed.")  # fmt: skip
+              help="Folder of an interrupted run: execute only what is missing.")  # fmt: skip
 def run(notebooks, dataset, parameters, resume) -> None:
     """Execute the course (or NOTEBOOKS, such as 03) into runs/<timestamp>/."""
     from mnist_lab import course

@@ -5,14 +5,17 @@ own memory format and dropout, each epoch followed by a validation the same way.
 """
 
 import json
+import multiprocessing
 import statistics
 import time
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from datetime import datetime
 
 import torch
 from torch import nn
 from torch.utils.data import DataLoader
+from tqdm import tqdm
 
 from mnist_lab.augment import textbook_transform
 from mnist_lab.data import Digits, load_data, project_root
@@ -21,7 +24,7 @@ from mnist_lab.records import processor, write_whole
 from mnist_lab.training import BOTTLENECK_RECIPE, GAP_RECIPE, LOSSES, Recipe, fit
 
 NETWORKS = {"gap": (GapNet, GAP_RECIPE), "bottleneck": (BottleneckNet, BOTTLENECK_RECIPE)}
-QUICK_DIGITS = 3_840
+QUICK_DIGITS, WARM_UP_DIGITS = 3_840, 640
 
 
 def textbook_epoch(network: nn.Module, data: Digits, recipe: Recipe) -> float:
@@ -51,11 +54,7 @@ def main(network: str = "both", pairs: int = 5, quick: bool = False) -> dict:
     data = load_data()
     if quick:
         pairs = min(pairs, 3)
-        data = replace(
-            data,
-            train=data.train.first(QUICK_DIGITS),
-            validation=data.validation.first(QUICK_DIGITS // 6),
-        )
+        data = _first(data, QUICK_DIGITS)
     print(f"{data.name}, {len(data.train):,} digits an epoch; {processor()}, "
           f"{torch.get_num_threads()} threads; {pairs} pairs, alternating")  # fmt: skip
     record = {
@@ -66,7 +65,7 @@ def main(network: str = "both", pairs: int = 5, quick: bool = False) -> dict:
         "torch": torch.__version__,
     }
     for name in NETWORKS if network == "both" else (network,):
-        record[name] = _compare(*NETWORKS[name], data, pairs)
+        record[name] = _compare(name, data, pairs)
         print(_row(NETWORKS[name][0].__name__, record[name]))
     stamp = datetime.now().strftime("%Y-%m-%dT%H-%M-%S")
     path = project_root() / "runs" / "bench" / f"{stamp}.json"
@@ -74,23 +73,40 @@ def main(network: str = "both", pairs: int = 5, quick: bool = False) -> dict:
     return record
 
 
-def _compare(make: type[nn.Module], recipe: Recipe, data: Digits, pairs: int) -> dict:
-    """Seconds of both ways, pair by pair, so that a slow minute of the machine hits both."""
-    one_epoch = replace(recipe, num_epochs=1)
-    small = replace(data, train=data.train.first(256), validation=data.validation.first(256))
-    ways = {
-        "textbook": lambda data: textbook_epoch(make(), data, recipe),
-        "fit": lambda data: fit(make(), data, one_epoch, progress=False),
-    }
-    seconds = {name: [] for name in ways}
-    for way in ways.values():
-        way(small)  # warm-up: the first call of everything is slow
-    for _ in range(pairs):
-        for name, way in ways.items():
-            start = time.perf_counter()
-            way(data)
-            seconds[name].append(time.perf_counter() - start)
+def _compare(name: str, data: Digits, pairs: int) -> dict[str, list[float]]:
+    """Seconds of both ways, pair by pair, so that a slow minute of the machine hits both.
+
+    Each way has a process of its own, because `fit` changes its process's memory allocator.
+    """
+    seconds = {"textbook": [], "fit": []}
+    spawn = multiprocessing.get_context("spawn")
+    workers = {way: ProcessPoolExecutor(1, spawn) for way in seconds}
+    try:
+        for way, worker in workers.items():  # warm-up: the first call of everything is slow
+            worker.submit(_time_epoch, way, name, _first(data, WARM_UP_DIGITS)).result()
+        for _ in tqdm(range(pairs), desc=name, unit="pair", leave=False, disable=None):
+            for way, worker in workers.items():
+                seconds[way].append(worker.submit(_time_epoch, way, name, data).result())
+    finally:
+        for worker in workers.values():
+            worker.shutdown()
     return seconds
+
+
+def _time_epoch(way: str, name: str, data: Digits) -> float:
+    make, recipe = NETWORKS[name]
+    network = make()
+    start = time.perf_counter()
+    if way == "textbook":
+        textbook_epoch(network, data, recipe)
+    else:
+        fit(network, data, replace(recipe, num_epochs=1), progress=False)
+    return time.perf_counter() - start
+
+
+def _first(data: Digits, count: int) -> Digits:
+    train, validation = data.train.first(count), data.validation.first(count // 5)
+    return replace(data, train=train, validation=validation)
 
 
 def _row(network: str, seconds: dict) -> str:

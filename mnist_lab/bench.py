@@ -24,7 +24,7 @@ from mnist_lab.records import processor, write_whole
 from mnist_lab.training import BOTTLENECK_RECIPE, GAP_RECIPE, LOSSES, Recipe, fit
 
 NETWORKS = {"gap": (GapNet, GAP_RECIPE), "bottleneck": (BottleneckNet, BOTTLENECK_RECIPE)}
-QUICK_DIGITS, WARM_UP_DIGITS = 3_840, 640
+QUICK_DIGITS, WARM_UP_DIGITS = 3_840, 1_280
 
 
 def textbook_epoch(network: nn.Module, data: Digits, recipe: Recipe) -> float:

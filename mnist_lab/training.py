@@ -258,11 +258,14 @@ def _optimizer(network: nn.Module, recipe: Recipe, num_batches: int):
         optimizer = torch.optim.SGD(parameters, recipe.lr, recipe.momentum, weight_decay=decay)
     per_batch = per_epoch = lr_scheduler.ConstantLR(optimizer, factor=1)
     if isinstance(recipe.schedule, OneCycle):
+        cycle, steps = recipe.schedule, recipe.num_epochs * num_batches
+        if cycle.pct_start * steps <= 1:  # torch would divide by zero, or step before the start
+            raise ValueError(
+                f"OneCycle cannot rise within {cycle.pct_start:.0%} of {steps} batches: take more "
+                "epochs or smaller batches."
+            )
         per_batch = lr_scheduler.OneCycleLR(
-            optimizer,
-            max_lr=recipe.schedule.max_lr,
-            pct_start=recipe.schedule.pct_start,
-            total_steps=recipe.num_epochs * num_batches,
+            optimizer, max_lr=cycle.max_lr, pct_start=cycle.pct_start, total_steps=steps
         )
     elif isinstance(recipe.schedule, StepDown):
         step = recipe.schedule

@@ -10,6 +10,9 @@ import click
 from mnist_lab.data import SOURCES, DataError, project_root
 
 
+FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+
+
 class Sentences(click.Group):
     """Bad input ends in one sentence and exit status 2, not in a traceback."""
 
@@ -30,8 +33,7 @@ def main() -> None:
 @click.option("--dataset", type=click.Choice(SOURCES), default="auto", help="Which digits.")
 @click.option("-p", "--parameter", "parameters", nargs=2, multiple=True, metavar="NAME VALUE",
               help="Override a notebook parameter.")  # fmt: skip
-@click.option("--resume", type=click.Path(exists=True, file_okay=False, path_type=Path),
-              help="Folder of an interrupted run: execute only what is missing.")  # fmt: skip
+@click.option("--resume", type=FOLDER, help="An interrupted run: execute what is missing.")
 def run(notebooks, dataset, parameters, resume) -> None:
     """Execute the course (or NOTEBOOKS, such as 03) into runs/<timestamp>/."""
     from mnist_lab import course
@@ -58,12 +60,13 @@ def bench(network, pairs, quick) -> None:
 
 
 @main.command()
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("folder", required=False, type=FOLDER)
 def publish(folder) -> None:
-    """Take the outputs, records and costs of a run on MNIST over into the repository."""
-    from mnist_lab.publish import publish
+    """Take a run on MNIST (the newest, or FOLDER) over: its outputs, records, costs and tables."""
+    from mnist_lab.publish import newest_run, publish
 
-    publish(folder, project_root())
+    root = project_root()
+    publish(folder or newest_run(root), root)
 
 
 @main.command()

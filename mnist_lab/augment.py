@@ -19,6 +19,10 @@ class Rotate:
 
     degrees: float
 
+    def __post_init__(self):
+        if not isinstance(self.degrees, int | float) or not 0 <= self.degrees <= 180:
+            raise ValueError(f"degrees must be a number from 0 to 180, not {self.degrees!r}.")
+
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         draws = torch.rand(len(images), generator=generator)
         return rotate(images, (2 * draws - 1) * self.degrees)

@@ -98,6 +98,7 @@ def _run(path: Path, folder: Path, parameters: dict, digits: str) -> Outcome:
                 parameters,
                 cwd=str(path.parent),
                 progress_bar={"desc": path.stem, "unit": "cell"},
+                extra_arguments=["--log-level=ERROR"],  # the kernel's start is no news
             )
         except PapermillExecutionError as failure:
             error = (

@@ -56,7 +56,12 @@ class Split:
         return len(self.labels)
 
     def first(self, count: int) -> "Split":
-        """The first `count` digits: a random sample, because the split is shuffled."""
+        """The first `count` digits (or all, if there are fewer): a random sample, since the split
+        is shuffled. Raises `ValueError` for a count below 1."""
+        if not isinstance(count, int) or count < 1:
+            raise ValueError(
+                f"the number of digits must be a whole number from 1 on, not {count!r}."
+            )
         return Split(self.images[:count], self.labels[:count])
 
     def dataset(self, transform: Callable) -> Dataset:

@@ -169,6 +169,9 @@ def plot_confusion(evaluation: Evaluation) -> None:
 def show_mistakes(evaluation: Evaluation, split: Split, count: int = 12) -> None:
     """The surest mistakes: what was written, what was read, and how sure the network was."""
     worst = evaluation.mistakes()[:count]
+    if not worst:
+        print("There are no mistakes to show.")
+        return
     titles = [f"{m.label} read as {m.guess}\n({m.guess_probability:.0%} sure)" for m in worst]
     images = split.images[torch.tensor([m.index for m in worst], dtype=torch.long)]
     alt = "The surest mistakes: " + ", ".join(title.replace("\n", " ") for title in titles)
@@ -190,3 +193,35 @@ def plot_steps(names: Sequence[str], accuracies: Sequence[float], total: int) ->
         )
         values = ", ".join(f"{name} {value:.1f} %" for name, value in zip(names, percent))
         show(figure, f"Validation accuracy after each step: {values}.")
+
+
+def plot_batches(runs: dict[str, Sequence[float]]) -> None:
+    """The loss of every batch, for one or several runs."""
+    with plt.rc_context(STYLE):
+        figure, axis = plt.subplots(figsize=(COLUMN, 2.8))
+        styles = ((BLUE, "-", 2.5), (ORANGE, "--", 1.2), (GREEN, ":", 1.5))
+        for (name, losses), (colour, dash, width) in zip(runs.items(), styles):
+            axis.plot(losses, color=colour, linestyle=dash, linewidth=width, label=name)
+        axis.set(xlabel="batch", ylabel="loss", ylim=(0, None))
+        axis.legend(frameon=False)
+        ends = ", ".join(f"{name} from {run[0]:.2f} to {run[-1]:.2f}" for name, run in runs.items())
+        show(figure, f"The loss of each batch falls: {ends}.")
+
+
+def plot_seeds(results: dict[str, Sequence[float]], total: int) -> None:
+    """Accuracies of several seeds for each network, one dot a run, and a tick at the mean."""
+    with plt.rc_context(STYLE):
+        figure, axis = plt.subplots(figsize=(COLUMN, 0.9 + 0.5 * len(results)))
+        for row, (accuracies, marker) in enumerate(zip(results.values(), "osD^")):
+            percent = [100 * accuracy for accuracy in accuracies]
+            axis.plot(percent, [row] * len(percent), marker, color=BLUE, alpha=0.7)
+            axis.plot(sum(percent) / len(percent), row, "|", color=ORANGE, ms=22, mew=2)
+        axis.set_yticks(range(len(results)), results)
+        axis.set_ylim(len(results) - 0.5, -0.5)
+        axis.grid(axis="x", alpha=0.3)
+        axis.set_xlabel(f"validation accuracy on {total:,} digits, % (dots: seeds, bar: mean)")
+        runs = "; ".join(
+            f"{name} {', '.join(f'{value:.2%}' for value in values)}"
+            for name, values in results.items()
+        )
+        show(figure, f"Validation accuracy of each seed: {runs}.")

@@ -63,7 +63,7 @@ def rewrite(root: Path, repo: str, ref: str = "main") -> list[Path]:
     Raises `ValueError` for a name that cannot be one, or a file that cannot be followed.
     """
     if not REPO.fullmatch(repo):
-        raise ValueError(f"{repo!r} is not a repository: write OWNER/NAME, like {_example(root)}.")
+        raise ValueError(f"{repo!r} is not a repository: write OWNER/NAME.")
     if not REF.fullmatch(ref):
         raise ValueError(
             f"{ref!r} cannot be used as a ref: name a branch, tag or commit that is made of "
@@ -91,7 +91,7 @@ def rewrite(root: Path, repo: str, ref: str = "main") -> list[Path]:
         flags=re.MULTILINE,
     )
     if _repository(changed[pyproject]) != repo:
-        raise ValueError(f"{pyproject} has no line that reads Repository = \"{GITHUB}{old}\".")
+        raise ValueError(f'{pyproject} has no line Repository = "{GITHUB}{old}".')
     changed = {path: text for path, text in changed.items() if text != texts[path]}
     for path, text in changed.items():
         write_whole(path, text)
@@ -133,7 +133,9 @@ def _repository(pyproject: str) -> str:
     try:
         address = tomllib.loads(pyproject)["project"]["urls"]["Repository"]
     except (tomllib.TOMLDecodeError, KeyError) as error:
-        raise ValueError(f"pyproject.toml names no Repository in [project.urls] ({error}).") from error
+        raise ValueError(
+            f"pyproject.toml names no Repository in [project.urls] ({error})."
+        ) from error
     repo = address.removeprefix(GITHUB)
     if repo == address or not REPO.fullmatch(repo):
         raise ValueError(f"pyproject.toml's Repository is {address!r}, not {GITHUB}OWNER/NAME.")

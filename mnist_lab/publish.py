@@ -3,6 +3,7 @@
 What the notebooks and the README state as measured is written here, never by hand.
 """
 
+import base64
 import json
 import re
 import shutil
@@ -32,7 +33,25 @@ def publish(run: Path, root: Path) -> None:
     for record in (run / "records").glob("*.json"):
         shutil.copy(record, records)
     shutil.copy(run / "summary.json", records / COSTS_FILE)
+    _take_picture(root)
     refresh_readme(root)
+
+
+def _take_picture(root: Path) -> None:
+    """The README's picture: that of the notebook cell tagged `readme-picture`."""
+    for path in find_notebooks(root / "notebooks"):
+        for cell in nbformat.read(path, as_version=4).cells:
+            if "readme-picture" in cell.metadata.get("tags", []):
+                png = base64.b64decode(cell.outputs[0].data["image/png"])
+                (root / "notebooks" / "records" / "picture.png").write_bytes(png)
+
+
+def newest_run(root: Path) -> Path:
+    """The latest folder of `runs/` that holds a summary. Raises `ValueError` if there is none."""
+    runs = sorted((root / "runs").glob("*/summary.json"))
+    if not runs:
+        raise ValueError(f"there is no run in {root / 'runs'}: execute the course first.")
+    return runs[-1].parent
 
 
 def _clean(notebook: nbformat.NotebookNode, outcome: Outcome) -> nbformat.NotebookNode:

@@ -1,0 +1,42 @@
+# `make help` lists the targets. They share one virtual environment, .venv, made when it is missing.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python -m
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help course lab test test-mnist lint publish clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+course: $(READY)  ## execute every notebook into runs/<timestamp>/ (offline: on the small digits)
+	$(RUN) mnist_lab run
+
+lab: $(READY)  ## open the first notebook in JupyterLab
+	$(RUN) jupyterlab notebooks/00_start_here.ipynb
+
+test: $(READY)  ## the library, the runner, and every notebook's outputs, on the small digits
+	MNIST_LAB_SOURCE=digits $(RUN) pytest
+
+test-mnist: $(READY)  ## every notebook's outputs on real MNIST
+	MNIST_LAB_SOURCE=mnist $(RUN) pytest notebooks
+
+lint: $(READY)  ## ruff over the library, the tests and the notebooks
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+
+publish: $(READY)  ## run the course on MNIST and take its outputs, costs and tables over
+	$(RUN) mnist_lab run --dataset mnist
+	$(RUN) mnist_lab publish
+
+clean:  ## remove the environment (not your data, not your runs)
+	rm -rf $(VENV)
+
+# The marker is newer than what it was made from, so re-running does not reinstall.
+$(READY): requirements.txt pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "mnist-lab needs Python 3.11 or newer; name one with: make PYTHON=python3.12 course")'
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) pip install -r requirements.txt
+	$(RUN) pip install --no-deps --no-build-isolation -e .
+	@touch $@

@@ -1,0 +1,62 @@
+"""Which notebook outputs are compared, and a header that says so.
+
+nbval compares a cell's output unless the cell is tagged `nbval-ignore-output`. Cells tagged `mnist`
+print what is true for MNIST only: on the small digits they run, but are not compared.
+"""
+
+import os
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbval.plugin import IPyNbCell
+
+ROOT = Path(__file__).parent
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+
+def on_mnist() -> bool:
+    """Whether this session's notebooks are asked to run on MNIST (`make test-mnist`)."""
+    return os.environ.get("MNIST_LAB_SOURCE", "digits") == "mnist"
+
+
+def printing_cells(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
+    """The code cells whose stored output holds text that was printed."""
+    return [cell for cell in notebook.cells if cell.cell_type == "code" and _prints(cell)]
+
+
+def compared(cell: nbformat.NotebookNode) -> bool:
+    """Whether this session compares the cell's output with the stored one."""
+    tags = cell.metadata.get("tags", [])
+    return "nbval-ignore-output" not in tags and ("mnist" not in tags or on_mnist())
+
+
+def count_compared() -> tuple[int, int]:
+    """How many printing cells of the course are compared, and how many there are."""
+    notebooks = [nbformat.read(path, as_version=4) for path in NOTEBOOKS]
+    cells = [cell for notebook in notebooks for cell in printing_cells(notebook)]
+    return sum(map(compared, cells)), len(cells)
+
+
+def _prints(cell: nbformat.NotebookNode) -> bool:
+    return any(output.output_type == "stream" for output in cell.outputs)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # A test session never downloads: without a word about it, it runs on the small digits.
+    os.environ.setdefault("MNIST_LAB_SOURCE", "digits")
+
+
+def pytest_report_header() -> str:
+    name = "MNIST" if on_mnist() else "scikit-learn's small digits"
+    same, total = count_compared()
+    return (
+        f"digits: {name}; of {total} printing notebook cells {same} are compared "
+        f"({same / total:.0%}), {total - same} are not"
+    )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if isinstance(item, IPyNbCell) and not compared(item.cell):
+            item.options["check"] = False

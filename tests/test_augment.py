@@ -1,0 +1,157 @@
+"""Each transform of a batch against its torchvision counterpart on PIL images."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision import transforms
+from torchvision.transforms import functional
+
+from mnist_lab import augment, load_data
+from mnist_lab.augment import CropAndResize, Rotate, crop_and_resize, normalize, rotate
+from mnist_lab.training import BOTTLENECK_RECIPE, GAP_RECIPE
+
+
+@pytest.fixture(scope="module")
+def images():
+    return load_data("digits").train.images[:60]
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def one_by_one(images, change):
+    """What torchvision makes of each image, alone and as a PIL image."""
+    changed = [change(Image.fromarray(image.squeeze(0).numpy())) for image in images]
+    return torch.stack([torch.from_numpy(np.array(image)) for image in changed]).unsqueeze(1)
+
+
+def turned_by_torchvision(images, degrees):
+    return one_by_one(images, lambda image: functional.rotate(image, degrees, fill=0))
+
+
+@pytest.mark.parametrize("degrees", [0.0, 3.3, -7.0, 7.0, -15.0, 15.0, 90.0, 180.0, -123.4])
+def test_rotate_is_what_torchvision_does_to_a_pil_image(images, degrees):
+    ours = rotate(images, torch.full((len(images),), degrees))
+    assert ours.dtype == torch.uint8
+    different = (ours != turned_by_torchvision(images, degrees)).any(0)
+    # PIL counts in fixed point: where a source lies on an edge, it may take the other neighbour.
+    assert different.sum() <= 2
+
+
+def test_rotate_agrees_with_torchvision_at_nearly_every_pixel_of_every_angle(images):
+    angles = (2 * torch.rand(200, generator=generator()) - 1) * 15
+    noise = torch.randint(1, 256, (1, 1, 28, 28), dtype=torch.uint8, generator=generator())
+    theirs = torch.cat([turned_by_torchvision(noise, angle) for angle in angles.tolist()])
+    ours = rotate(noise.expand(200, -1, -1, -1), angles)
+    assert (ours != theirs).float().mean() < 0.001
+
+
+def test_every_image_turns_by_its_own_angle(images):
+    angles = torch.linspace(-15, 15, len(images))
+    alone = [rotate(images[i : i + 1], angles[i : i + 1]) for i in range(len(images))]
+    assert torch.equal(rotate(images, angles), torch.cat(alone))
+
+
+def test_rotate_takes_floats_and_images_that_are_not_square():
+    image = torch.arange(12.0).view(1, 1, 3, 4)
+    assert torch.equal(rotate(image, torch.tensor([180.0])), image.flip(2, 3))
+
+
+def test_the_corners_that_turn_in_are_black():
+    turned = rotate(torch.full((1, 1, 28, 28), 255, dtype=torch.uint8), torch.tensor([15.0]))[0, 0]
+    assert turned.unique().tolist() == [0, 255]
+    assert turned[[0, 0, -1, -1], [0, -1, 0, -1]].tolist() == [0, 0, 0, 0]
+
+
+def test_angles_are_drawn_evenly_from_both_sides_of_zero(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(augment, "rotate", lambda images, degrees: drawn.append(degrees))
+    Rotate(7)(torch.zeros(4_000, 1, 28, 28), generator())
+    angles = drawn[0]
+    assert len(angles.unique()) > 3_900
+    assert -7 <= angles.min() < -6.9 and 6.9 < angles.max() <= 7
+    quarters = torch.histc(angles, 4, -7, 7)
+    assert (quarters - 1_000).abs().max() < 4 * (4_000 * 0.25 * 0.75) ** 0.5
+
+
+@pytest.mark.parametrize("size", [22, 21, 14])
+def test_crop_and_resize_is_what_torchvision_does_to_a_pil_image(images, size):
+    change = transforms.Compose([transforms.CenterCrop(size), transforms.Resize(28)])
+    theirs, ours = one_by_one(images, change), crop_and_resize(images, size)
+    assert ours.dtype == torch.uint8 and ours.shape == images.shape
+    assert (ours.int() - theirs.int()).abs().max() <= 1
+
+
+@pytest.mark.parametrize("p", [0.0, 0.1, 0.5, 1.0])
+def test_a_share_p_of_the_images_is_enlarged_and_the_others_are_left_alone(images, p):
+    many = images.repeat(40, 1, 1, 1)
+    before, enlarged = many.clone(), crop_and_resize(many, 22)
+    changed = CropAndResize(22, p)(many, generator())
+    whole = (changed == enlarged).flatten(1).all(1)
+    assert ((changed == many).flatten(1).all(1) ^ whole).all(), "neither one nor the other"
+    assert abs(whole.float().mean() - p) <= 4 * (p * (1 - p) / len(many)) ** 0.5
+    assert torch.equal(many, before), "the stored digits were changed"
+
+
+@pytest.mark.parametrize("transform", [Rotate(15), CropAndResize(22, 0.5)])
+def test_the_generator_alone_decides(images, transform):
+    first = transform(images, generator(1))
+    torch.rand(3)  # the global generator has no say
+    assert torch.equal(first, transform(images, generator(1)))
+    assert not torch.equal(first, transform(images, generator(2)))
+    torch.manual_seed(5)
+    transform(images, generator(1))
+    moved = torch.rand(1)
+    torch.manual_seed(5)
+    assert torch.equal(moved, torch.rand(1))
+
+
+@pytest.mark.parametrize(("mean", "std"), [(0.1307, 0.3081), (0.1407, 0.4081), (0.0, 1.0)])
+def test_normalize_is_totensor_and_normalize(images, mean, std):
+    textbook = transforms.Compose([transforms.ToTensor(), transforms.Normalize(mean, std)])
+    theirs = torch.stack([textbook(Image.fromarray(image[0].numpy())) for image in images])
+    before, ours = images.clone(), normalize(images, mean, std)
+    assert ours.dtype == torch.float32
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=2e-6)
+    assert torch.equal(images, before)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "published"),
+    [
+        (
+            GAP_RECIPE,
+            transforms.Compose(
+                [
+                    transforms.RandomRotation((-7.0, 7.0), fill=0),
+                    transforms.ToTensor(),
+                    transforms.Normalize(0.1307, 0.3081),
+                ]
+            ),
+        ),
+        (
+            BOTTLENECK_RECIPE,
+            transforms.Compose(
+                [
+                    transforms.Compose(
+                        [
+                            transforms.RandomApply([transforms.CenterCrop(22)], p=0.1),
+                            transforms.Resize(28),
+                        ]
+                    ),
+                    transforms.RandomRotation(15, fill=0),
+                    transforms.ToTensor(),
+                    transforms.Normalize(0.1407, 0.4081),
+                ]
+            ),
+        ),
+    ],
+    ids=["gap", "bottleneck"],
+)
+def test_the_textbook_transform_is_the_published_list(images, recipe, published):
+    ours = augment.textbook_transform(recipe.augment, recipe.mean, recipe.std)
+    assert repr(ours) == repr(published)
+    tensor = ours(Image.fromarray(images[0, 0].numpy()))
+    assert tensor.shape == (1, 28, 28) and tensor.dtype == torch.float32

@@ -1,0 +1,458 @@
+"""Where the digits come from, and every way in which that can go wrong."""
+
+import gzip
+import hashlib
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+from types import SimpleNamespace
+from urllib.error import URLError
+
+import numpy as np
+import pytest
+import torch
+from torchvision.datasets import mnist as torchvision_mnist
+from torchvision.datasets.utils import extract_archive
+
+from mnist_lab import data
+from mnist_lab.data import DataError, Split, Unavailable, load_data
+
+TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = NAMES = [
+    name for name, _ in torchvision_mnist.MNIST.resources
+]
+PARTS = ("train", "validation", "test")
+
+
+def idx(array):
+    """An array of bytes in MNIST's file format."""
+    sizes = b"".join(side.to_bytes(4, "big") for side in array.shape)
+    return bytes([0, 0, 8, array.ndim]) + sizes + array.astype(np.uint8).tobytes()
+
+
+def write(path, content):
+    with gzip.open(path, "wb", compresslevel=1) as file:
+        file.write(content)
+
+
+def md5(path):
+    return hashlib.md5(path.read_bytes()).hexdigest()
+
+
+@pytest.fixture(scope="module")
+def originals(tmp_path_factory):
+    """Black pictures in MNIST's numbers; the first pixels hold the label and the index."""
+    folder = tmp_path_factory.mktemp("originals")
+    draw = np.random.default_rng(0)
+    shares = np.arange(1, 11) / 55  # unequal, so that stratification shows
+    for names, count in ((NAMES[:2], 60_000), (NAMES[2:], 10_000)):
+        labels, index = draw.choice(10, count, p=shares), np.arange(count)
+        images = np.zeros((count, 28, 28), np.uint8)
+        images[:, 0, :3] = np.stack([labels, index // 256, index % 256], 1)
+        write(folder / names[0], idx(images))
+        write(folder / names[1], idx(labels))
+    return folder
+
+
+@pytest.fixture
+def folder(originals, tmp_path, monkeypatch):
+    """A folder of the four files, which pass for MNIST's originals."""
+    checksums = [(name, md5(originals / name)) for name in NAMES]
+    monkeypatch.setattr(torchvision_mnist.MNIST, "resources", checksums)
+    return shutil.copytree(originals, tmp_path / "mnist")
+
+
+@pytest.fixture(autouse=True)
+def no_settings_and_no_network(monkeypatch):
+    monkeypatch.delenv("MNIST_LAB_DATA", raising=False)
+    monkeypatch.delenv("MNIST_LAB_SOURCE", raising=False)
+    monkeypatch.setattr(data, "_any_answers", lambda hosts: False)
+
+
+@pytest.fixture
+def mirror(folder, originals, monkeypatch):
+    """A mirror that answers; returns the names of the files that were fetched from it."""
+    fetched = []
+
+    def fetch(url, download_root, filename, md5):
+        assert socket.getdefaulttimeout() == data.CONNECT_SECONDS, "a dead mirror would hang"
+        fetched.append(filename)
+        shutil.copy(originals / filename, download_root)
+        extract_archive(os.path.join(download_root, filename), download_root)
+
+    monkeypatch.setattr(data, "_any_answers", lambda hosts: True)
+    monkeypatch.setattr(torchvision_mnist, "download_and_extract_archive", fetch)
+    return fetched
+
+
+# The splits
+
+
+def test_mnist_is_cut_into_50_000_10_000_and_10_000_digits(folder):
+    digits = load_data("mnist", folder)
+    assert str(digits) == "MNIST: 50,000 train, 10,000 validation, 10,000 test"
+    assert digits.is_mnist
+    stamps = {part: getattr(digits, part).images[:, 0, 0, :3].long() for part in PARTS}
+    for part in PARTS:  # every picture kept its own label
+        assert torch.equal(stamps[part][:, 0], getattr(digits, part).labels)
+    index = {part: stamp[:, 1] * 256 + stamp[:, 2] for part, stamp in stamps.items()}
+    assert torch.equal(index["test"], torch.arange(10_000))
+    both = torch.cat([index["train"], index["validation"]])
+    assert not torch.equal(both[:50_000], both[:50_000].sort().values), "not shuffled"
+    assert torch.equal(both.sort().values, torch.arange(60_000))
+    train, validation = (torch.bincount(getattr(digits, part).labels) for part in PARTS[:2])
+    assert ((train + validation) / 6 - validation).abs().max() < 1, "not stratified"
+
+
+@pytest.mark.parametrize("layout", ["torchvision, packed", "torchvision, unpacked", "unpacked"])
+def test_mnist_is_found_in_every_layout(folder, tmp_path, layout):
+    root = tmp_path / "root"
+    home = root / "MNIST" / "raw" if "torchvision" in layout else root
+    shutil.copytree(folder, home)
+    if "unpacked" in layout:
+        for name in NAMES:
+            extract_archive(str(home / name), str(home), remove_finished=True)
+    digits = load_data("mnist", root)
+    assert digits.name == "MNIST" and len(digits.train) == 50_000
+
+
+@pytest.fixture(scope="module")
+def small():
+    return load_data("digits")
+
+
+def test_the_small_digits_have_the_shapes_and_types_of_mnist(small):
+    assert str(small) == "small digits: 1,197 train, 300 validation, 300 test"
+    assert not small.is_mnist
+    for part in (small.train, small.validation, small.test):
+        assert part.images.shape == (len(part), 1, 28, 28) and part.images.dtype == torch.uint8
+        assert part.labels.shape == (len(part),) and part.labels.dtype == torch.int64
+
+
+def test_the_small_digits_lie_in_a_box_of_20_by_20(small):
+    images = small.train.images
+    assert images[..., 4:24, 4:24].max() == 255
+    ink = (images > 0).any(0).squeeze()
+    assert ink.nonzero().min() == 4 and ink.nonzero().max() == 23
+
+
+def test_the_small_splits_are_disjoint_and_stratified(small):
+    images = torch.cat([getattr(small, part).images for part in PARTS])
+    assert len(images.flatten(1).unique(dim=0)) == 1_797
+    counts = [torch.bincount(getattr(small, part).labels) for part in PARTS]
+    for held_out in counts[1:]:
+        assert (sum(counts) * 300 / 1_797 - held_out).abs().max() < 1.01
+
+
+def test_the_small_split_is_the_same_for_everybody(small):
+    labels = torch.cat([getattr(small, part).labels for part in PARTS]).to(torch.uint8)
+    digest = hashlib.sha256(labels.numpy().tobytes()).hexdigest()
+    assert digest == "7d286b8b747725a1004b874fcc34fcd3b70fca82adfbbf98aa78d85479463d4a"
+
+
+def test_the_small_digits_keep_their_labels(monkeypatch):
+    labels = np.arange(1_797) % 10
+    images = labels[:, None, None] * np.full((8, 8), 1.6)
+    monkeypatch.setattr(data, "load_digits", lambda: SimpleNamespace(images=images, target=labels))
+    for part in PARTS:
+        split = getattr(load_data("digits"), part)
+        grey = (split.labels * 25.5).round()
+        assert (split.images[:, 0, 14, 14] - grey).abs().max() <= 1
+
+
+def test_a_split_gives_its_first_digits_and_its_digits_one_by_one():
+    split = Split(torch.arange(3 * 784).view(3, 1, 28, 28).byte(), torch.tensor([7, 8, 9]))
+    assert torch.equal(split.first(2).images, split.images[:2])
+    assert split.first(2).labels.tolist() == [7, 8]
+    dataset = split.dataset(np.array)
+    image, label = dataset[2]
+    assert len(dataset) == 3 and label == 9 and type(label) is int
+    assert np.array_equal(image, split.images[2, 0].numpy())
+
+
+# Files that are not what they should be
+
+
+def damage(name, change):
+    """A way to spoil one file, and the name of that file."""
+    return pytest.param(name, change, id=f"{change.__name__} {name.split('-ubyte')[0]}")
+
+
+def not_gzip(path):
+    path.write_bytes(b"<html>moved</html>")
+
+
+def bit_flipped(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def cut_short(path):
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def empty_inside(path):
+    write(path, b"")
+
+
+def truncated_inside(path):
+    with gzip.open(path) as file:
+        content = file.read()
+    write(path, content[:-1])
+
+
+def too_long_inside(path):
+    with gzip.open(path) as file:
+        content = file.read()
+    write(path, content + b"\0")
+
+
+def wrong_kind(path):
+    write(path, idx(np.zeros((2, 2))))
+
+
+def another_length(path):
+    sides = (7, 28, 28) if "images" in path.name else (7,)
+    write(path, idx(np.zeros(sides)))
+
+
+def label_ten(path):
+    write(path, idx(np.arange(10_000) % 11))
+
+
+def packed_again(path):
+    with gzip.open(path) as file:
+        content = file.read()
+    with gzip.open(path, "wb", compresslevel=2) as file:
+        file.write(content)
+
+
+def missing(path):
+    path.unlink()
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        damage(TRAIN_IMAGES, not_gzip),
+        damage(TRAIN_IMAGES, bit_flipped),
+        damage(TRAIN_LABELS, cut_short),
+        damage(TRAIN_LABELS, empty_inside),
+        damage(TRAIN_LABELS, truncated_inside),
+        damage(TRAIN_LABELS, too_long_inside),
+        damage(TRAIN_LABELS, wrong_kind),
+        damage(TRAIN_IMAGES, wrong_kind),
+        damage(TRAIN_IMAGES, another_length),
+        damage(TRAIN_LABELS, another_length),
+        damage(TEST_LABELS, label_ten),
+        damage(TEST_LABELS, packed_again),
+        damage(TEST_IMAGES, missing),
+    ],
+)
+def test_a_bad_file_is_one_clear_sentence_and_never_a_fallback(folder, capsys, name, change):
+    change(folder / name)
+    with pytest.raises(DataError) as caught:
+        load_data("auto", folder)
+    message = str(caught.value)
+    assert name in message and str(folder) in message
+    assert "\n" not in message and message.endswith(".")
+    assert "download" in message, "no remedy"
+    assert not isinstance(caught.value, Unavailable)
+    assert capsys.readouterr().out == ""
+
+
+def test_files_of_the_wrong_size_are_not_mnist(folder):
+    for name in NAMES[:2]:
+        another_length(folder / name)
+    with pytest.raises(DataError, match=r"7×28×28 pixels, but MNIST's has 60000×28×28"):
+        load_data("mnist", folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [(packed_again, "wrong MD5"), (label_ten, "label 10"), (missing, "is missing")],
+)
+def test_the_sentence_says_what_is_wrong(folder, change, words):
+    change(folder / TEST_LABELS)
+    with pytest.raises(DataError, match=words):
+        load_data("mnist", folder)
+
+
+# Where to look
+
+
+def test_the_variable_names_the_folder_and_an_argument_outranks_it(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("MNIST_LAB_DATA", str(folder))
+    assert load_data().is_mnist
+    with pytest.raises(Unavailable, match="elsewhere"):
+        load_data("mnist", tmp_path / "elsewhere")
+
+
+@pytest.mark.parametrize("source", ["mnist", "auto"])
+def test_a_variable_that_names_no_folder_is_an_error(tmp_path, monkeypatch, source):
+    monkeypatch.setenv("MNIST_LAB_DATA", str(tmp_path / "nowhere"))
+    with pytest.raises(DataError, match=r"MNIST_LAB_DATA is '.*nowhere', which is not a folder"):
+        load_data(source)
+    assert not (tmp_path / "nowhere").exists()
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_without_settings_the_data_lie_in_the_repository(tmp_path, monkeypatch, inside):
+    here = tmp_path / "notebooks"
+    here.mkdir()
+    (tmp_path / "mnist_lab").mkdir()
+    if inside:
+        (tmp_path / "mnist_lab" / "data.py").touch()
+    monkeypatch.chdir(here)
+    with pytest.raises(Unavailable) as caught:
+        load_data("mnist")
+    expected = (tmp_path if inside else here) / "data"
+    assert f"not in {expected}," in str(caught.value)
+
+
+def test_an_unknown_source_is_refused_by_name():
+    with pytest.raises(ValueError, match="unknown source 'MNIST': choose one of auto, mnist"):
+        load_data("MNIST")
+
+
+def test_the_source_variable_decides_for_auto_alone(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("MNIST_LAB_SOURCE", "digits")
+    assert load_data("auto", tmp_path).name == "small digits"
+    assert capsys.readouterr().out == "", "the small digits were asked for"
+    with pytest.raises(Unavailable):
+        load_data("mnist", tmp_path)
+    monkeypatch.setenv("MNIST_LAB_SOURCE", "cifar")
+    with pytest.raises(ValueError, match="'cifar'"):
+        load_data("auto", tmp_path)
+
+
+# When MNIST cannot be had
+
+
+@pytest.fixture(params=["no network", "root is a file", "root is below a file"])
+def hopeless(request, tmp_path):
+    (tmp_path / "file").touch()
+    return {
+        "no network": tmp_path / "new",
+        "root is a file": tmp_path / "file",
+        "root is below a file": tmp_path / "file" / "below",
+    }[request.param]
+
+
+def test_insisting_on_mnist_says_why_it_cannot_be_had(hopeless):
+    with pytest.raises(Unavailable) as caught:
+        load_data("mnist", hopeless)
+    message = str(caught.value)
+    assert str(hopeless) in message and "\n" not in message and message.endswith(".")
+    cause = "cannot be reached" if hopeless.name == "new" else "nothing can be written there"
+    assert cause in message
+
+
+def test_auto_takes_the_small_digits_and_says_so_once(hopeless, capsys):
+    assert load_data("auto", hopeless).name == "small digits"
+    printed = capsys.readouterr().out
+    assert printed.count("\n") == 1 and printed.endswith(".\n")
+    assert str(hopeless) in printed and "1,797 small digits" in printed
+
+
+@pytest.mark.parametrize("mirrors", [["hangs"], ["hangs", "refuses"], ["refuses", "answers"]])
+def test_a_name_lookup_that_hangs_is_not_waited_for(monkeypatch, mirrors):
+    monkeypatch.undo()  # the real _any_answers
+    release = threading.Event()
+
+    def connect(address, timeout):
+        if address[0] == "refuses":
+            raise socket.gaierror("no such host")
+        if address[0] == "hangs":
+            release.wait(20)  # then it answers: whoever waited is told yes
+        return SimpleNamespace(close=lambda: None)
+
+    monkeypatch.setattr(data.socket, "create_connection", connect)
+    monkeypatch.setattr(data, "CONNECT_SECONDS", 0.1)
+    assert data._any_answers(mirrors) == ("answers" in mirrors)
+    release.set()
+
+
+# Downloads
+
+
+def test_mnist_is_downloaded_once_and_whole(tmp_path, mirror):
+    root = tmp_path / "new" / "data"
+    before = socket.getdefaulttimeout()
+    assert load_data("auto", root).is_mnist
+    assert load_data("mnist", root).is_mnist
+    assert mirror == NAMES
+    assert socket.getdefaulttimeout() == before
+    assert list(root.glob(".download-*")) == []
+
+
+@pytest.mark.parametrize(
+    ("death", "seen"),
+    [(URLError("reset"), Unavailable), (OSError(28, "No space left"), Unavailable),
+     (KeyboardInterrupt(), KeyboardInterrupt)],
+    ids=["mirror", "disk", "user"],
+)  # fmt: skip
+def test_a_download_that_dies_half_way_leaves_nothing_behind(
+    tmp_path, mirror, monkeypatch, death, seen
+):
+    fetch = torchvision_mnist.download_and_extract_archive
+
+    def dies(url, download_root, filename, md5):
+        if filename == TEST_IMAGES:
+            raise death
+        fetch(url, download_root, filename, md5)
+
+    monkeypatch.setattr(torchvision_mnist, "download_and_extract_archive", dies)
+    root, before = tmp_path / "new", socket.getdefaulttimeout()
+    with pytest.raises(seen):
+        load_data("mnist", root)
+    assert mirror == NAMES[:2]
+    assert {path.name for path in root.iterdir()} <= {".download.lock"}
+    assert socket.getdefaulttimeout() == before
+
+
+def test_a_folder_that_was_emptied_as_told_is_filled_again(tmp_path, mirror):
+    raw = tmp_path / "new" / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    assert load_data("mnist", tmp_path / "new").is_mnist
+
+
+TWO_AT_ONCE = """
+import hashlib, os, shutil, sys, time
+from pathlib import Path
+from torchvision.datasets import mnist
+from mnist_lab import data
+
+originals, root, log = map(Path, sys.argv[1:])
+mnist.MNIST.resources = [
+    (name, hashlib.md5((originals / name).read_bytes()).hexdigest())
+    for name, _ in mnist.MNIST.resources
+]
+data._any_answers = lambda hosts: True
+
+def fetch(url, download_root, filename, md5):
+    with log.open("a") as file:
+        file.write(filename + "\\n")
+    time.sleep(0.3)
+    shutil.copy(originals / filename, download_root)
+    data.extract_archive(f"{download_root}/{filename}", download_root)
+
+mnist.download_and_extract_archive = fetch
+child = os.fork()  # from here on there are two
+print(data.load_data("mnist", root), flush=True)
+if child:
+    sys.exit(os.waitpid(child, 0)[1] != 0)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the two processes are made by fork")
+def test_two_processes_that_start_at_once_download_once(tmp_path, originals):
+    root, log = tmp_path / "root", tmp_path / "log"
+    command = [sys.executable, "-c", TWO_AT_ONCE, originals, root, log]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=120, check=True)
+    assert done.stdout.splitlines() == ["MNIST: 50,000 train, 10,000 validation, 10,000 test"] * 2
+    assert log.read_text().split() == NAMES
+    assert {path.name for path in root.iterdir()} == {".download.lock", "MNIST"}

@@ -1,0 +1,136 @@
+"""The two published networks against their published tables."""
+
+import re
+
+import pytest
+import torch
+from torch import nn
+from torchsummary import summary
+
+from mnist_lab import BottleneckNet, GapNet
+
+GAP_TABLE = """
+Conv2d-1 16 26 26 144
+ReLU-2 16 26 26 0
+BatchNorm2d-3 16 26 26 32
+Dropout-4 16 26 26 0
+Conv2d-5 32 24 24 4,608
+ReLU-6 32 24 24 0
+BatchNorm2d-7 32 24 24 64
+Dropout-8 32 24 24 0
+Conv2d-9 10 24 24 320
+MaxPool2d-10 10 12 12 0
+Conv2d-11 16 10 10 1,440
+ReLU-12 16 10 10 0
+BatchNorm2d-13 16 10 10 32
+Dropout-14 16 10 10 0
+Conv2d-15 16 8 8 2,304
+ReLU-16 16 8 8 0
+BatchNorm2d-17 16 8 8 32
+Dropout-18 16 8 8 0
+Conv2d-19 16 6 6 2,304
+ReLU-20 16 6 6 0
+BatchNorm2d-21 16 6 6 32
+Dropout-22 16 6 6 0
+Conv2d-23 16 6 6 2,304
+ReLU-24 16 6 6 0
+BatchNorm2d-25 16 6 6 32
+Dropout-26 16 6 6 0
+AvgPool2d-27 16 1 1 0
+Conv2d-28 10 1 1 160
+"""
+BOTTLENECK_TABLE = """
+Conv2d-1 16 26 26 160
+BatchNorm2d-2 16 26 26 32
+Conv2d-3 16 24 24 2,320
+BatchNorm2d-4 16 24 24 32
+MaxPool2d-5 16 12 12 0
+Conv2d-6 16 10 10 2,320
+BatchNorm2d-7 16 10 10 32
+Conv2d-8 32 8 8 4,640
+BatchNorm2d-9 32 8 8 64
+MaxPool2d-10 32 4 4 0
+Conv2d-11 8 4 4 264
+Conv2d-12 16 4 4 1,168
+BatchNorm2d-13 16 4 4 32
+Conv2d-14 16 2 2 2,320
+BatchNorm2d-15 16 2 2 32
+Linear-16 40 2,600
+Dropout-17 40 0
+Linear-18 10 410
+"""
+GAP_MEGABYTES = {"Input": 0.00, "Forward/backward pass": 1.06, "Params": 0.05, "Total": 1.12}
+BOTTLENECK_MEGABYTES = {"Input": 0.00, "Params": 0.06, "Total": 0.46}
+
+BOTH = pytest.mark.parametrize("make", [GapNet, BottleneckNet])
+
+
+@pytest.mark.parametrize(
+    ("make", "table", "total", "megabytes"),
+    [
+        (GapNet, GAP_TABLE, "13,808", GAP_MEGABYTES),
+        (BottleneckNet, BOTTLENECK_TABLE, "16,426", BOTTLENECK_MEGABYTES),
+    ],
+)
+def test_torchsummary_prints_the_published_table(capsys, make, table, total, megabytes):
+    summary(make(), (1, 28, 28), device="cpu")
+    printed = capsys.readouterr().out
+    rows = re.findall(r"^ *(\w+-\d+) +\[-1, ([\d, ]+)\] +([\d,]+)$", printed, re.MULTILINE)
+    assert [[name, *shape.split(", "), count] for name, shape, count in rows] == [
+        line.split() for line in table.strip().splitlines()
+    ]
+    assert f"Total params: {total}\nTrainable params: {total}\n" in printed
+    sizes = re.findall(r"^(?:Estimated )?(.+?) [sS]ize \(MB\): (.+)$", printed, re.MULTILINE)
+    assert {name: float(size) for name, size in sizes}.items() >= megabytes.items()
+
+
+@BOTH
+def test_a_network_answers_with_ten_values_per_image(make):
+    assert make()(torch.randn(3, 1, 28, 28)).shape == (3, 10)
+
+
+def test_the_gap_network_gives_log_probabilities():
+    outputs = GapNet()(3 * torch.randn(5, 1, 28, 28))
+    torch.testing.assert_close(outputs.exp().sum(1), torch.ones(5))
+
+
+def test_the_bottleneck_network_gives_logits():
+    network = BottleneckNet().eval()
+    seen = []
+    network.fc2.register_forward_hook(lambda module, x, y: seen.append(y))
+    outputs = network(torch.randn(5, 1, 28, 28))
+    assert torch.equal(outputs, seen[0])
+
+
+def test_no_convolution_of_the_gap_network_has_a_bias():
+    convolutions = [m for m in GapNet().modules() if isinstance(m, nn.Conv2d)]
+    assert len(convolutions) == 8
+    assert all(convolution.bias is None for convolution in convolutions)
+
+
+@BOTH
+def test_dropout_drops_a_tenth(make):
+    dropouts = [m for m in make().modules() if isinstance(m, nn.Dropout)]
+    assert dropouts and all(dropout.p == 0.1 for dropout in dropouts)
+
+
+def test_relu_follows_every_norm_of_the_bottleneck_network_and_nothing_else():
+    network = BottleneckNet()
+    inputs, outputs = {}, {}
+
+    def remember(name):
+        def hook(module, x, y):
+            inputs[name], outputs[name] = x[0], y
+
+        return hook
+
+    for name, module in network.named_children():
+        module.register_forward_hook(remember(name))
+    network(torch.randn(4, 1, 28, 28))
+    after_relu = {"bn1": "conv2", "bn2": "pool1", "bn3": "conv4", "bn4": "pool2", "bn6": "conv7"}
+    for before, after in (after_relu | {"fc1": "drop"}).items():
+        assert torch.equal(outputs[before].relu(), inputs[after])
+    assert torch.equal(outputs["bn7"].relu().flatten(1), inputs["fc1"])
+    as_it_is = {"conv1": "bn1", "conv5": "conv6", "pool1": "conv3", "pool2": "conv5", "drop": "fc2"}
+    for before, after in as_it_is.items():
+        assert torch.equal(outputs[before], inputs[after])

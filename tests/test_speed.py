@@ -1,0 +1,268 @@
+"""Faster, but the same: the cheap dropout is a dropout, and the switches ask before they act."""
+
+import io
+import math
+import platform
+
+import pytest
+import torch
+from scipy.stats import chi2
+from torch import nn
+
+from mnist_lab import speed
+from mnist_lab.networks import GapNet
+from mnist_lab.speed import (
+    cheap_dropout,
+    dropped_positions,
+    has_native_bf16,
+    keep_freed_memory,
+)
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def drop(x, p, seed=0):
+    layer = nn.Dropout(p)
+    with cheap_dropout(layer, generator(seed)):
+        return layer(x)
+
+
+# A dropout like any other
+
+
+@pytest.mark.parametrize("p", [0.1, 0.25, 0.5, 0.9])
+def test_a_share_p_is_dropped_and_the_rest_is_scaled(p):
+    x = torch.rand(1_000, 1_000, generator=generator(1)) + 1
+    y = drop(x, p)
+    dropped = y == 0
+    deviation = (p * (1 - p) / x.numel()) ** 0.5
+    assert abs(dropped.double().mean() - p) < 4 * deviation
+    assert torch.equal(y[~dropped], (x * (1 / (1 - p)))[~dropped])
+    assert abs((y / x).double().mean() - 1) < 4 * deviation / (1 - p), "biased"
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5])
+@pytest.mark.parametrize("lag", [1, 2, 3, 26, 676])
+def test_neighbours_are_dropped_independently(p, lag):
+    dropped = (drop(torch.ones(1_000_000), p) == 0).double() - p
+    correlation = (dropped[lag:] * dropped[:-lag]).mean() / (p * (1 - p))
+    assert abs(correlation) < 4 / 1_000_000**0.5
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5])
+def test_every_position_is_dropped_equally_often(p):
+    layer, times, x = nn.Dropout(p), 4_000, torch.ones(40)
+    with cheap_dropout(layer, generator()):
+        often = sum((layer(x) == 0).double() for _ in range(times))
+    statistic = ((often - times * p) ** 2).sum() / (times * p * (1 - p))
+    assert 0.001 < chi2.sf(statistic, len(x)) < 0.999
+
+
+def channels_last(x):
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+LAYOUTS = {
+    "contiguous": lambda x: x,
+    "channels_last": channels_last,
+    "transposed": lambda x: x.transpose(1, 3),
+    "every other": lambda x: x[:, :, ::2],
+    "offset": lambda x: x[1:],
+    "expanded": lambda x: x[:1].expand(5, -1, -1, -1),
+}
+
+
+@pytest.mark.parametrize("of_gradient", LAYOUTS)
+@pytest.mark.parametrize("of_input", LAYOUTS)
+def test_backward_drops_what_forward_dropped_in_every_layout(of_input, of_gradient):
+    x = LAYOUTS[of_input](torch.rand(4, 6, 8, 6, generator=generator(1)) + 1)
+    x.requires_grad_()
+    y = drop(x, 0.3)
+    same = torch.rand(y.shape, generator=generator(2)) + 1
+    gradient = {
+        "channels_last": channels_last(same),
+        "transposed": same.transpose(1, 3).contiguous().transpose(1, 3),
+        "every other": same.repeat_interleave(2, dim=2)[:, :, ::2],
+        "offset": torch.cat([same[:1], same])[1:],
+        "expanded": same[:1].expand_as(y),
+    }.get(of_gradient, same)
+    y.backward(gradient)
+    kept = (y != 0).float()
+    assert 0.1 < 1 - kept.mean() < 0.5
+    torch.testing.assert_close(y, x * kept / 0.7)
+    torch.testing.assert_close(x.grad, gradient * kept / 0.7)
+
+
+def test_the_memory_format_is_kept():
+    x = channels_last(torch.ones(2, 3, 4, 5)).requires_grad_()
+    y = drop(x, 0.5)
+    assert y.is_contiguous(memory_format=torch.channels_last)
+    (gradient,) = torch.autograd.grad(y.sum(), x)
+    assert gradient.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_bf16_stays_bf16():
+    y = drop(torch.ones(1_000, dtype=torch.bfloat16), 0.5)
+    assert y.dtype == torch.bfloat16
+    assert sorted(set(y.tolist())) == [0.0, 2.0]
+
+
+def test_its_generator_alone_decides():
+    x = torch.ones(1_000)
+    torch.manual_seed(5)
+    first = drop(x, 0.5, seed=1)
+    assert torch.equal(first, drop(x, 0.5, seed=1))
+    assert not torch.equal(first, drop(x, 0.5, seed=2))
+    moved = torch.rand(1)
+    torch.manual_seed(5)
+    assert torch.equal(moved, torch.rand(1)), "the global generator was used"
+
+
+def test_two_layers_and_two_steps_drop_differently():
+    network = nn.Sequential(nn.Dropout(0.5), nn.Dropout(0.5))
+    x = torch.ones(1_000)
+    with cheap_dropout(network, generator()):
+        masks = [network[i](x) for i in (0, 1, 0)]
+        both = (network(x) == 0).float().mean()
+    assert not any(torch.equal(a, b) for a, b in zip(masks, [*masks[1:], masks[0]]))
+    assert 0.68 < both < 0.82
+
+
+# The network it borrows
+
+
+def test_the_modules_are_given_back_even_after_an_exception():
+    network = GapNet()
+    dropouts = [module for module in network.modules() if type(module) is nn.Dropout]
+    with cheap_dropout(network, generator()):
+        assert all("forward" in vars(dropout) for dropout in dropouts)
+    assert not any("forward" in vars(dropout) for dropout in dropouts)
+    with pytest.raises(RuntimeError, match="mine"), cheap_dropout(network, generator()):
+        raise RuntimeError("mine")
+    assert not any("forward" in vars(dropout) for dropout in dropouts)
+
+
+def test_nothing_is_dropped_in_evaluation_mode():
+    layer, x = nn.Dropout(0.5).eval(), torch.ones(100)
+    with cheap_dropout(layer, generator()):
+        assert torch.equal(layer(x), x)
+        assert not torch.equal(layer.train()(x), x)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [nn.Dropout(0), nn.Dropout(1), nn.Dropout(0.5, inplace=True), nn.Dropout2d(0.5), nn.ReLU()],
+    ids=repr,
+)
+def test_other_layers_are_left_as_they_are(layer):
+    with cheap_dropout(nn.Sequential(layer), generator()):
+        assert "forward" not in vars(layer)
+
+
+# Positions
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 7, 1_000])
+@pytest.mark.parametrize("p", [1e-9, 1e-4, 0.1, 0.5, 0.9, 0.9999, 1 - 1e-9])
+def test_positions_are_sorted_unique_and_in_range(count, p):
+    rng = generator()
+    total, times = 0, 50
+    for _ in range(times):
+        positions = dropped_positions(count, p, rng)
+        assert positions.dtype == torch.int64
+        assert (positions.diff() > 0).all()
+        assert not len(positions) or (positions[0] >= 0 and positions[-1] < count)
+        total += len(positions)
+    spread = math.sqrt(times * count * p * (1 - p))
+    assert abs(total - times * count * p) <= 4 * spread + 1
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
+def test_even_a_single_position_is_chosen_with_probability_p(p):
+    rng = generator()
+    chosen = sum(len(dropped_positions(1, p, rng)) for _ in range(4_000))
+    assert abs(chosen - 4_000 * p) < 4 * math.sqrt(4_000 * p * (1 - p))
+
+
+def test_when_the_first_draws_do_not_reach_the_end_more_are_drawn(monkeypatch):
+    real, calls = torch.rand, []
+
+    def unlucky(count, generator):
+        calls.append(count)
+        # Zeros are the shortest distances: all neighbours are chosen, and the draws run out.
+        return torch.zeros(count) if len(calls) == 1 else real(count, generator=generator)
+
+    monkeypatch.setattr(torch, "rand", unlucky)
+    positions = dropped_positions(10_000, 0.1, generator())
+    first = calls[0]
+    assert first < 10_000 and len(calls) == 2
+    assert torch.equal(positions[:first], torch.arange(first))
+    rest = positions[first:]
+    assert (positions.diff() > 0).all() and rest[-1] < 10_000
+    left = 10_000 - first
+    assert abs(len(rest) - left * 0.1) < 4 * math.sqrt(left * 0.1 * 0.9)
+
+
+# The processor and the C library
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "native"),
+    [
+        ("model name : Xeon\nflags\t\t: fpu avx512f avx512_bf16 amx_tile\n", True),
+        ("flags\t\t: fpu amx_bf16\n", True),
+        ("model name : avx512_bf16\nflags\t\t: fpu avx512f avx2\n", False),
+        ("flags\t\t: fpu avx512_bf16_not\n", False),
+        ("Features\t: fp asimd bf16\n", False),
+        ("", False),
+    ],
+)
+def test_the_processor_is_asked_whether_it_has_bf16(monkeypatch, cpuinfo, native):
+    monkeypatch.setattr(speed, "open", lambda path: io.StringIO(cpuinfo), raising=False)
+    assert has_native_bf16(torch.device("cpu")) is native
+
+
+def test_a_system_that_does_not_tell_has_no_bf16(monkeypatch):
+    def refuse(path):
+        raise FileNotFoundError(path)
+
+    monkeypatch.setattr(speed, "open", refuse, raising=False)
+    assert has_native_bf16(torch.device("cpu")) is False
+
+
+@pytest.mark.parametrize(
+    ("device", "capability", "native"),
+    [("cuda", (8, 0), True), ("cuda", (9, 0), True), ("cuda", (7, 5), False), ("mps", None, False)],
+)
+def test_an_accelerator_is_asked_for_its_generation(monkeypatch, device, capability, native):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    assert has_native_bf16(torch.device(device)) is native
+
+
+def test_keeping_memory_works_or_declines_on_this_platform():
+    assert keep_freed_memory() in (True, False)
+
+
+@pytest.mark.parametrize("library", [("musl", "1.2"), ("", "")])
+def test_another_c_library_is_left_alone(monkeypatch, library):
+    monkeypatch.setattr(platform, "libc_ver", lambda: library)
+    monkeypatch.setattr(speed.ctypes, "CDLL", lambda name: pytest.fail("it was loaded"))
+    assert keep_freed_memory() is False
+
+
+@pytest.mark.parametrize(("answers", "kept"), [([1, 1], True), ([0], False), ([1, 0], False)])
+def test_glibc_is_asked_to_keep_big_buffers(monkeypatch, answers, kept):
+    asked = []
+
+    class Library:
+        def mallopt(self, option, value):
+            asked.append((option, value))
+            return answers[len(asked) - 1]
+
+    monkeypatch.setattr(platform, "libc_ver", lambda: ("glibc", "2.36"))
+    monkeypatch.setattr(speed.ctypes, "CDLL", lambda name: Library())
+    assert keep_freed_memory() is kept
+    # M_MMAP_THRESHOLD and M_TRIM_THRESHOLD of malloc.h
+    assert asked == [(-3, 32 * 2**20), (-1, 2**30)][: len(asked)]

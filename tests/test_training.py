@@ -1,0 +1,438 @@
+"""Recipes, and the loop that follows them: against a plain PyTorch loop, on a few digits."""
+
+import copy
+from dataclasses import asdict, replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.optim import lr_scheduler
+from torch.utils.data import DataLoader
+
+from mnist_lab import training
+from mnist_lab.augment import CropAndResize, Rotate, normalize, textbook_transform
+from mnist_lab.data import Digits, load_data
+from mnist_lab.networks import BottleneckNet, GapNet
+from mnist_lab.training import (
+    BOTTLENECK_RECIPE,
+    GAP_RECIPE,
+    Batches,
+    OneCycle,
+    Recipe,
+    StepDown,
+    choose_device,
+    fit,
+    predict,
+)
+
+PLAIN = Recipe(num_epochs=3, batch_size=32, lr=0.01)
+FP32 = {"device": "cpu", "precision": "fp32", "progress": False}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Tensors this small gain nothing from a second thread, and lose to a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def few():
+    """80 digits in batches of 32, 32 and 16."""
+    small = load_data("digits")
+    return Digits("few digits", small.train.first(80), small.validation.first(30), small.test)
+
+
+def tiny(*last, dropout=0.0):
+    torch.manual_seed(7)
+    middle = [nn.Dropout(dropout)] if dropout else []
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 5, stride=3), nn.ReLU(), *middle, nn.Flatten(), nn.Linear(256, 10), *last
+    )
+
+
+# The recipes
+
+
+def test_the_gap_recipe_is_the_published_one():
+    assert asdict(GAP_RECIPE) == {
+        "num_epochs": 19,
+        "batch_size": 128,
+        "lr": 0.0005,
+        "optimizer": "adam",
+        "weight_decay": 1e-4,
+        "momentum": 0.0,
+        "schedule": {"max_lr": 0.005, "pct_start": 0.2},
+        "loss": "nll",
+        "augment": ({"degrees": 7},),
+        "mean": 0.1307,
+        "std": 0.3081,
+        "seed": 0,
+    }
+    assert type(GAP_RECIPE.schedule) is OneCycle
+    assert GAP_RECIPE.augment == (Rotate(7),)
+
+
+def test_the_bottleneck_recipe_is_the_published_one():
+    assert asdict(BOTTLENECK_RECIPE) == {
+        "num_epochs": 20,
+        "batch_size": 64,
+        "lr": 0.001,
+        "optimizer": "adam",
+        "weight_decay": 0.0,
+        "momentum": 0.0,
+        "schedule": {"step_size": 15, "gamma": 0.1},
+        "loss": "cross_entropy",
+        "augment": ({"size": 22, "p": 0.1}, {"degrees": 15}),
+        "mean": 0.1407,
+        "std": 0.4081,
+        "seed": 0,
+    }
+    assert type(BOTTLENECK_RECIPE.schedule) is StepDown
+    assert BOTTLENECK_RECIPE.augment == (CropAndResize(22, 0.1), Rotate(15))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("num_epochs", 0),
+        ("num_epochs", 1.5),
+        ("num_epochs", True),
+        ("batch_size", 0),
+        ("batch_size", -1),
+        ("batch_size", "64"),
+        ("seed", -1),
+        ("seed", None),
+        ("lr", 0),
+        ("lr", -0.1),
+        ("lr", float("nan")),
+        ("lr", float("inf")),
+        ("lr", "0.1"),
+        ("std", 0.0),
+        ("std", -0.3),
+        ("optimizer", "adamw"),
+        ("loss", "mse"),
+    ],
+)
+def test_a_value_that_cannot_be_meant_is_refused_by_name(name, value):
+    with pytest.raises(ValueError, match=f"^{name} must be .*{value!r}") as caught:
+        replace(GAP_RECIPE, **{name: value})
+    assert str(caught.value).endswith(".")
+
+
+# The batches
+
+
+def test_an_epoch_shows_every_digit_once_in_a_new_order_each_time(few):
+    recipe = replace(PLAIN, mean=0.0, std=1.0)
+    batches = Batches(few.train, recipe, torch.Generator().manual_seed(0))
+    assert len(batches) == 3
+    epochs = [list(batches) for _ in range(2)]
+    assert [len(labels) for _, labels in epochs[0]] == [32, 32, 16]
+    images, labels = (torch.cat(parts) for parts in zip(*epochs[0]))
+    assert images.dtype == torch.float32
+    matches = ((images * 255).round() == few.train.images.transpose(0, 1)).flatten(2).all(2)
+    assert torch.equal(matches.sum(0), torch.ones(80, dtype=torch.long))
+    assert torch.equal(labels, few.train.labels[matches.long().argmax(1)])
+    assert not torch.equal(labels, few.train.labels)
+    assert not torch.equal(labels, torch.cat([labels for _, labels in epochs[1]]))
+
+
+def test_batches_are_augmented_in_the_order_of_the_recipe_and_then_normalised(few):
+    seen = []
+
+    def step(name, add):
+        def transform(images, generator):
+            assert images.dtype == torch.uint8
+            seen.append(name)
+            return images // 2 + add
+
+        return transform
+
+    recipe = replace(PLAIN, augment=(step("first", 0), step("second", 9)), mean=0.2, std=0.5)
+    images, _ = next(iter(Batches(few.train, recipe, torch.Generator().manual_seed(3))))
+    assert seen == ["first", "second"]
+    chosen = torch.randperm(80, generator=torch.Generator().manual_seed(3))[:32]
+    expected = normalize(few.train.images[chosen] // 2 // 2 + 9, 0.2, 0.5)
+    torch.testing.assert_close(images, expected)
+
+
+# fit against the loop of every tutorial
+
+
+def plain_loop(network, data, recipe):
+    """Nothing of the library: what `fit` must do, written out. Returns losses and rates."""
+    if recipe.optimizer == "adam":
+        optimizer = torch.optim.Adam(
+            network.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay
+        )
+    else:
+        optimizer = torch.optim.SGD(
+            network.parameters(),
+            lr=recipe.lr,
+            momentum=recipe.momentum,
+            weight_decay=recipe.weight_decay,
+        )
+    one_cycle = step_lr = None
+    if isinstance(recipe.schedule, OneCycle):
+        one_cycle = lr_scheduler.OneCycleLR(
+            optimizer, **asdict(recipe.schedule), epochs=recipe.num_epochs, steps_per_epoch=3
+        )
+    if isinstance(recipe.schedule, StepDown):
+        step_lr = lr_scheduler.StepLR(optimizer, **asdict(recipe.schedule))
+    criterion = nn.NLLLoss() if recipe.loss == "nll" else nn.CrossEntropyLoss()
+    images = (data.train.images / 255 - recipe.mean) / recipe.std
+    generator = torch.Generator().manual_seed(recipe.seed)
+    losses, rates = [], []
+    network.train()
+    for _ in range(recipe.num_epochs):
+        order = torch.randperm(len(images), generator=generator)
+        for chosen in order.split(recipe.batch_size):
+            optimizer.zero_grad()
+            loss = criterion(network(images[chosen]), data.train.labels[chosen])
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+            rates.append(optimizer.param_groups[0]["lr"])
+            if one_cycle:
+                one_cycle.step()
+        if step_lr:
+            step_lr.step()
+    return losses, rates
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+@pytest.mark.parametrize(
+    "schedule", [None, OneCycle(0.05, pct_start=0.4), StepDown(2, gamma=0.1)], ids=str
+)
+@pytest.mark.parametrize("loss", ["nll", "cross_entropy"])
+def test_fit_is_the_plain_loop(few, optimizer, schedule, loss):
+    recipe = replace(
+        PLAIN, optimizer=optimizer, schedule=schedule, loss=loss, weight_decay=1e-2, seed=3
+    )
+    if optimizer == "sgd":
+        recipe = replace(recipe, lr=0.1, momentum=0.9)
+    ours, plain = (tiny(*[nn.LogSoftmax(1)] * (loss == "nll")) for _ in range(2))
+    history = fit(ours, few, recipe, **FP32)
+    losses, rates = plain_loop(plain, few, recipe)
+    assert history.batch_loss == pytest.approx(losses, rel=1e-4)
+    assert history.batch_lr == pytest.approx(rates, rel=1e-9)
+    assert losses[-1] < 0.9 * losses[0], "nothing was learnt: there is nothing to compare"
+    for one, other in zip(ours.parameters(), plain.parameters()):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)
+
+
+def test_the_history_holds_what_the_epochs_were(few):
+    network = tiny()
+    recipe = replace(PLAIN, batch_size=80, num_epochs=2)  # one batch: the untrained network's
+    images, labels = normalize(few.train.images, recipe.mean, recipe.std), few.train.labels
+    untrained = network(images)
+    history = fit(network, few, recipe, **FP32)
+    assert history.train_loss == pytest.approx(history.batch_loss)
+    assert history.train_loss[0] == pytest.approx(F.cross_entropy(untrained, labels).item())
+    assert history.train_accuracy[0] == (untrained.argmax(1) == labels).float().mean()
+    outputs = network(normalize(few.validation.images, recipe.mean, recipe.std))
+    labels = few.validation.labels
+    assert history.validation_loss[-1] == pytest.approx(F.cross_entropy(outputs, labels).item())
+    accuracy = (outputs.argmax(1) == labels).float().mean().item()
+    assert history.validation_accuracy[-1] == pytest.approx(accuracy)
+    assert len(history.seconds) == len(history.validation_loss) == 2
+    assert (history.network, history.digits) == ("Sequential", "few digits")
+    assert (history.recipe, history.device, history.precision) == (recipe, "cpu", "fp32")
+
+
+def test_a_line_is_printed_for_every_epoch_unless_told_otherwise(few, capsys):
+    history = fit(tiny(), few, PLAIN, **FP32 | {"progress": True})
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3 and lines[-1] == history.last_line()
+    assert lines[0].startswith("epoch  1/3")
+    assert f"{history.validation_accuracy[-1]:.2%}" in lines[-1] and "lr 0.01" in lines[-1]
+    fit(tiny(), few, PLAIN, **FP32)
+    assert capsys.readouterr().out == ""
+
+
+# Seeds
+
+
+def run(make, few, recipe):
+    torch.rand(5)  # what was drawn before a run has no say
+    torch.manual_seed(9)
+    network = make()
+    torch.rand(torch.randint(9, (1,)))
+    history = fit(network, few, recipe, **FP32)
+    return history.batch_loss, history.validation_loss, history.validation_accuracy
+
+
+@pytest.mark.parametrize(
+    ("make", "recipe"), [(GapNet, GAP_RECIPE), (BottleneckNet, BOTTLENECK_RECIPE)]
+)
+def test_the_same_seed_gives_the_same_run_and_another_seed_another(few, make, recipe):
+    recipe = replace(recipe, num_epochs=2, batch_size=27)
+    first = run(make, few, recipe)
+    assert run(make, few, recipe) == first
+    assert run(make, few, replace(recipe, seed=1))[0] != pytest.approx(first[0], rel=1e-3)
+
+
+@pytest.mark.parametrize("what", ["nothing", "order", "augmentation", "dropout"])
+def test_the_seed_decides_order_augmentation_and_dropout(few, what):
+    recipe = replace(
+        PLAIN,
+        num_epochs=1,
+        batch_size=40 if what == "order" else 80,
+        augment=(Rotate(15),) if what == "augmentation" else (),
+    )
+    losses = [
+        fit(
+            tiny(dropout=0.3 if what == "dropout" else 0), few, replace(recipe, seed=seed), **FP32
+        ).batch_loss
+        for seed in (0, 1)
+    ]
+    # All digits in one batch, untouched: then the seed must not matter.
+    assert (losses[0] == pytest.approx(losses[1], rel=1e-5)) == (what == "nothing")
+
+
+# Other batches
+
+
+def test_a_dataloader_of_pil_images_trains_as_the_split_in_memory_does(few):
+    recipe = replace(PLAIN, augment=(), batch_size=80)
+    transform = textbook_transform(recipe.augment, recipe.mean, recipe.std)
+    loader = DataLoader(few.train.dataset(transform), batch_size=80)
+    textbook, fast = tiny(), tiny()
+    theirs = fit(textbook, few, recipe, batches=loader, **FP32)
+    ours = fit(fast, few, recipe, **FP32)
+    assert theirs.batch_loss == pytest.approx(ours.batch_loss, rel=1e-4)
+    assert theirs.validation_loss == pytest.approx(ours.validation_loss, rel=1e-4)
+
+
+def test_a_shuffled_augmented_dataloader_follows_the_seed(few):
+    recipe = replace(BOTTLENECK_RECIPE, num_epochs=2, batch_size=30)
+    transform = textbook_transform(recipe.augment, recipe.mean, recipe.std)
+    dataset = few.train.dataset(transform)
+
+    def losses(seed):
+        loader = DataLoader(dataset, recipe.batch_size, shuffle=True)
+        history = fit(tiny(), few, replace(recipe, seed=seed), batches=loader, **FP32)
+        return history.batch_loss
+
+    first = losses(0)
+    assert len(first) == 6 and losses(0) == first and losses(1) != first
+
+
+# What is left behind
+
+
+class Moves(nn.Sequential):
+    """Remembers where it was sent."""
+
+    def to(self, *args, **kwargs):
+        self.__dict__.setdefault("places", []).append(torch.device(args[0]))
+        return super().to(*args, **kwargs)
+
+
+class Spoilt:
+    """Batches of which one, in the second epoch, holds a pixel that is not a number."""
+
+    def __init__(self, split, bad_batch):
+        self.split, self.bad_batch, self.epoch = split, bad_batch, 0
+
+    def __len__(self):
+        return 4
+
+    def __iter__(self):
+        self.epoch += 1
+        for batch in range(1, 5):
+            images = self.split.images[:20] / 255
+            if (self.epoch, batch) == (2, self.bad_batch):
+                images[0, 0, 14, 14] = torch.nan
+            yield images, self.split.labels[:20]
+
+
+def test_the_network_comes_home_and_stays_trained(few):
+    network = Moves(*tiny(dropout=0.5))
+    before = copy.deepcopy(network.state_dict())
+    fit(network, few, PLAIN, **FP32)
+    assert len(network.places) == 2 and network.places[-1] == torch.device("cpu")
+    assert all(not torch.equal(before[name], now) for name, now in network.state_dict().items())
+    assert "forward" not in vars(network[2]), "the dropout was not given back"
+
+
+@pytest.mark.parametrize("bad_batch", [1, 3, 4])
+def test_a_loss_that_is_not_finite_stops_the_run_and_says_where(few, bad_batch):
+    network = Moves(*tiny(dropout=0.5))
+    recipe = replace(PLAIN, schedule=StepDown(1, gamma=0.1))
+    where = f"became nan in epoch 2, batch {bad_batch}, at the learning rate 0.001: lower it"
+    with pytest.raises(FloatingPointError, match=where):
+        fit(network, few, recipe, batches=Spoilt(few.train, bad_batch), **FP32)
+    assert len(network.places) == 2, "the network was not sent home"
+    assert "forward" not in vars(network[2])
+
+
+def test_a_learning_rate_far_too_high_is_caught(few):
+    recipe = replace(PLAIN, optimizer="sgd", lr=1e30)
+    with pytest.raises(FloatingPointError, match=r"epoch 1, batch 2, .* 1e\+30"):
+        fit(tiny(), few, recipe, **FP32)
+
+
+# Precision and device
+
+
+def test_an_unknown_precision_is_refused(few):
+    with pytest.raises(ValueError, match="precision must be one of auto, fp32, bf16, not 'fp16'"):
+        fit(tiny(), few, PLAIN, precision="fp16")
+
+
+def test_bf16_trains_close_to_fp32(few):
+    recipe = replace(BOTTLENECK_RECIPE, num_epochs=2, batch_size=40, augment=())
+    histories = {}
+    for precision in ("fp32", "bf16"):
+        torch.manual_seed(0)
+        network = BottleneckNet()
+        histories[precision] = fit(network, few, recipe, **FP32 | {"precision": precision})
+        assert {p.dtype for p in network.parameters()} == {torch.float32}
+    half, full = histories["bf16"], histories["fp32"]
+    assert half.precision == "bf16"
+    assert half.batch_loss != full.batch_loss, "bf16 was not used"
+    assert half.batch_loss == pytest.approx(full.batch_loss, rel=0.05)
+
+
+@pytest.mark.parametrize(("native", "precision"), [(True, "bf16"), (False, "fp32")])
+def test_auto_takes_bf16_where_the_processor_has_it(few, monkeypatch, native, precision):
+    monkeypatch.setattr(training, "has_native_bf16", lambda device: native)
+    history = fit(tiny(), few, replace(PLAIN, num_epochs=1), device="cpu", progress=False)
+    assert history.precision == precision
+
+
+@pytest.mark.parametrize(
+    ("cuda", "mps", "expected"),
+    [(True, True, "cuda"), (False, True, "mps"), (False, False, "cpu")],
+)
+def test_the_device_is_the_fastest_there_is(monkeypatch, cuda, mps, expected):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+    assert choose_device().type == expected
+
+
+# predict
+
+
+def test_predict_is_a_plain_forward_in_evaluation_mode(few, monkeypatch):
+    monkeypatch.setattr(training, "EVALUATION_BATCH", 7)  # 30 digits: four batches and a rest
+    network = GapNet().train()
+    state = copy.deepcopy(network.state_dict())
+    outputs = predict(network, few.validation, GAP_RECIPE)
+    assert not network.training
+    assert outputs.dtype == torch.float32 and not outputs.requires_grad
+    plain = network(normalize(few.validation.images, GAP_RECIPE.mean, GAP_RECIPE.std))
+    torch.testing.assert_close(outputs, plain, rtol=1e-4, atol=1e-5)
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, state[name]), "predicting changed the network"
+
+
+def test_a_schedule_that_cannot_rise_is_refused_with_its_remedy(few):
+    recipe = replace(PLAIN, num_epochs=1, schedule=OneCycle(0.1, pct_start=0.2))
+    with pytest.raises(ValueError, match="OneCycle cannot rise within 20% of 3 batches"):
+        fit(tiny(), few, recipe, **FP32)

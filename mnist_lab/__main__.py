@@ -9,7 +9,6 @@ import click
 
 from mnist_lab.data import SOURCES, DataError, project_root
 
-
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 

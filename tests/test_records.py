@@ -1,0 +1,219 @@
+"""What a run leaves behind: whole files, and tables that say what the records say."""
+
+import json
+import os
+import platform
+from dataclasses import replace
+
+import pytest
+import torch
+from scipy import stats
+
+from mnist_lab import records
+from mnist_lab.data import Digits, Split
+from mnist_lab.evaluation import Evaluation
+from mnist_lab.networks import GapNet
+from mnist_lab.records import (
+    load_records,
+    processor,
+    results_table,
+    save_record,
+    seed_interval,
+    write_whole,
+)
+from mnist_lab.training import BOTTLENECK_RECIPE, GAP_RECIPE, History
+
+
+def digits(name="small digits"):
+    parts = [Split(torch.zeros(n, 1, 28, 28).byte(), torch.zeros(n).long()) for n in (5, 3, 2)]
+    return Digits(name, *parts)
+
+
+def history(recipe=GAP_RECIPE, validation=(0.5, 0.875), name="small digits"):
+    return History("GapNet", name, recipe, "cpu", "bf16", [2.0, 1.0], [0.25, 0.75], [1.5, 0.5],
+                   list(validation), [3.0, 4.0], [2.0, 2.0, 1.0, 1.0], [0.1] * 4)  # fmt: skip
+
+
+def evaluation(correct=1):
+    return Evaluation(torch.eye(2, 10), torch.tensor([0, 2]), correct, 0.25, 0.75)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    folder = tmp_path / "some" / "records"
+    monkeypatch.setenv("MNIST_LAB_RECORDS", str(folder))
+    return folder
+
+
+def test_a_record_says_what_was_run_and_what_came_out(folder):
+    path = save_record(GapNet(), digits(), history(), evaluation())
+    assert path == folder / "gapnet-small-digits-seed0.json"
+    (record,) = load_records(folder)
+    assert record == json.loads(path.read_text())
+    expected = {
+        "network": "GapNet",
+        "parameters": 13_808,
+        "digits": "small digits",
+        "split": {"train": 5, "validation": 3, "test": 2},
+        "seed": 0,
+        "train_loss": [2.0, 1.0],
+        "train_accuracy": [0.25, 0.75],
+        "validation_loss": [1.5, 0.5],
+        "validation_accuracy": [0.5, 0.875],
+        "test": {"correct": 1, "total": 2, "interval": [0.25, 0.75]},
+        "seconds_per_epoch": [3.0, 4.0],
+        "device": "cpu",
+        "precision": "bf16",
+        "threads": torch.get_num_threads(),
+        "processor": processor(),
+    }
+    assert record.items() >= expected.items()
+    assert record["versions"]["python"] == platform.python_version()
+    assert record["versions"]["torch"].split("+")[0] == torch.__version__.split("+")[0]
+
+
+@pytest.mark.parametrize("recipe", [GAP_RECIPE, BOTTLENECK_RECIPE, replace(GAP_RECIPE, seed=7)])
+def test_a_record_holds_every_hyperparameter(folder, recipe):
+    save_record(GapNet(), digits(), history(recipe), evaluation())
+    (record,) = load_records(folder)
+    saved = record["recipe"]
+    names = vars(recipe).keys() - {"schedule", "augment"}
+    assert {name: saved[name] for name in names} == {name: getattr(recipe, name) for name in names}
+    assert saved["schedule"] == repr(recipe.schedule)
+    assert saved["augment"] == [repr(transform) for transform in recipe.augment]
+    assert record["seed"] == recipe.seed
+
+
+def test_a_repeated_run_replaces_its_record_and_no_other(folder):
+    for seed, correct in ((0, 0), (1, 1), (0, 2)):
+        recipe = replace(GAP_RECIPE, seed=seed)
+        save_record(GapNet(), digits(), history(recipe), evaluation(correct))
+    save_record(GapNet(), digits("MNIST"), history(name="MNIST"), evaluation(1))
+    assert [(r["digits"], r["seed"], r["test"]["correct"]) for r in load_records(folder)] == [
+        ("MNIST", 0, 1),
+        ("small digits", 0, 2),
+        ("small digits", 1, 1),
+    ]
+    assert len(list(folder.iterdir())) == 3, "something partial was left behind"
+
+
+def test_without_the_variable_records_lie_in_the_repository(tmp_path, monkeypatch):
+    monkeypatch.delenv("MNIST_LAB_RECORDS", raising=False)
+    notebooks = tmp_path / "notebooks"
+    for path in (notebooks, tmp_path / "mnist_lab"):
+        path.mkdir()
+    (tmp_path / "mnist_lab" / "data.py").touch()
+    monkeypatch.chdir(notebooks)
+    path = save_record(GapNet(), digits(), history(), evaluation())
+    assert path.parent == tmp_path / "runs" / "records"
+
+
+def test_other_files_are_not_taken_for_records(folder):
+    save_record(GapNet(), digits(), history(), evaluation())
+    (folder / "summary.json").write_text("[]")
+    (folder / ".partial-seed0").write_text("{")
+    assert len(load_records(folder)) == 1
+    assert load_records(folder / "nowhere") == []
+
+
+# Whole files
+
+
+def test_a_write_replaces_the_whole_file(tmp_path):
+    path = tmp_path / "new" / "file.json"
+    write_whole(path, "a longer text, with ×")
+    write_whole(path, "short")
+    assert path.read_text(encoding="utf-8") == "short"
+    assert os.listdir(path.parent) == ["file.json"]
+
+
+def test_a_reader_never_sees_half_a_file(tmp_path, monkeypatch):
+    path = tmp_path / "file.json"
+    path.write_text("old")
+    seen = []
+    replace_file = os.replace
+
+    def look_first(source, target):
+        seen.append(path.read_text())
+        assert os.path.dirname(source) == str(tmp_path), "only within a folder is it one step"
+        replace_file(source, target)
+
+    monkeypatch.setattr(records.os, "replace", look_first)
+    write_whole(path, "new")
+    assert (seen, path.read_text()) == (["old"], "new")
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+    path = tmp_path / "file.json"
+    write_whole(path, "old")
+
+    def full(source, target):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(records.os, "replace", full)
+    with pytest.raises(OSError, match="No space"):
+        write_whole(path, "new")
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["file.json"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="file modes are POSIX's")
+def test_a_file_has_the_mode_that_any_file_would_have(tmp_path):
+    (tmp_path / "any").touch()
+    script, new = tmp_path / "script", tmp_path / "new"
+    script.touch(mode=0o755)
+    before = script.stat().st_mode
+    write_whole(script, "echo")
+    write_whole(new, "text")
+    assert script.stat().st_mode == before
+    assert new.stat().st_mode == (tmp_path / "any").stat().st_mode
+
+
+# Tables
+
+
+def record(network, digits, validation, correct, interval=(0.1, 0.9)):
+    return {
+        "network": network,
+        "digits": digits,
+        "parameters": 13_808,
+        "recipe": {"num_epochs": 19},
+        "validation_accuracy": [0.1, validation],
+        "test": {"correct": correct, "total": 1_000, "interval": interval},
+    }
+
+
+def test_a_table_has_a_row_for_each_network_and_its_digits():
+    rows = results_table(
+        [
+            record("GapNet", "MNIST", 0.99, 990),
+            record("GapNet", "small digits", 0.95, 950, (0.93, 0.961)),
+            record("GapNet", "MNIST", 0.98, 980),
+            record("BottleneckNet", "MNIST", 0.97, 970, (0.95, 0.98)),
+        ]
+    ).splitlines()
+    assert rows[0].split(" | ")[4:7] == ["seeds", "validation", "test"]
+    low, high = seed_interval([0.99, 0.98])
+    assert rows[2:] == [
+        f"| GapNet | 13,808 | MNIST | 19 | 2 | 98.50% | 98.50% | {low:.2%} to {high:.2%} |",
+        "| GapNet | 13,808 | small digits | 19 | 1 | 95.00% | 95.00% | 93.00% to 96.10% |",
+        "| BottleneckNet | 13,808 | MNIST | 19 | 1 | 97.00% | 97.00% | 95.00% to 98.00% |",
+    ]
+    assert len({row.count("|") for row in rows}) == 1, "not a Markdown table"
+
+
+@pytest.mark.parametrize("accuracies", [[0.99, 0.98], [0.9957, 0.9951, 0.9954, 0.9952]])
+def test_the_interval_over_seeds_is_students(accuracies):
+    mean, error = sum(accuracies) / len(accuracies), stats.sem(accuracies)
+    expected = stats.t.interval(0.95, len(accuracies) - 1, loc=mean, scale=error)
+    assert seed_interval(accuracies) == pytest.approx(expected)
+
+
+def test_the_processor_has_a_name_everywhere(monkeypatch):
+    assert processor()
+    monkeypatch.setattr(records.Path, "read_text", lambda path: "Features\t: fp asimd\n")
+    monkeypatch.setattr(records.platform, "processor", lambda: "")
+    monkeypatch.setattr(records.platform, "machine", lambda: "aarch64")
+    assert processor() == "aarch64"
+    monkeypatch.setattr(records.Path, "read_text", lambda path: "model name\t: A: fast one\n")
+    assert processor() == "A: fast one"

@@ -79,5 +79,10 @@ def evaluate(network: nn.Module, split: Split, recipe: Recipe) -> Evaluation:
     probabilities = predict(network, split, recipe).softmax(1)
     labels = split.labels.cpu()
     correct = int((probabilities.argmax(1) == labels).sum())
-    interval = binomtest(correct, len(labels)).proportion_ci(0.95, method="wilson")
-    return Evaluation(probabilities, labels, correct, float(interval.low), float(interval.high))
+    return Evaluation(probabilities, labels, correct, *wilson_interval(correct, len(labels)))
+
+
+def wilson_interval(correct: int, total: int) -> tuple[float, float]:
+    """The 95 % interval of a share, Wilson's: it stays within 0 and 1 where others do not."""
+    interval = binomtest(correct, total).proportion_ci(0.95, method="wilson")
+    return float(interval.low), float(interval.high)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from mnist_lab.anatomy import Layer
 from mnist_lab.data import Split
-from mnist_lab.evaluation import Evaluation
+from mnist_lab.evaluation import Evaluation, wilson_interval
 from mnist_lab.training import History
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#777777"
@@ -181,16 +181,18 @@ def show_mistakes(evaluation: Evaluation, split: Split, count: int = 12) -> None
 def plot_steps(names: Sequence[str], accuracies: Sequence[float], total: int) -> None:
     """Validation accuracy after each building step, as dots with their 95 % intervals."""
     percent = [100 * accuracy for accuracy in accuracies]
-    half = [196 * (a * (1 - a) / total) ** 0.5 for a in accuracies]
+    intervals = [wilson_interval(round(accuracy * total), total) for accuracy in accuracies]
+    below = [value - 100 * low for value, (low, _) in zip(percent, intervals)]
+    above = [100 * high - value for value, (_, high) in zip(percent, intervals)]
     with plt.rc_context(STYLE):
-        figure, axis = plt.subplots(figsize=(COLUMN, 0.9 + 0.34 * len(names)))
-        axis.errorbar(percent, range(len(names)), xerr=half, fmt="o", color=BLUE, capsize=3)
-        axis.set_yticks(range(len(names)), names)
-        axis.invert_yaxis()
-        axis.grid(axis="x", alpha=0.3)
-        axis.set_xlabel(
-            f"validation accuracy, % (bars: 95 % interval for {total:,} digits, one seed)"
+        figure, axis = plt.subplots(figsize=(COLUMN, 1.0 + 0.34 * len(names)))
+        axis.errorbar(
+            percent, range(len(names)), xerr=[below, above], fmt="o", color=BLUE, capsize=3
         )
+        axis.set_yticks(range(len(names)), names)
+        axis.set_ylim(len(names) - 0.5, -0.5)
+        axis.grid(axis="x", alpha=0.3)
+        axis.set_xlabel(f"validation accuracy, % (bars: 95 % interval, {total:,} digits; one seed)")
         values = ", ".join(f"{name} {value:.1f} %" for name, value in zip(names, percent))
         show(figure, f"Validation accuracy after each step: {values}.")
 

@@ -76,6 +76,12 @@ def test_angles_are_drawn_evenly_from_both_sides_of_zero(monkeypatch):
     assert (quarters - 1_000).abs().max() < 4 * (4_000 * 0.25 * 0.75) ** 0.5
 
 
+@pytest.mark.parametrize("degrees", [-7, 181, float("nan"), "7"])
+def test_an_angle_that_cannot_be_meant_is_refused(degrees):
+    with pytest.raises(ValueError, match=f"degrees must be .* not {degrees!r}"):
+        Rotate(degrees)
+
+
 @pytest.mark.parametrize("size", [22, 21, 14])
 def test_crop_and_resize_is_what_torchvision_does_to_a_pil_image(images, size):
     change = transforms.Compose([transforms.CenterCrop(size), transforms.Resize(28)])

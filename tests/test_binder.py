@@ -152,3 +152,9 @@ def test_post_build_stops_at_the_first_error(build):
 @needs_bash
 def test_post_build_fails_without_mnist(build):
     assert build(python=1)[0] == 1
+
+
+@needs_bash
+def test_a_session_starts_with_one_thread_because_binder_grants_one_core():
+    start = ["bash", str(ROOT / "binder" / "start"), "bash", "-c", "echo $OMP_NUM_THREADS"]
+    assert subprocess.run(start, capture_output=True, text=True).stdout == "1\n"

@@ -172,6 +172,13 @@ def test_a_split_gives_its_first_digits_and_its_digits_one_by_one():
     assert np.array_equal(image, split.images[2, 0].numpy())
 
 
+@pytest.mark.parametrize("count", [0, -1, 1.5])
+def test_a_split_of_no_digits_is_refused(small, count):
+    with pytest.raises(ValueError, match=f"from 1 on, not {count}"):
+        small.test.first(count)
+    assert len(small.test.first(10_000)) == 300
+
+
 # Files that are not what they should be
 
 
@@ -188,6 +195,11 @@ def bit_flipped(path):
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
+
+
+def garbled(path):
+    content = path.read_bytes()
+    path.write_bytes(content[:100] + bytes(range(255, 0, -1)) + content[355:])
 
 
 def cut_short(path):
@@ -239,6 +251,7 @@ def missing(path):
     [
         damage(TRAIN_IMAGES, not_gzip),
         damage(TRAIN_IMAGES, bit_flipped),
+        damage(TRAIN_LABELS, garbled),
         damage(TRAIN_LABELS, cut_short),
         damage(TRAIN_LABELS, empty_inside),
         damage(TRAIN_LABELS, truncated_inside),
@@ -273,7 +286,14 @@ def test_files_of_the_wrong_size_are_not_mnist(folder):
 
 @pytest.mark.parametrize(
     ("change", "words"),
-    [(packed_again, "wrong MD5"), (label_ten, "label 10"), (missing, "is missing")],
+    [
+        (not_gzip, "a corrupt gzip file"),
+        (truncated_inside, "truncated or not an IDX file"),
+        (another_length, "holds 10,000 images, but .* 7 labels"),
+        (label_ten, "holds the label 10, not 0 to 9"),
+        (packed_again, "wrong MD5"),
+        (missing, f"a part of MNIST, but {TEST_LABELS} is missing"),
+    ],
 )
 def test_the_sentence_says_what_is_wrong(folder, change, words):
     change(folder / TEST_LABELS)
@@ -421,16 +441,12 @@ def test_a_folder_that_was_emptied_as_told_is_filled_again(tmp_path, mirror):
 
 
 TWO_AT_ONCE = """
-import hashlib, os, shutil, sys, time
+import os, shutil, sys, time
 from pathlib import Path
 from torchvision.datasets import mnist
 from mnist_lab import data
 
 originals, root, log = map(Path, sys.argv[1:])
-mnist.MNIST.resources = [
-    (name, hashlib.md5((originals / name).read_bytes()).hexdigest())
-    for name, _ in mnist.MNIST.resources
-]
 data._any_answers = lambda hosts: True
 
 def fetch(url, download_root, filename, md5):
@@ -442,17 +458,22 @@ def fetch(url, download_root, filename, md5):
 
 mnist.download_and_extract_archive = fetch
 child = os.fork()  # from here on there are two
-print(data.load_data("mnist", root), flush=True)
+found = data._mnist_files(root)
+assert [file.read_bytes() for file in found] == [(originals / f.name).read_bytes() for f in found]
+print("whole", flush=True)
 if child:
     sys.exit(os.waitpid(child, 0)[1] != 0)
 """
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the two processes are made by fork")
-def test_two_processes_that_start_at_once_download_once(tmp_path, originals):
-    root, log = tmp_path / "root", tmp_path / "log"
+def test_two_processes_that_start_at_once_download_once(tmp_path):
+    originals, root, log = tmp_path / "originals", tmp_path / "root", tmp_path / "log"
+    originals.mkdir()
+    for name in NAMES:
+        write(originals / name, idx(np.zeros((3, 28, 28) if "images" in name else 3)))
     command = [sys.executable, "-c", TWO_AT_ONCE, originals, root, log]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=120, check=True)
-    assert done.stdout.splitlines() == ["MNIST: 50,000 train, 10,000 validation, 10,000 test"] * 2
+    assert done.stdout.split() == ["whole", "whole"]
     assert log.read_text().split() == NAMES
     assert {path.name for path in root.iterdir()} == {".download.lock", "MNIST"}

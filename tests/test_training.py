@@ -46,11 +46,11 @@ def few():
     return Digits("few digits", small.train.first(80), small.validation.first(30), small.test)
 
 
-def tiny(*last, dropout=0.0):
+def tiny(dropout=0.0):
     torch.manual_seed(7)
     middle = [nn.Dropout(dropout)] if dropout else []
     return nn.Sequential(
-        nn.Conv2d(1, 4, 5, stride=3), nn.ReLU(), *middle, nn.Flatten(), nn.Linear(256, 10), *last
+        nn.Conv2d(1, 4, 5, stride=3), nn.ReLU(), *middle, nn.Flatten(), nn.Linear(256, 10)
     )
 
 
@@ -215,7 +215,7 @@ def test_fit_is_the_plain_loop(few, optimizer, schedule, loss):
     )
     if optimizer == "sgd":
         recipe = replace(recipe, lr=0.1, momentum=0.9)
-    ours, plain = (tiny(*[nn.LogSoftmax(1)] * (loss == "nll")) for _ in range(2))
+    ours, plain = tiny(), tiny()
     history = fit(ours, few, recipe, **FP32)
     losses, rates = plain_loop(plain, few, recipe)
     assert history.batch_loss == pytest.approx(losses, rel=1e-4)
@@ -242,6 +242,21 @@ def test_the_history_holds_what_the_epochs_were(few):
     assert len(history.seconds) == len(history.validation_loss) == 2
     assert (history.network, history.digits) == ("Sequential", "few digits")
     assert (history.recipe, history.device, history.precision) == (recipe, "cpu", "fp32")
+
+
+def test_training_is_in_training_mode_and_validation_is_not(few):
+    network, seen = tiny(), []
+    network.register_forward_hook(lambda net, x, y: seen.append((net.training, len(y))))
+    fit(network, few, replace(PLAIN, num_epochs=2, batch_size=40), **FP32)
+    assert seen == [(True, 40), (True, 40), (False, 30)] * 2
+
+
+def test_the_dropout_is_the_cheap_one_while_it_lasts(few):
+    network, seen = tiny(dropout=0.5), []
+    network[2].register_forward_hook(lambda layer, x, y: seen.append("forward" in vars(layer)))
+    fit(network, few, PLAIN, **FP32)
+    assert seen and all(seen)
+    assert "forward" not in vars(network[2]), "the dropout was not given back"
 
 
 def test_a_line_is_printed_for_every_epoch_unless_told_otherwise(few, capsys):
@@ -352,12 +367,11 @@ class Spoilt:
 
 
 def test_the_network_comes_home_and_stays_trained(few):
-    network = Moves(*tiny(dropout=0.5))
+    network = Moves(*tiny())
     before = copy.deepcopy(network.state_dict())
     fit(network, few, PLAIN, **FP32)
     assert len(network.places) == 2 and network.places[-1] == torch.device("cpu")
     assert all(not torch.equal(before[name], now) for name, now in network.state_dict().items())
-    assert "forward" not in vars(network[2]), "the dropout was not given back"
 
 
 @pytest.mark.parametrize("bad_batch", [1, 3, 4])
@@ -423,10 +437,11 @@ def test_predict_is_a_plain_forward_in_evaluation_mode(few, monkeypatch):
     monkeypatch.setattr(training, "EVALUATION_BATCH", 7)  # 30 digits: four batches and a rest
     network = GapNet().train()
     state = copy.deepcopy(network.state_dict())
-    outputs = predict(network, few.validation, GAP_RECIPE)
+    recipe = replace(GAP_RECIPE, mean=0.3, std=0.6)
+    outputs = predict(network, few.validation, recipe)
     assert not network.training
     assert outputs.dtype == torch.float32 and not outputs.requires_grad
-    plain = network(normalize(few.validation.images, GAP_RECIPE.mean, GAP_RECIPE.std))
+    plain = network(normalize(few.validation.images, 0.3, 0.6))
     torch.testing.assert_close(outputs, plain, rtol=1e-4, atol=1e-5)
     for name, value in network.state_dict().items():
         assert torch.equal(value, state[name]), "predicting changed the network"

@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python -m
 READY := $(VENV)/.ready
+# Two files at a time, one thread each: on two cores faster than one file with two threads.
+PYTEST := OMP_NUM_THREADS=1 $(RUN) pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help course lab test test-mnist lint publish clean
@@ -17,10 +19,10 @@ lab: $(READY)  ## open the first notebook in JupyterLab
 	$(RUN) jupyterlab notebooks/00_start_here.ipynb
 
 test: $(READY)  ## the library, the runner, and every notebook's outputs, on the small digits
-	MNIST_LAB_SOURCE=digits $(RUN) pytest
+	MNIST_LAB_SOURCE=digits $(PYTEST)
 
 test-mnist: $(READY)  ## every notebook's outputs on real MNIST
-	MNIST_LAB_SOURCE=mnist $(RUN) pytest notebooks
+	MNIST_LAB_SOURCE=mnist $(PYTEST) notebooks
 
 lint: $(READY)  ## ruff over the library, the tests and the notebooks
 	$(RUN) ruff check .

@@ -81,7 +81,7 @@ def crop_and_resize(images: Tensor, size: int) -> Tensor:
 
 def normalize(images: Tensor, mean: float, std: float) -> Tensor:
     """uint8 images to float32: `(image / 255 - mean) / std`, as ToTensor and Normalize do."""
-    return images.float().mul_(1 / (255 * std)).sub_(mean / std)
+    return images.float() * (1 / (255 * std)) - mean / std
 
 
 def textbook_transform(augment: tuple, mean: float, std: float) -> transforms.Compose:

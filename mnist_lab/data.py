@@ -8,7 +8,9 @@ doi:10.1109/5.726791; Alpaydin and Kaynak, "Optical Recognition of Handwritten D
 doi:10.24432/C50P49.
 """
 
+import gzip
 import os
+import shutil
 import socket
 import tempfile
 import threading
@@ -145,11 +147,13 @@ def _root(root: str | os.PathLike | None) -> Path:
     variable = os.environ.get("MNIST_LAB_DATA")
     if not variable:
         return project_root() / "data"
-    if not Path(variable).is_dir():
+    # A relative path counts from the repository, so that it means the same in notebooks/.
+    folder = project_root() / Path(variable).expanduser()
+    if not folder.is_dir():
         raise DataError(
             f"MNIST_LAB_DATA is {variable!r}, which is not a folder: create it or unset it."
         )
-    return Path(variable)
+    return folder
 
 
 def _mnist_files(root: Path) -> list[Path]:
@@ -209,6 +213,7 @@ def _download(root: Path) -> list[Path]:
             ) from error
         finally:
             socket.setdefaulttimeout(timeout)
+        shutil.rmtree(root / "MNIST", ignore_errors=True)  # empty folders, or _find had found it
         os.replace(Path(scratch) / "MNIST", root / "MNIST")
     return _find(root)
 
@@ -261,7 +266,7 @@ def _read(file: Path, parse: Callable[[str], Tensor]) -> Tensor:
         if file.suffix == ".gz":
             try:
                 unpacked = extract_archive(str(file), scratch)
-            except (OSError, EOFError, zlib.error) as error:
+            except (gzip.BadGzipFile, EOFError, zlib.error) as error:
                 raise DataError(f"{file} is a corrupt gzip file ({error}): {REMEDY}") from error
         try:
             return parse(str(unpacked))

@@ -8,6 +8,7 @@ import base64
 import io
 import sys
 from collections.abc import Callable, Sequence
+from itertools import cycle
 
 import matplotlib.pyplot as plt
 import torch
@@ -39,18 +40,20 @@ def show(figure: Figure, alt: str) -> None:
             {"image/png": png, "text/plain": alt}, metadata={"image/png": {"alt": alt}}, raw=True
         )
     else:
-        figure.show()
+        figure.show(warn=False)
     plt.close(figure)
 
 
 def show_images(images: Tensor, titles: Sequence[str], alt: str, columns: int = 10) -> None:
     """Small pictures in rows: `images` `[N, 1, 28, 28]` (any scale), one title for each."""
     rows = -(-len(images) // columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(COLUMN, 1.15 * rows * 10 / columns))
+    figure, axes = plt.subplots(
+        rows, columns, squeeze=False, figsize=(COLUMN, 1.15 * rows * 10 / columns)
+    )
     for axis in axes.flat:
         axis.axis("off")
     for axis, image, title in zip(axes.flat, images, titles):
-        axis.imshow(image.squeeze(0), cmap="gray")
+        axis.imshow(image.squeeze(0).numpy(), cmap="gray")
         axis.set_title(title, fontsize=9)
     figure.tight_layout(pad=0.3)
     show(figure, alt)
@@ -102,12 +105,14 @@ def _bars(axis: Axes, names, values, colour: str, label: str) -> None:
 
 def plot_receptive_field(image: Tensor, rows: Sequence[Layer]) -> None:
     """What the middle value of some layers sees of an image `[1, 28, 28]`: one frame for each."""
-    figure, axes = plt.subplots(1, len(rows), figsize=(COLUMN, 1.2 + COLUMN / len(rows)))
+    figure, axes = plt.subplots(
+        1, len(rows), squeeze=False, figsize=(COLUMN, 1.2 + COLUMN / len(rows))
+    )
     size = image.shape[-1]
-    for axis, row in zip(axes, rows):
+    for axis, row in zip(axes.flat, rows):
         side = min(row.field, size)
         corner = (size - side) / 2 - 0.5
-        axis.imshow(image.squeeze(0), cmap="gray")
+        axis.imshow(image.squeeze(0).numpy(), cmap="gray")
         axis.add_patch(plt.Rectangle((corner, corner), side, side, fill=False, ec=ORANGE, lw=2.5))
         axis.set_title(f"{row.kind}\nsees {row.field}×{row.field}", fontsize=9)
         axis.set_xticks([0, size - 1])
@@ -152,7 +157,7 @@ def plot_confusion(evaluation: Evaluation) -> None:
     counts = evaluation.confusion()
     mistakes = counts.clone().fill_diagonal_(0)
     figure, axis = plt.subplots(figsize=(5.2, 4.8))
-    shade = axis.imshow(mistakes, cmap="Blues")
+    shade = axis.imshow(mistakes.numpy(), cmap="Blues")
     for i in range(10):
         for j in range(10):
             if counts[i, j]:
@@ -161,9 +166,11 @@ def plot_confusion(evaluation: Evaluation) -> None:
                           color="white" if dark else GREY if i == j else "black")  # fmt: skip
     axis.set(xticks=range(10), yticks=range(10), xlabel="read as", ylabel="written")
     figure.colorbar(shade, label="mistakes", shrink=0.8)
-    i, j = divmod(int(mistakes.argmax()), 10)
-    show(figure, f"Confusion matrix of {evaluation.total:,} digits with {int(mistakes.sum())} "
-         f"mistakes; the most frequent: {i} read as {j}, {int(mistakes[i, j])} times.")  # fmt: skip
+    alt = f"Confusion matrix of {evaluation.total:,} digits with {int(mistakes.sum())} mistakes"
+    if mistakes.any():
+        i, j = divmod(int(mistakes.argmax()), 10)
+        alt += f"; the most frequent: {i} read as {j}, {int(mistakes[i, j])} times"
+    show(figure, alt + ".")
 
 
 def show_mistakes(evaluation: Evaluation, split: Split, count: int = 12) -> None:
@@ -202,7 +209,7 @@ def plot_batches(runs: dict[str, Sequence[float]]) -> None:
     with plt.rc_context(STYLE):
         figure, axis = plt.subplots(figsize=(COLUMN, 2.8))
         styles = ((BLUE, "-", 2.5), (ORANGE, "--", 1.2), (GREEN, ":", 1.5))
-        for (name, losses), (colour, dash, width) in zip(runs.items(), styles):
+        for (name, losses), (colour, dash, width) in zip(runs.items(), cycle(styles)):
             axis.plot(losses, color=colour, linestyle=dash, linewidth=width, label=name)
         axis.set(xlabel="batch", ylabel="loss", ylim=(0, None))
         axis.legend(frameon=False)
@@ -214,7 +221,7 @@ def plot_seeds(results: dict[str, Sequence[float]], total: int) -> None:
     """Accuracies of several seeds for each network, one dot a run, and a tick at the mean."""
     with plt.rc_context(STYLE):
         figure, axis = plt.subplots(figsize=(COLUMN, 0.9 + 0.5 * len(results)))
-        for row, (accuracies, marker) in enumerate(zip(results.values(), "osD^")):
+        for row, (accuracies, marker) in enumerate(zip(results.values(), cycle("osD^"))):
             percent = [100 * accuracy for accuracy in accuracies]
             axis.plot(percent, [row] * len(percent), marker, color=BLUE, alpha=0.7)
             axis.plot(sum(percent) / len(percent), row, "|", color=ORANGE, ms=22, mew=2)

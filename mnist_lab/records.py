@@ -75,14 +75,15 @@ def results_table(records: list[dict]) -> str:
     ]
     groups: dict[tuple, list[dict]] = {}
     for record in records:
-        groups.setdefault((record["network"], record["digits"]), []).append(record)
-    for (network, digits), runs in groups.items():
+        key = record["network"], record["digits"], record["recipe"]["num_epochs"]
+        groups.setdefault(key, []).append(record)
+    for (network, digits, num_epochs), runs in groups.items():
         validation = [run["validation_accuracy"][-1] for run in runs]
         test = [run["test"]["correct"] / run["test"]["total"] for run in runs]
         low, high = runs[0]["test"]["interval"] if len(runs) == 1 else seed_interval(test)
         rows.append(
             f"| {network} | {runs[0]['parameters']:,} | {digits} "
-            f"| {runs[0]['recipe']['num_epochs']} | {len(runs)} "
+            f"| {num_epochs} | {len(runs)} "
             f"| {statistics.mean(validation):.2%} | {statistics.mean(test):.2%} "
             f"| {low:.2%} to {high:.2%} |"
         )

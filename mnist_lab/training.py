@@ -186,13 +186,13 @@ def fit(
     keep_freed_memory()
     torch.manual_seed(recipe.seed)
     generator = torch.Generator().manual_seed(recipe.seed)
-    network.to(device, memory_format=torch.channels_last)  # convolutions run faster this way
     train, validation = _to(data.train, device), _to(data.validation, device)
     batches = Batches(train, recipe, generator) if batches is None else batches
-    optimizer, per_batch, per_epoch = _optimizer(network, recipe, len(batches))
     history = History(type(network).__name__, data.name, recipe, device.type, precision)
     lines = EpochLines(len(batches), progress)
     try:
+        network.to(device, memory_format=torch.channels_last)  # convolutions run faster this way
+        optimizer, per_batch, per_epoch = _optimizer(network, recipe, len(batches))
         with cheap_dropout(network, generator):
             for _ in range(recipe.num_epochs):
                 start = time.perf_counter()
@@ -265,7 +265,11 @@ def _optimizer(network: nn.Module, recipe: Recipe, num_batches: int):
                 "epochs or smaller batches."
             )
         per_batch = lr_scheduler.OneCycleLR(
-            optimizer, max_lr=cycle.max_lr, pct_start=cycle.pct_start, total_steps=steps
+            optimizer,
+            max_lr=cycle.max_lr,
+            pct_start=cycle.pct_start,
+            total_steps=steps,
+            cycle_momentum=recipe.optimizer == "adam",  # sgd keeps the momentum of its recipe
         )
     elif isinstance(recipe.schedule, StepDown):
         step = recipe.schedule

@@ -477,3 +477,12 @@ def test_two_processes_that_start_at_once_download_once(tmp_path):
     assert done.stdout.split() == ["whole", "whole"]
     assert log.read_text().split() == NAMES
     assert {path.name for path in root.iterdir()} == {".download.lock", "MNIST"}
+
+
+def test_a_relative_mnist_lab_data_means_the_same_in_the_notebooks_folder(tmp_path, monkeypatch):
+    for folder in ("repo/notebooks", "repo/mnist_lab", "digits"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "repo/mnist_lab/data.py").touch()
+    monkeypatch.setenv("MNIST_LAB_DATA", "../digits")
+    monkeypatch.chdir(tmp_path / "repo/notebooks")
+    assert data._root(None).resolve() == tmp_path / "digits"

@@ -179,7 +179,11 @@ def plain_loop(network, data, recipe):
     one_cycle = step_lr = None
     if isinstance(recipe.schedule, OneCycle):
         one_cycle = lr_scheduler.OneCycleLR(
-            optimizer, **asdict(recipe.schedule), epochs=recipe.num_epochs, steps_per_epoch=3
+            optimizer,
+            **asdict(recipe.schedule),
+            epochs=recipe.num_epochs,
+            steps_per_epoch=3,
+            cycle_momentum=recipe.optimizer == "adam",
         )
     if isinstance(recipe.schedule, StepDown):
         step_lr = lr_scheduler.StepLR(optimizer, **asdict(recipe.schedule))

@@ -92,6 +92,15 @@ def layer_table(network: nn.Module) -> str:
     return "\n".join(lines)
 
 
+def describe(network: nn.Module) -> str:
+    """Where a network stands, in one line: output shape, parameters, receptive field."""
+    last = layers(network)[-1]
+    return (
+        f"output {'×'.join(map(str, last.output))}, {count_parameters(network):,} parameters, "
+        f"sees {last.field}×{last.field} pixels"
+    )
+
+
 def receptive_field(network: nn.Module) -> int:
     """The side, in input pixels, of what one value of the last layer can see."""
     return layers(network)[-1].field

@@ -8,6 +8,7 @@ from mnist_lab.anatomy import (
     check_requirements,
     count_macs,
     count_parameters,
+    describe,
     layer_table,
     layers,
     receptive_field,
@@ -282,3 +283,8 @@ def test_the_requirements_read_as_a_table():
     heads = [check_requirements(network(head=head), 1, 1)[4].measured for head in ("average",
              "linear", "neither")]  # fmt: skip
     assert heads == ["AvgPool2d over 26×26", "1 linear layers", "neither"]
+
+
+def test_a_network_is_described_in_one_line():
+    sentence = "output 10, 13,808 parameters, sees 32×32 pixels"
+    assert describe(nn.Sequential(GapNet(), nn.Flatten())) == sentence

@@ -98,7 +98,7 @@ def test_every_stored_parameter_count_of_a_network_is_compared():
     for path in NOTEBOOKS:
         for cell in printing_cells(read(path)):
             text = "".join(output.get("text", "") for output in cell.outputs)
-            if re.search("13,808|16,426", text) and "key-figures" not in cell.metadata.tags:
+            if re.search("13,808|16,426", text):
                 assert compared(cell), f"{path.stem}: {cell.source}"
 
 
@@ -120,11 +120,11 @@ def test_a_changed_parameter_count_makes_nbval_fail(tmp_path):
     assert "13,808 parameters, all of them random" in text
     truth.write_text(text, encoding="utf-8")
     lie.write_text(text.replace("13,808 parameters, all", "13,809 parameters, all"), "utf-8")
-    options = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(ROOT),
+    options = ["-m", "pytest", "-q", "--color=no", "-p", "no:cacheprovider", "--rootdir", str(ROOT),
                "-c", str(ROOT / "pyproject.toml"), "-p", "conftest"]  # fmt: skip
     run = subprocess.run(
         [sys.executable, *options, str(truth), str(lie)], cwd=ROOT, capture_output=True, text=True
     )
     assert run.returncode == 1, run.stdout
     assert re.search(r"\b1 failed\b", run.stdout), run.stdout
-    assert "13,809" in run.stdout and "lie.ipynb" in run.stdout
+    assert "13,809" in run.stdout, run.stdout

@@ -20,14 +20,19 @@ COSTS_FILE = "costs.json"
 
 
 def publish(run: Path, root: Path) -> None:
-    """Take over a whole run on MNIST with the stored parameters, or raise `ValueError`."""
+    """Take over a whole run on MNIST with the stored parameters, or raise `ValueError`.
+
+    Nothing is written unless everything can be.
+    """
     outcomes = {outcome.notebook: outcome for outcome in load_summary(run)}
+    executed = {}
     for path in find_notebooks(root / "notebooks"):
         outcome = outcomes.get(path.stem)
         if outcome is None or outcome.status != "ok" or outcome.digits != "MNIST":
             raise ValueError(f"{run} holds no finished run of {path.stem} on MNIST.")
-        executed = _clean(nbformat.read(run / path.name, as_version=4), outcome)
-        write_whole(path, nbformat.writes(executed) + "\n")
+        executed[path] = _clean(nbformat.read(run / path.name, as_version=4), outcome)
+    for path, notebook in executed.items():
+        write_whole(path, nbformat.writes(notebook) + "\n")
     records = root / "notebooks" / "records"
     records.mkdir(exist_ok=True)
     for record in (run / "records").glob("*.json"):

@@ -1,0 +1,87 @@
+"""Publishing: what a run measured reaches the repository, and nothing else does."""
+
+import base64
+import json
+from dataclasses import asdict
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from mnist_lab.course import Outcome
+from mnist_lab.publish import cost_line, newest_run, publish
+
+COST = "**Cost:** not measured yet"
+
+
+def notebook(*, executed: bool, injected: bool = False):
+    picture = new_output("display_data", {"image/png": base64.b64encode(b"picture").decode()})
+    cell = new_code_cell("plot()", metadata={"tags": ["readme-picture"]})
+    if executed:
+        cell.outputs, cell.execution_count = [picture], 1
+        cell.metadata["papermill"] = {"duration": 1}
+    cells = [new_markdown_cell(f"# 00\n\n{COST}\n\nText."), cell]
+    if injected:
+        cells.insert(1, new_code_cell("seed = 5", metadata={"tags": ["injected-parameters"]}))
+    return new_notebook(cells=cells)
+
+
+@pytest.fixture
+def root(tmp_path):
+    (tmp_path / "notebooks").mkdir()
+    for name in ("00_a", "01_b"):
+        nbformat.write(notebook(executed=False), tmp_path / f"notebooks/{name}.ipynb")
+    tables = "<!-- notebooks -->\n\n<!-- end -->\n\n<!-- results -->\nold\n<!-- end -->\n"
+    (tmp_path / "README.md").write_text(f"# Title\n\n{tables}")
+    return tmp_path
+
+
+def make_run(root, *, injected=False, **changes):
+    """A finished run of both notebooks, the second of them changed as asked."""
+    run = root / "runs" / "2026-01-01T00-00-00"
+    (run / "records").mkdir(parents=True)
+    outcomes = [Outcome(name, "ok", 12.4, 345, "MNIST") for name in ("00_a", "01_b")]
+    for name, value in changes.items():
+        setattr(outcomes[1], name, value)
+    nbformat.write(notebook(executed=True), run / "00_a.ipynb")
+    nbformat.write(notebook(executed=True, injected=injected), run / "01_b.ipynb")
+    (run / "summary.json").write_text(json.dumps([asdict(outcome) for outcome in outcomes]))
+    return run
+
+
+def test_outputs_costs_and_tables_are_taken_over(root):
+    publish(make_run(root), root)
+    published = nbformat.read(root / "notebooks/00_a.ipynb", as_version=4)
+    line = cost_line(Outcome("00_a", "ok", 12.4, 345, "MNIST"))
+    assert "12 seconds and 345 MB" in line and line in published.cells[0].source
+    assert COST not in published.cells[0].source and "Text." in published.cells[0].source
+    assert published.cells[1].outputs and "papermill" not in published.cells[1].metadata
+    assert (root / "notebooks/records/picture.png").read_bytes() == b"picture"
+    readme = (root / "README.md").read_text()
+    assert "| [00 a](notebooks/00_a.ipynb) | 12 seconds | 345 MB |" in readme
+    assert "old" not in readme and readme.startswith("# Title")
+
+
+@pytest.mark.parametrize(
+    ("flaw", "sentence"),
+    [
+        ({"status": "failed"}, "no finished run of 01_b on MNIST"),
+        ({"digits": "small digits"}, "no finished run of 01_b on MNIST"),
+        ({"notebook": "01_other"}, "no finished run of 01_b on MNIST"),
+        ({"injected": True}, "01_b was run with other parameters"),
+    ],
+)
+def test_a_flawed_run_is_refused_and_changes_nothing(root, flaw, sentence):
+    run = make_run(root, **flaw)
+    before = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    with pytest.raises(ValueError, match=sentence):
+        publish(run, root)
+    assert before == {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def test_the_newest_run_is_found_and_its_absence_is_said(root):
+    with pytest.raises(ValueError, match="execute the course first"):
+        newest_run(root)
+    run = make_run(root)
+    (root / "runs" / "bench").mkdir()
+    assert newest_run(root) == run

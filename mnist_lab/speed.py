@@ -20,7 +20,7 @@ def keep_freed_memory() -> bool:
 
     By default a buffer of some megabytes goes back to the system at every step, and comes back
     as fresh pages that the kernel must clear first. Does nothing where the C library is not
-    glibc (macOS, Windows, Alpine). 32 MiB is the largest threshold that glibc takes.
+    glibc (macOS, Windows, Alpine). 32 MiB is above every buffer of these networks.
     """
     if platform.libc_ver()[0] != "glibc":
         return False

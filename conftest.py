@@ -60,3 +60,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if isinstance(item, IPyNbCell) and not compared(item.cell):
             item.options["check"] = False
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """The tests' tensors are small: a second thread gains nothing, and loses to a busy machine."""
+    import torch  # not above: notebooks are checked in kernels of their own, without it here
+
+    torch.set_num_threads(1)

@@ -15,16 +15,6 @@ from mnist_lab.anatomy import (
 )
 from mnist_lab.networks import BottleneckNet, GapNet
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Tensors this small gain nothing from a second thread, and lose to a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 # Parameters and multiply-accumulates
 
 

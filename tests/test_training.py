@@ -30,15 +30,6 @@ PLAIN = Recipe(num_epochs=3, batch_size=32, lr=0.01)
 FP32 = {"device": "cpu", "precision": "fp32", "progress": False}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Tensors this small gain nothing from a second thread, and lose to a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def few():
     """80 digits in batches of 32, 32 and 16."""

@@ -5,6 +5,7 @@ uint8 images is transformed at once, every image with its own random numbers. Ea
 knows its torchvision counterpart, which the DataLoader path uses and the tests compare with.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -56,15 +57,16 @@ def rotate(images: Tensor, degrees: Tensor) -> Tensor:
     image. Every pixel of the result asks which pixel of the source it came from.
     """
     count, _, height, width = images.shape
+    margin = math.ceil((math.hypot(height, width) - min(height, width)) / 2)  # a corner's reach
+    padded = F.pad(images, (margin, margin, margin, margin))  # every source is inside
     angle = torch.deg2rad(degrees.to(images.device, torch.float32)).view(-1, 1, 1)
+    cos, sin = angle.cos(), angle.sin()
     y = (torch.arange(height, device=images.device) + 0.5 - height / 2).view(1, -1, 1)
     x = (torch.arange(width, device=images.device) + 0.5 - width / 2).view(1, 1, -1)
-    source_x = (angle.cos() * x - angle.sin() * y + width / 2).floor().long()
-    source_y = (angle.sin() * x + angle.cos() * y + height / 2).floor().long()
-    inside = (source_x >= 0) & (source_x < width) & (source_y >= 0) & (source_y < height)
-    index = (source_y * width + source_x) * inside
-    turned = images.reshape(count, -1).gather(1, index.view(count, -1)).view_as(images)
-    return turned * inside.unsqueeze(1)
+    source_x = (cos * x - sin * y).add_(width / 2 + margin).floor_()
+    source_y = (sin * x + cos * y).add_(height / 2 + margin).floor_()
+    index = source_y.mul_(padded.shape[3]).add_(source_x).long().view(count, -1)
+    return padded.view(count, -1).gather(1, index).view_as(images)
 
 
 def crop_and_resize(images: Tensor, size: int) -> Tensor:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # from glibc's malloc.h
+WINDOWS_PER_DRAW = 4
 
 
 def keep_freed_memory() -> bool:
@@ -49,20 +50,23 @@ def has_native_bf16(device: torch.device) -> bool:
 
 @contextmanager
 def cheap_dropout(network: nn.Module, generator: torch.Generator) -> Iterator[None]:
-    """While it lasts, the network's `nn.Dropout`s draw a random number per *dropped* value.
+    """While it lasts, the network's `nn.Dropout`s take their masks from one random sequence.
 
-    PyTorch draws one for every value, serially on a CPU: nearly a third of a GapNet step. The
-    distances between dropped values follow a geometric distribution, so drawing the distances
-    gives the same dropout for a tenth of the random numbers (p = 0.1). The modules stay
-    `nn.Dropout`; CUDA draws in parallel and needs none of this.
+    PyTorch draws a random number for every value, serially on a CPU: a third of a GapNet step.
+    Here a long sequence of zeros (probability p) and 1 / (1 - p) is drawn, and each mask is a
+    window of it at a random place; the sequence is drawn afresh once every number in it has
+    been used `WINDOWS_PER_DRAW` times on average. Every mask is exactly a dropout mask; masks of
+    different batches may overlap, shifted by some random distance. The modules stay `nn.Dropout`;
+    CUDA draws in parallel and needs none of this.
     """
     layers = [
         module
         for module in network.modules()
         if type(module) is nn.Dropout and not module.inplace and 0 < module.p < 1
     ]
+    sequences: dict[tuple, _Masks] = {}
     for layer in layers:
-        layer.forward = _forward(layer, generator)
+        layer.forward = _forward(layer, sequences, generator)
     try:
         yield
     finally:
@@ -70,39 +74,46 @@ def cheap_dropout(network: nn.Module, generator: torch.Generator) -> Iterator[No
             del layer.forward  # the class's own method shows again
 
 
-def _forward(layer: nn.Dropout, generator: torch.Generator):
+def _forward(layer: nn.Dropout, sequences: dict, generator: torch.Generator):
     def forward(x: Tensor) -> Tensor:
         if not layer.training or x.device.type != "cpu":
             return nn.Dropout.forward(layer, x)
-        return _SparseDropout.apply(x, layer.p, generator)
+        key = layer.p, x.dtype
+        if key not in sequences:
+            sequences[key] = _Masks(*key, generator)
+        return x * sequences[key].like(x)
 
     return forward
 
 
-class _SparseDropout(torch.autograd.Function):
-    """Zero a few values and scale the others, forward and backward alike."""
+class _Masks:
+    """Dropout masks of one probability and dtype, cut from one random sequence."""
 
-    @staticmethod
-    def forward(ctx, x: Tensor, p: float, generator: torch.Generator) -> Tensor:
-        ctx.p, ctx.dropped = p, dropped_positions(x.numel(), p, generator)
-        scaled = x * (1 / (1 - p))
-        ctx.stride = scaled.stride()  # positions count along memory, in whatever format x has
-        return _zero(scaled, ctx.dropped)
+    def __init__(self, p: float, dtype: torch.dtype, generator: torch.Generator):
+        self.p, self.dtype, self.generator = p, dtype, generator
+        self.sequence, self.left = torch.empty(0), 0
 
-    @staticmethod
-    def backward(ctx, grad: Tensor):
-        scaled = torch.empty_strided(grad.shape, ctx.stride, dtype=grad.dtype)
-        torch.mul(grad, 1 / (1 - ctx.p), out=scaled)
-        return _zero(scaled, ctx.dropped), None, None
+    def like(self, x: Tensor) -> Tensor:
+        """A mask with the shape and, if x is dense, the memory format of x."""
+        count = x.numel()
+        if self.left < count or len(self.sequence) < 4 * count:
+            self._draw(max(4 * count, 2**20))
+        self.left -= count
+        start = torch.randint(len(self.sequence) - count + 1, (), generator=self.generator)
+        return self.sequence.as_strided(x.shape, torch.empty_like(x).stride(), int(start))
 
-
-def _zero(x: Tensor, positions: Tensor) -> Tensor:
-    x.as_strided((x.numel(),), (1,)).index_fill_(0, positions, 0)
-    return x
+    def _draw(self, length: int) -> None:
+        self.sequence = torch.full((length,), 1 / (1 - self.p), dtype=self.dtype)
+        self.sequence[dropped_positions(length, self.p, self.generator)] = 0
+        self.left = WINDOWS_PER_DRAW * length
 
 
 def dropped_positions(count: int, p: float, generator: torch.Generator) -> Tensor:
-    """The sorted positions in `range(count)` that independent coins of probability `p` choose."""
+    """The sorted positions in `range(count)` that independent coins of probability `p` choose.
+
+    The distances between them follow a geometric distribution: drawing the distances takes a
+    tenth (p = 0.1) of the random numbers that tossing every coin would.
+    """
     mean = count * p
     draws = int(mean + 8 * math.sqrt(mean) + 16)  # eight deviations: practically always enough
     positions = torch.empty(0, dtype=torch.int64)

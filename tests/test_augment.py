@@ -59,6 +59,14 @@ def test_rotate_takes_floats_and_images_that_are_not_square():
     assert torch.equal(rotate(image, torch.tensor([180.0])), image.flip(2, 3))
 
 
+@pytest.mark.parametrize("shape", [(28, 4), (4, 28), (1, 9), (28, 28)])
+def test_no_angle_reaches_outside_the_margin_of_any_image(shape):
+    angles = torch.linspace(-180, 180, 721)
+    turned = rotate(torch.ones(721, 1, *shape), angles)
+    assert set(turned.unique().tolist()) <= {0.0, 1.0}
+    assert torch.equal(turned[0], turned[360]), "half a turn of a full image leaves it full"
+
+
 def test_the_corners_that_turn_in_are_black():
     turned = rotate(torch.full((1, 1, 28, 28), 255, dtype=torch.uint8), torch.tensor([15.0]))[0, 0]
     assert turned.unique().tolist() == [0, 255]

@@ -1,4 +1,4 @@
-"""The command line: `python -m mnist_lab run | bench | publish | links`."""
+"""The command line: `python -m mnist_lab run | bench | compare | race | publish | links`."""
 
 import json
 import sys
@@ -9,6 +9,7 @@ import click
 
 from mnist_lab.data import SOURCES, DataError, project_root
 
+PRECISIONS = ["auto", "fp32", "bf16"]
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
@@ -50,12 +51,36 @@ def run(notebooks, dataset, parameters, resume) -> None:
 @main.command()
 @click.option("--network", type=click.Choice(["gap", "bottleneck", "both"]), default="both")
 @click.option("--pairs", default=5, show_default=True, help="How often each side is timed.")
-@click.option("--quick", is_flag=True, help="Few digits and pairs: less than a minute.")
-def bench(network, pairs, quick) -> None:
+@click.option("--minutes", default=10.0, show_default=True, help="About how long it may take.")
+@click.option("--precision", type=click.Choice(PRECISIONS), default="auto", help="Of `fit`.")
+@click.option("--quick", is_flag=True, help="Few digits: less than a minute.")
+def bench(network, pairs, minutes, precision, quick) -> None:
     """Time the textbook way of training against `fit`, alternating."""
     from mnist_lab import bench
 
-    bench.main(network, pairs, quick)
+    bench.main(network, pairs, bench.QUICK_MINUTES if quick else minutes, precision)
+
+
+@main.command()
+@click.option("--network", type=click.Choice(["gap", "bottleneck"]), required=True)
+@click.option("--seeds", default=5, show_default=True, help="How many runs of each side.")
+@click.option("--epochs", default=3, show_default=True, help="Length of a run.")
+def compare(network, seeds, epochs) -> None:
+    """Compare the accuracy of the textbook way with that of `fit`, seed by seed."""
+    from mnist_lab import compare
+
+    compare.main(network, seeds, epochs)
+
+
+@main.command()
+@click.option("--seeds", default=10, show_default=True, help="How many runs for each goal.")
+@click.option("--example-epochs", default=0, show_default=True,
+              help="Train PyTorch's example too, for so many epochs.")  # fmt: skip
+def race(seeds, example_epochs) -> None:
+    """Time to 99 % (and 99.4 %) of the test digits, against PyTorch's own MNIST example."""
+    from mnist_lab import race
+
+    race.main(seeds, example_epochs)
 
 
 @main.command()

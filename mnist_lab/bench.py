@@ -1,119 +1,297 @@
-"""The textbook way of training against `fit`: seconds per epoch, measured alternately in one run.
+"""The textbook way of training against `fit`, measured alternately in one run.
 
-The textbook way: torchvision's transforms on PIL images, one by one, a DataLoader, fp32, PyTorch's
-own memory format and dropout, each epoch followed by a validation the same way.
+Seconds per epoch, the parts of a step, memory and inference, and how far the machine's own limit is
+from there. Each way has a process of its own, because `fit` changes its process's memory allocator.
 """
 
 import json
 import multiprocessing
+import os
 import statistics
 import time
+from collections import defaultdict
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
+from functools import cache
+from pathlib import Path
 
+import psutil
 import torch
-from torch import nn
-from torch.utils.data import DataLoader
+from torch import Tensor, nn
 from tqdm import tqdm
 
-from mnist_lab.augment import textbook_transform
 from mnist_lab.data import Digits, load_data, project_root
+from mnist_lab.limits import measure_peak, step_cost
 from mnist_lab.networks import BottleneckNet, GapNet
 from mnist_lab.records import processor, write_whole
-from mnist_lab.training import BOTTLENECK_RECIPE, GAP_RECIPE, LOSSES, Recipe, fit
+from mnist_lab.speed import cheap_dropout, has_native_bf16, keep_freed_memory
+from mnist_lab.textbook import textbook_accuracy, textbook_batches, textbook_fit
+from mnist_lab.training import BOTTLENECK_RECIPE, GAP_RECIPE, Batches, fit, make_optimizer, predict
 
 NETWORKS = {"gap": (GapNet, GAP_RECIPE), "bottleneck": (BottleneckNet, BOTTLENECK_RECIPE)}
-QUICK_DIGITS, WARM_UP_DIGITS = 3_840, 1_280
+WAYS = ("textbook", "fit")
+EPOCH = 50_000  # digits; with fewer, seconds are scaled to this many
+WARM_UP_DIGITS, QUICK_MINUTES = 1_280, 0.4
+PARTS = ("data", "augmentation", "forward", "dropout", "backward", "optimizer")
 
 
-def textbook_epoch(network: nn.Module, data: Digits, recipe: Recipe) -> float:
-    """One epoch as most tutorials write it, and its validation; the validation accuracy."""
-    augmented = textbook_transform(recipe.augment, recipe.mean, recipe.std)
-    plain = textbook_transform((), recipe.mean, recipe.std)
-    batches = DataLoader(data.train.dataset(augmented), recipe.batch_size, shuffle=True)
-    optimizer = torch.optim.Adam(network.parameters(), recipe.lr, weight_decay=recipe.weight_decay)
-    network.train()
-    for images, labels in batches:
-        optimizer.zero_grad()
-        loss = LOSSES[recipe.loss](network(images), labels)
-        loss.backward()
-        optimizer.step()
-    network.eval()
-    correct = 0
-    with torch.no_grad():
-        for images, labels in DataLoader(data.validation.dataset(plain), 1000):
-            correct += (network(images).argmax(1) == labels).sum().item()
-    return correct / len(data.validation)
+def main(
+    network: str = "both", pairs: int = 5, minutes: float = 10, precision: str = "auto"
+) -> dict:
+    """Print the table, write its record into `runs/bench/`, and return the record.
 
-
-def main(network: str = "both", pairs: int = 5, quick: bool = False) -> dict:
-    """Print the table, write its record into `runs/bench/`, and return the record."""
-    if pairs < 1:
-        raise ValueError(f"pairs must be 1 or more, not {pairs}.")
-    data = load_data()
-    if quick:
-        pairs = min(pairs, 3)
-        data = _first(data, QUICK_DIGITS)
-    print(f"{data.name}, {len(data.train):,} digits an epoch; {processor()}, "
-          f"{torch.get_num_threads()} threads; {pairs} pairs, alternating")  # fmt: skip
+    `minutes`: about how long the epochs of all networks may take. Where that is not enough for
+    whole epochs, both ways train on the first digits only, and seconds are scaled.
+    Raises `ValueError` for fewer than one pair or no time.
+    """
+    if pairs < 1 or minutes <= 0:
+        raise ValueError(f"pairs and minutes must be above 0, not {pairs} and {minutes}.")
+    data, names = load_data(), list(NETWORKS) if network == "both" else [network]
+    if precision == "auto":
+        precision = "bf16" if has_native_bf16(torch.device("cpu")) else "fp32"
+    peak = measure_peak(precision)
     record = {
         "digits": data.name,
-        "train_digits": len(data.train),
         "processor": processor(),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
+        "precision": precision,
+        "pairs": pairs,
+        "peak": asdict(peak),
     }
-    for name in NETWORKS if network == "both" else (network,):
-        record[name] = _compare(name, data, pairs)
-        print(_row(NETWORKS[name][0].__name__, record[name]))
+    print(f"{data.name}; {processor()}, {torch.get_num_threads()} threads, torch "
+          f"{torch.__version__}, {precision}; peak {peak.operations / 1e9:.0f} GFLOP/s, "
+          f"{peak.bytes / 1e9:.0f} GB/s")  # fmt: skip
+    spawn = multiprocessing.get_context("spawn")
+    workers = {way: ProcessPoolExecutor(1, spawn) for way in WAYS}
+    try:
+        for name in names:
+            record[name] = _measure(name, workers, pairs, 60 * minutes / len(names), precision)
+            make, recipe = NETWORKS[name]
+            cost = asdict(step_cost(make(), recipe.batch_size, peak, precision))
+            record[name]["least_per_batch"] = cost
+            print(table(make.__name__, recipe.batch_size, record[name]), flush=True)
+    finally:
+        for worker in workers.values():
+            worker.shutdown(cancel_futures=True)
     stamp = datetime.now().strftime("%Y-%m-%dT%H-%M-%S")
     path = project_root() / "runs" / "bench" / f"{stamp}.json"
     write_whole(path, json.dumps(record, indent=1) + "\n")
+    print(f"\nwritten: {path.relative_to(project_root())}")
     return record
 
 
-def _compare(name: str, data: Digits, pairs: int) -> dict[str, list[float]]:
-    """Seconds of both ways, pair by pair, so that a slow minute of the machine hits both.
+def _measure(name: str, workers: dict, pairs: int, seconds: float, precision: str) -> dict:
+    """All figures of one network, way by way and pair by pair."""
 
-    Each way has a process of its own, because `fit` changes its process's memory allocator.
-    """
-    seconds = {"textbook": [], "fit": []}
-    spawn = multiprocessing.get_context("spawn")
-    workers = {way: ProcessPoolExecutor(1, spawn) for way in seconds}
-    try:
-        for way, worker in workers.items():  # warm-up: the first call of everything is slow
-            worker.submit(_time_epoch, way, name, _first(data, WARM_UP_DIGITS)).result()
-        for _ in tqdm(range(pairs), desc=name, unit="pair", leave=False, disable=None):
-            for way, worker in workers.items():
-                seconds[way].append(worker.submit(_time_epoch, way, name, data).result())
-    finally:
-        for worker in workers.values():
-            worker.shutdown()
-    return seconds
+    def ask(work, *arguments):
+        return {way: worker.submit(work, way, name, *arguments).result()
+                for way, worker in workers.items()}  # fmt: skip
+
+    for worker in workers.values():  # both load their libraries and the digits at once
+        worker.submit(_data)
+    ask(_epoch, WARM_UP_DIGITS, precision)  # the first call of everything is slow
+    pace = sum(ask(_epoch, WARM_UP_DIGITS, precision).values()) / WARM_UP_DIGITS
+    digits = int(min(EPOCH, max(WARM_UP_DIGITS, seconds / pairs / pace)))
+    epochs, parts, inference = ([] for _ in range(3))
+    for _ in tqdm(range(pairs), desc=name, unit="pair", leave=False, disable=None):
+        epochs.append(ask(_epoch, digits, precision))
+        parts.append(ask(_parts, precision))
+        inference.append(ask(_inference))
+    return {
+        "digits_per_epoch": digits,
+        "seconds_per_epoch": _by_way(epochs, scale=EPOCH / digits),
+        "seconds_per_batch": {
+            part: _by_way([{way: pair[way][part] for way in WAYS} for pair in parts])
+            for part in PARTS
+        },
+        "inference": {
+            figure: _by_way([{way: pair[way][figure] for way in WAYS} for pair in inference])
+            for figure in inference[0]["fit"]
+        },
+        "peak_bytes": {way: worker.submit(_peak_bytes).result() for way, worker in workers.items()},
+    }
 
 
-def _time_epoch(way: str, name: str, data: Digits) -> float:
+def table(network: str, batch_size: int, record: dict) -> str:
+    """The figures of one network as text: medians of both ways, and the ratio with its spread."""
+    lines = [f"\n{network:<34}{'textbook':>10}{'fit':>10}{'ratio':>8}   spread"]
+
+    def row(title, figures, factor=1.0, more_is_better=False):
+        ratios = [slow / fast for slow, fast in zip(figures["textbook"], figures["fit"])]
+        if more_is_better:
+            ratios = [1 / ratio for ratio in ratios]
+        values = (factor * statistics.median(figures[way]) for way in WAYS)
+        cells = "".join(f"{value:>10,.{0 if value >= 1000 else 2}f}" for value in values)
+        lines.append(f"{title:<34}{cells}{statistics.median(ratios):>8.2f}"
+                     f"   {min(ratios):.2f} to {max(ratios):.2f}")  # fmt: skip
+
+    scaled = record["digits_per_epoch"] < EPOCH
+    row(f"epoch of {EPOCH:,}, s" + (", scaled" if scaled else ""), record["seconds_per_epoch"])
+    for part, figures in record["seconds_per_batch"].items():
+        row(f"  {part}, ms per batch of {batch_size}", figures, 1000)
+    row("images per second, inference", record["inference"]["images_per_second"], 1, True)
+    row("latency of one image, ms", record["inference"]["latency"], 1000)
+    peak, least = record["peak_bytes"], record["least_per_batch"]
+    lines.append(f"{'peak memory, MB':<34}"
+                 + "".join(f"{peak[way] / 1e6:>10,.0f}" for way in WAYS))  # fmt: skip
+    batches = EPOCH / batch_size
+    seconds = statistics.median(record["seconds_per_epoch"]["fit"])
+    lines.append(
+        f"limit: {least['operations'] / 1e9:.2f} GFLOP and {least['bytes'] / 1e6:.0f} MB per batch "
+        f"take at least {1000 * least['seconds']:.1f} ms, {batches * least['seconds']:.1f} s per "
+        f"epoch; fit takes {seconds / (batches * least['seconds']):.1f} times as long"
+    )
+    return "\n".join(lines)
+
+
+def _by_way(pairs: list[dict], scale: float = 1.0) -> dict[str, list[float]]:
+    return {way: [pair[way] * scale for pair in pairs] for way in WAYS}
+
+
+# What follows runs in the worker processes.
+
+
+@cache
+def _data() -> Digits:
+    return load_data()
+
+
+def _epoch(way: str, name: str, digits: int, precision: str) -> float:
+    """Seconds of one epoch and its validation, on the first digits of both splits."""
     make, recipe = NETWORKS[name]
-    network = make()
+    recipe, data = replace(recipe, num_epochs=1), _data()
+    train = data.train.first(digits)
+    share = len(train) / len(data.train)
+    validation = data.validation.first(max(1, round(share * len(data.validation))))
+    data, network = replace(data, train=train, validation=validation), make()
     start = time.perf_counter()
     if way == "textbook":
-        textbook_epoch(network, data, recipe)
+        textbook_fit(network, data, recipe)
     else:
-        fit(network, data, replace(recipe, num_epochs=1), progress=False)
+        fit(network, data, recipe, precision=precision, progress=False)
     return time.perf_counter() - start
 
 
-def _first(data: Digits, count: int) -> Digits:
-    train, validation = data.train.first(count), data.validation.first(count // 5)
-    return replace(data, train=train, validation=validation)
+class _Clock:
+    """Adds up seconds by name."""
+
+    def __init__(self):
+        self.seconds = defaultdict(float)
+
+    @contextmanager
+    def __call__(self, part: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.seconds[part] += time.perf_counter() - start
 
 
-def _row(network: str, seconds: dict) -> str:
-    ratios = [slow / fast for slow, fast in zip(seconds["textbook"], seconds["fit"])]
-    slow, fast = (statistics.median(seconds[name]) for name in ("textbook", "fit"))
-    return (
-        f"{network:<15}textbook {slow:7.2f} s   fit {fast:7.2f} s   "
-        f"ratio {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}), "
-        f"so fit takes {1 / statistics.median(ratios):.0%}"
-    )
+@dataclass(frozen=True)
+class _Timed:
+    """A transform of a recipe, for one image or a batch, under a clock."""
+
+    transform: object
+    clock: _Clock
+
+    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        with self.clock("augmentation"):
+            return self.transform(images, generator)
+
+    def torchvision(self):
+        alone = self.transform.torchvision()
+
+        def timed(image):
+            with self.clock("augmentation"):
+                return alone(image)
+
+        return timed
+
+
+def _parts(way: str, name: str, precision: str, steps: int = 6) -> dict[str, float]:
+    """Mean seconds per batch of each part of a training step.
+
+    Dropout is what a step takes longer with it than without: it works in both directions.
+    """
+    make, recipe = NETWORKS[name]
+    clock, plain, network = _Clock(), _Clock(), make()
+    timed = replace(recipe, augment=tuple(_Timed(each, clock) for each in recipe.augment))
+    data = replace(_data(), train=_data().train.first((2 * steps + 2) * recipe.batch_size))
+    if way == "textbook":
+        source, context = textbook_batches(data, timed)[0], nullcontext()
+    else:
+        network.to(memory_format=torch.channels_last)
+        generator = torch.Generator().manual_seed(recipe.seed)
+        source = Batches(data.train, timed, generator)
+        context = cheap_dropout(network, generator)
+        keep_freed_memory()
+    optimizer, _, _ = make_optimizer(network, recipe, 1000, fused=way == "fit")
+    batches = iter(source)
+    low = way == "fit" and precision == "bf16"
+    with context:
+        for step in range(2 * steps):
+            with_dropout = step % 2 == 0
+            _dropout(network.train(), with_dropout)
+            if step == 2:  # the first steps warm up
+                clock.seconds.clear(), plain.seconds.clear()
+            with clock("data"):
+                images, labels = next(batches)
+            one = clock if with_dropout else plain
+            with one("forward"), torch.autocast("cpu", torch.bfloat16, enabled=low):
+                if way == "fit":
+                    images = images.to(memory_format=torch.channels_last)
+                outputs = network(images)
+            with one("backward"):
+                recipe.loss_of(outputs.float(), labels).backward()
+            with clock("optimizer"):
+                optimizer.step()
+                optimizer.zero_grad()
+    every, half = clock.seconds, steps - 1
+    dropout = sum(every[part] - plain.seconds[part] for part in ("forward", "backward"))
+    return {
+        "data": (every["data"] - every["augmentation"]) / (2 * half),
+        "augmentation": every["augmentation"] / (2 * half),
+        "forward": plain.seconds["forward"] / half,
+        "dropout": dropout / half,
+        "backward": plain.seconds["backward"] / half,
+        "optimizer": every["optimizer"] / (2 * half),
+    }
+
+
+def _dropout(network: nn.Module, on: bool) -> None:
+    for module in network.modules():
+        if isinstance(module, nn.Dropout):
+            module.train(on)
+
+
+def _inference(way: str, name: str, digits: int = 1_000) -> dict[str, float]:
+    """Images per second from the stored pixels to the answers, and the latency of one of them."""
+    make, recipe = NETWORKS[name]
+    data, network = _data(), make()
+    if way == "fit":
+        network.to(memory_format=torch.channels_last)
+
+    def seconds(count):
+        split = data.validation.first(count)
+        start = time.perf_counter()
+        if way == "textbook":
+            textbook_accuracy(network, textbook_batches(replace(data, validation=split), recipe)[1])
+        else:
+            predict(network, split, recipe)
+        return time.perf_counter() - start
+
+    seconds(digits)  # warm-up
+    latency = statistics.median(seconds(1) for _ in range(20))
+    return {"images_per_second": digits / seconds(digits), "latency": latency}
+
+
+def _peak_bytes() -> int:
+    """The most memory that this process ever held."""
+    status = Path(f"/proc/{os.getpid()}/status")
+    if status.exists():
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
+    info = psutil.Process().memory_info()  # elsewhere: Windows knows the peak, macOS the present
+    return getattr(info, "peak_wset", info.rss)

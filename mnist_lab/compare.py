@@ -1,0 +1,79 @@
+"""Is `fit` as accurate as the textbook way? Both train from the same weights, seed by seed."""
+
+import json
+import multiprocessing
+import statistics
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from datetime import datetime
+from functools import cache
+
+import torch
+from tqdm import tqdm
+
+from mnist_lab.bench import NETWORKS, WAYS
+from mnist_lab.data import Digits, load_data, project_root
+from mnist_lab.records import processor, seed_interval, write_whole
+from mnist_lab.textbook import textbook_fit
+from mnist_lab.training import fit
+
+
+def main(network: str, seeds: int = 5, num_epochs: int = 3) -> dict:
+    """Print both validation accuracies of each seed, and the mean of their differences.
+
+    Two runs train at a time, with one thread each. Writes a record into `runs/compare/` and
+    returns it. Raises `ValueError` for less than two seeds: a mean has no interval then.
+    """
+    if seeds < 2:
+        raise ValueError(f"seeds must be 2 or more, not {seeds}.")
+    make, recipe = NETWORKS[network]
+    runs = [(way, network, seed, num_epochs) for seed in range(seeds) for way in WAYS]
+    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
+        bar = tqdm(pool.map(_train, *zip(*runs)), total=len(runs), unit="run", disable=None)
+        accuracies = list(bar)
+    by_way = {way: accuracies[position :: len(WAYS)] for position, way in enumerate(WAYS)}
+    record = {
+        "network": make.__name__,
+        "recipe": repr(replace(recipe, num_epochs=num_epochs)),
+        "digits": load_data().name,
+        "processor": processor(),
+        "torch": torch.__version__,
+        "validation": by_way,
+    }
+    print(table(record))
+    stamp = datetime.now().strftime("%Y-%m-%dT%H-%M-%S")
+    path = project_root() / "runs" / "compare" / f"{network}-{stamp}.json"
+    write_whole(path, json.dumps(record, indent=1) + "\n")
+    print(f"\nwritten: {path.relative_to(project_root())}")
+    return record
+
+
+def table(record: dict) -> str:
+    """A row for each seed, and the mean difference with its 95 % interval, in points."""
+    lines = [f"{record['network']:<14}{'textbook':>10}{'fit':>10}{'difference':>12}"]
+    pairs = list(zip(*(record["validation"][way] for way in WAYS)))
+    differences = [100 * (fast - slow) for slow, fast in pairs]
+    for seed, ((slow, fast), difference) in enumerate(zip(pairs, differences)):
+        lines.append(f"{f'seed {seed}':<14}{slow:>10.2%}{fast:>10.2%}{difference:>+12.2f}")
+    slow, fast = (statistics.mean(way) for way in zip(*pairs))
+    low, high = seed_interval(differences)
+    lines.append(f"{'mean':<14}{slow:>10.2%}{fast:>10.2%}{statistics.mean(differences):>+12.3f}"
+                 f"   [{low:+.3f}, {high:+.3f}]")  # fmt: skip
+    return "\n".join(lines)
+
+
+@cache
+def _data() -> Digits:
+    torch.set_num_threads(1)
+    return load_data()
+
+
+def _train(way: str, network: str, seed: int, num_epochs: int) -> float:
+    """Validation accuracy after the last epoch."""
+    data, (make, recipe) = _data(), NETWORKS[network]
+    recipe = replace(recipe, num_epochs=num_epochs, seed=seed)
+    torch.manual_seed(seed)  # the same first weights for both
+    net = make()
+    if way == "textbook":
+        return textbook_fit(net, data, recipe)[-1]
+    return fit(net, data, recipe, progress=False).validation_accuracy[-1]

@@ -1,0 +1,233 @@
+"""How soon a network reads 99 % of the test digits, against PyTorch's own MNIST example.
+
+The example (pytorch/examples, mnist/main.py, written afresh from its description) trains for 14
+epochs. Here the time of one of its steps is measured between our runs, and scaled.
+"""
+
+import json
+import multiprocessing
+import statistics
+import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from functools import cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import StepLR
+from torch.utils.data import DataLoader
+
+from mnist_lab.augment import Rotate, textbook_transform
+from mnist_lab.data import Digits, Split, load_data, project_root
+from mnist_lab.evaluation import evaluate
+from mnist_lab.networks import StridedNet
+from mnist_lab.records import processor, seed_interval, write_whole
+from mnist_lab.textbook import textbook_accuracy
+from mnist_lab.training import OneCycle, Recipe, fit
+
+EXAMPLE_EPOCHS, EXAMPLE_DIGITS, EXAMPLE_BATCH = 14, 60_000, 64
+EXAMPLE_STEPS = EXAMPLE_EPOCHS * -(-EXAMPLE_DIGITS // EXAMPLE_BATCH)
+
+
+@dataclass(frozen=True)
+class Sprint:
+    """A recipe, how many training digits it sees in an epoch, and the accuracy it aims at."""
+
+    goal: float
+    digits: int
+    recipe: Recipe
+
+
+FAST = Recipe(
+    num_epochs=1,
+    batch_size=128,
+    lr=0.02,
+    schedule=OneCycle(max_lr=0.02, pct_start=0.3),
+    label_smoothing=0.1,
+)
+SPRINTS = (
+    Sprint(goal=0.99, digits=40_000, recipe=FAST),
+    Sprint(goal=0.994, digits=50_000, recipe=replace(FAST, num_epochs=5, augment=(Rotate(5),))),
+)
+
+
+class ExampleNet(nn.Module):
+    """The network of PyTorch's MNIST example, 1,199,882 parameters.
+
+    Input `[N, 1, 28, 28]`, output log-probabilities `[N, 10]`.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.conv1 = nn.Conv2d(1, 32, 3)
+        self.conv2 = nn.Conv2d(32, 64, 3)
+        self.dropout1, self.dropout2 = nn.Dropout(0.25), nn.Dropout(0.5)
+        self.fc1 = nn.Linear(9216, 128)
+        self.fc2 = nn.Linear(128, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.max_pool2d(F.relu(self.conv2(F.relu(self.conv1(x)))), 2)
+        x = torch.flatten(self.dropout1(x), 1)
+        x = self.dropout2(F.relu(self.fc1(x)))
+        return F.log_softmax(self.fc2(x), dim=1)
+
+
+def main(seeds: int = 10, example_epochs: int = 0) -> dict:
+    """Run every sprint with `seeds` seeds; print, write into `runs/race/`, return the record.
+
+    `example_epochs`: train the example itself for so many epochs too, with three seeds, to see
+    when it first has a mean of 99 % (minutes per epoch and seed). Raises `ValueError` for less than
+    two seeds: a mean has no interval then.
+    """
+    if seeds < 2:
+        raise ValueError(f"seeds must be 2 or more, not {seeds}.")
+    record = {
+        "digits": load_data().name,
+        "processor": processor(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "sprints": [],
+    }
+    spawn = multiprocessing.get_context("spawn")  # own processes: `fit` changes the allocator
+    with ProcessPoolExecutor(1, spawn) as ours, ProcessPoolExecutor(1, spawn) as example:
+        ours.submit(_sprint, SPRINTS[0], 0, True).result()
+        example.submit(_example_seconds, 5).result()
+        for sprint in SPRINTS:
+            runs, steps = [], []
+            for seed in range(seeds):
+                runs.append(ours.submit(_sprint, sprint, seed).result())
+                steps.append(example.submit(_example_seconds, 300 // seeds).result())
+            record["sprints"].append(_result(sprint, runs, steps))
+            print(line(record["sprints"][-1]), flush=True)
+        if example_epochs:
+            futures = [
+                example.submit(_example_accuracies, seed, example_epochs) for seed in range(3)
+            ]
+            record["example"] = [future.result() for future in futures]
+            print(example_line(record))
+    stamp = datetime.now().strftime("%Y-%m-%dT%H-%M-%S")
+    path = project_root() / "runs" / "race" / f"{stamp}.json"
+    write_whole(path, json.dumps(record, indent=1) + "\n")
+    print(f"\nwritten: {path.relative_to(project_root())}")
+    return record
+
+
+def _result(sprint: Sprint, runs: list[dict], steps: list[float]) -> dict:
+    seconds = [run["seconds"] for run in runs]
+    whole = [EXAMPLE_STEPS * step for step in steps]
+    return {
+        **asdict(sprint),
+        "recipe": repr(sprint.recipe),
+        "precision": runs[0]["precision"],
+        "seeds": len(runs),
+        "validation": [run["validation"] for run in runs],
+        "test": [run["test"] for run in runs],
+        "seconds": seconds,
+        "example_seconds": whole,
+        "ratio": statistics.median(slow / fast for slow, fast in zip(whole, seconds)),
+    }
+
+
+def line(result: dict) -> str:
+    """One sprint as text: accuracy with its interval, seconds, and the ratio to the example."""
+    low, high = seed_interval(result["test"])
+    return (
+        f"goal {result['goal']:.1%}: test {statistics.mean(result['test']):.2%} "
+        f"[{low:.2%}, {high:.2%}] over {result['seeds']} seeds, validation "
+        f"{statistics.mean(result['validation']):.2%}, in "
+        f"{statistics.median(result['seconds']):.2f} s ({result['precision']}); 14 epochs of "
+        f"PyTorch's example: {statistics.median(result['example_seconds']):,.0f} s (scaled), "
+        f"{result['ratio']:.0f} times as long"
+    )
+
+
+def example_line(record: dict) -> str:
+    """When the example itself first has a mean test accuracy of 99 %, and the ratio to that."""
+    means = [statistics.mean(epoch) for epoch in zip(*record["example"])]
+    shown = ", ".join(f"{mean:.2%}" for mean in means)
+    first = next((epoch for epoch, mean in enumerate(means, 1) if mean >= 0.99), None)
+    if first is None:
+        return f"the example, mean test accuracy after each epoch: {shown}: not yet 99 %"
+    ratio = record["sprints"][0]["ratio"] * first / EXAMPLE_EPOCHS
+    return (
+        f"the example, mean test accuracy after each epoch: {shown}: 99 % after {first}, "
+        f"{ratio:.0f} times as long as the sprint"
+    )
+
+
+# What follows runs in the worker processes.
+
+
+@cache
+def _data() -> Digits:
+    return load_data()
+
+
+def _sprint(sprint: Sprint, seed: int, warm_up: bool = False) -> dict:
+    """Train from uint8 tensors to trained weights, then ask about validation and test digits.
+
+    `fit` validates after each epoch; that is left out of the seconds.
+    """
+    data, recipe = _data(), replace(sprint.recipe, seed=seed)
+    digits = 10 * recipe.batch_size if warm_up else sprint.digits
+    torch.manual_seed(seed)
+    start = time.perf_counter()
+    network = StridedNet()
+    history = fit(network, replace(data, train=data.train.first(digits)), recipe, progress=False)
+    seconds = time.perf_counter() - start - sum(history.seconds) + sum(history.train_seconds)
+    return {
+        "seconds": seconds,
+        "precision": history.precision,
+        "validation": history.validation_accuracy[-1],
+        "test": evaluate(network, data.test, recipe).accuracy,
+    }
+
+
+def _example(split: Split):
+    network = ExampleNet().train()
+    optimizer = torch.optim.Adadelta(network.parameters(), lr=1.0)
+    plain = textbook_transform((), 0.1307, 0.3081)
+    batches = DataLoader(split.dataset(plain), EXAMPLE_BATCH, shuffle=True)
+    return network, optimizer, batches
+
+
+def _example_step(network, optimizer, images: Tensor, labels: Tensor) -> None:
+    optimizer.zero_grad()
+    F.nll_loss(network(images), labels).backward()
+    optimizer.step()
+
+
+def _example_seconds(steps: int) -> float:
+    """Mean seconds of a step of the example, its data included; two steps warm up."""
+    network, optimizer, batches = _example(_data().train)
+    for step, (images, labels) in enumerate(batches):
+        if step == 2:
+            start = time.perf_counter()
+        if step == steps + 2:
+            break
+        _example_step(network, optimizer, images, labels)
+    return (time.perf_counter() - start) / steps
+
+
+def _example_accuracies(seed: int, num_epochs: int) -> list[float]:
+    """Test accuracy of the example after each epoch, trained on all 60,000 digits."""
+    torch.manual_seed(seed)
+    data = _data()
+    parts = (data.train, data.validation)
+    both = Split(torch.cat([p.images for p in parts]), torch.cat([p.labels for p in parts]))
+    network, optimizer, batches = _example(both)
+    plain = textbook_transform((), 0.1307, 0.3081)
+    test, schedule, accuracies = (
+        DataLoader(data.test.dataset(plain), 1000),
+        StepLR(optimizer, 1, 0.7),
+        [],
+    )
+    for _ in range(num_epochs):
+        network.train()
+        for images, labels in batches:
+            _example_step(network, optimizer, images, labels)
+        schedule.step()
+        accuracies.append(textbook_accuracy(network, test))
+    return accuracies

@@ -234,3 +234,32 @@ def plot_seeds(results: dict[str, Sequence[float]], total: int) -> None:
             for name, values in results.items()
         )
         show(figure, f"Validation accuracy of each seed: {runs}.")
+
+
+def plot_shares(seconds: dict[str, float], unit: str) -> None:
+    """Where the time of one `unit` goes: a bar for each part, the longest first."""
+    parts = sorted(seconds.items(), key=lambda part: part[1], reverse=True)
+    total = sum(seconds.values())
+    with plt.rc_context(STYLE):
+        figure, axis = plt.subplots(figsize=(COLUMN, 0.9 + 0.32 * len(parts)))
+        bars = axis.barh([name for name, _ in parts], [1000 * value for _, value in parts],
+                         color=BLUE)  # fmt: skip
+        axis.bar_label(bars, [f"{value / total:.0%}" for _, value in parts], padding=4)
+        axis.invert_yaxis()
+        axis.set_xlabel(f"milliseconds of {unit}")
+        shares = ", ".join(f"{name} {value / total:.0%}" for name, value in parts)
+        show(figure, f"Shares of the time of {unit}: {shares}.")
+
+
+def plot_ladder(seconds: dict[str, float], limit: float) -> None:
+    """Seconds per epoch after each step of a list of improvements, and the limit as a line."""
+    with plt.rc_context(STYLE):
+        figure, axis = plt.subplots(figsize=(COLUMN, 1.2 + 0.36 * len(seconds)))
+        bars = axis.barh(list(seconds), list(seconds.values()), color=BLUE)
+        axis.bar_label(bars, [f"{value:.0f} s" for value in seconds.values()], padding=4)
+        axis.axvline(limit, color=ORANGE, linestyle="--", label=f"limit: {limit:.0f} s")
+        axis.invert_yaxis()
+        axis.set_xlabel("seconds per epoch of 50,000 digits (medians, scaled from some batches)")
+        axis.legend(frameon=False, loc="lower right")
+        steps = ", ".join(f"{name} {value:.0f} s" for name, value in seconds.items())
+        show(figure, f"Seconds per epoch fall step by step: {steps}; the limit is {limit:.0f} s.")

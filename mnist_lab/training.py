@@ -30,6 +30,7 @@ class OneCycle:
 
     max_lr: float
     pct_start: float
+    cycle_momentum: bool = True  # Adam's first beta goes from 0.95 to 0.85 and back, as torch does
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ class Recipe:
     optimizer: str = "adam"
     weight_decay: float = 0.0
     momentum: float = 0.0  # sgd only
+    betas: tuple[float, float] = (0.9, 0.999)  # adam only
     schedule: OneCycle | StepDown | None = None
     loss: str = "cross_entropy"
     label_smoothing: float = 0.0  # cross_entropy only
@@ -265,7 +267,9 @@ def make_optimizer(network: nn.Module, recipe: Recipe, num_batches: int, fused: 
     """
     parameters, decay = network.parameters(), recipe.weight_decay
     if recipe.optimizer == "adam":
-        optimizer = torch.optim.Adam(parameters, recipe.lr, weight_decay=decay, fused=fused)
+        optimizer = torch.optim.Adam(
+            parameters, recipe.lr, recipe.betas, weight_decay=decay, fused=fused
+        )
     else:
         optimizer = torch.optim.SGD(parameters, recipe.lr, recipe.momentum, weight_decay=decay)
     per_batch = per_epoch = lr_scheduler.ConstantLR(optimizer, factor=1)
@@ -281,7 +285,8 @@ def make_optimizer(network: nn.Module, recipe: Recipe, num_batches: int, fused: 
             max_lr=cycle.max_lr,
             pct_start=cycle.pct_start,
             total_steps=steps,
-            cycle_momentum=recipe.optimizer == "adam",  # sgd keeps the momentum of its recipe
+            # sgd keeps the momentum of its recipe
+            cycle_momentum=cycle.cycle_momentum and recipe.optimizer == "adam",
         )
     elif isinstance(recipe.schedule, StepDown):
         step = recipe.schedule

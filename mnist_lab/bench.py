@@ -34,7 +34,7 @@ from mnist_lab.training import BOTTLENECK_RECIPE, GAP_RECIPE, Batches, fit, make
 NETWORKS = {"gap": (GapNet, GAP_RECIPE), "bottleneck": (BottleneckNet, BOTTLENECK_RECIPE)}
 WAYS = ("textbook", "fit")
 EPOCH = 50_000  # digits; with fewer, seconds are scaled to this many
-WARM_UP_DIGITS, QUICK_MINUTES = 1_280, 0.4
+WARM_UP_DIGITS, QUICK_MINUTES = 1_280, 0.3
 PARTS = ("data", "augmentation", "forward", "dropout", "backward", "optimizer")
 
 
@@ -93,7 +93,7 @@ def _measure(name: str, workers: dict, pairs: int, seconds: float, precision: st
 
     for worker in workers.values():  # both load their libraries and the digits at once
         worker.submit(_data)
-    ask(_epoch, WARM_UP_DIGITS, precision)  # the first call of everything is slow
+    # The first call of everything is slow: this one warms up, and tells how much there is time for.
     pace = sum(ask(_epoch, WARM_UP_DIGITS, precision).values()) / WARM_UP_DIGITS
     digits = int(min(EPOCH, max(WARM_UP_DIGITS, seconds / pairs / pace)))
     epochs, parts, inference = ([] for _ in range(3))
@@ -210,7 +210,7 @@ class _Timed:
         return timed
 
 
-def _parts(way: str, name: str, precision: str, steps: int = 6) -> dict[str, float]:
+def _parts(way: str, name: str, precision: str, steps: int = 3) -> dict[str, float]:
     """Mean seconds per batch of each part of a training step.
 
     Dropout is what a step takes longer with it than without: it works in both directions.
@@ -266,7 +266,7 @@ def _dropout(network: nn.Module, on: bool) -> None:
             module.train(on)
 
 
-def _inference(way: str, name: str, digits: int = 1_000) -> dict[str, float]:
+def _inference(way: str, name: str, digits: int = 500) -> dict[str, float]:
     """Images per second from the stored pixels to the answers, and the latency of one of them."""
     make, recipe = NETWORKS[name]
     data, network = _data(), make()

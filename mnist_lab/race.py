@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import StepLR
 from torch.utils.data import DataLoader
 
-from mnist_lab.augment import Rotate, textbook_transform
+from mnist_lab.augment import textbook_transform
 from mnist_lab.data import Digits, Split, load_data, project_root
 from mnist_lab.evaluation import evaluate
 from mnist_lab.networks import StridedNet

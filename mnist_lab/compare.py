@@ -34,6 +34,7 @@ def main(network: str, seeds: int = 5, num_epochs: int = 3) -> dict:
     by_way = {way: accuracies[position :: len(WAYS)] for position, way in enumerate(WAYS)}
     record = {
         "network": make.__name__,
+        "num_epochs": num_epochs,
         "recipe": repr(replace(recipe, num_epochs=num_epochs)),
         "digits": load_data().name,
         "processor": processor(),

@@ -7,16 +7,18 @@ import base64
 import json
 import re
 import shutil
+import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
 import nbformat
 
 from mnist_lab.course import Outcome, find_notebooks, load_summary
-from mnist_lab.records import load_records, results_table, write_whole
+from mnist_lab.records import load_records, results_table, seed_interval, write_whole
 
 COST = re.compile(r"^\*\*Cost:\*\*.*$", re.MULTILINE)
 COSTS_FILE = "costs.json"
+NAMES = {"gap": "GapNet", "bottleneck": "BottleneckNet"}
 
 
 def publish(run: Path, root: Path) -> None:
@@ -83,8 +85,12 @@ def refresh_readme(root: Path) -> None:
     """Write the README's tables anew from the records and the costs."""
     path, records = root / "README.md", root / "notebooks" / "records"
     text = path.read_text(encoding="utf-8")
-    costs = notebook_table(load_costs(records))
-    for name, table in (("notebooks", costs), ("results", results_table(load_records(records)))):
+    tables = {
+        "notebooks": notebook_table(load_costs(records)),
+        "results": results_table(load_records(records)),
+        "speed": speed_table(records / "speed"),
+    }
+    for name, table in tables.items():
         text = re.sub(
             rf"(<!-- {name} -->\n).*?(\n<!-- end -->)",
             lambda match, table=table: match[1] + table + match[2],
@@ -107,6 +113,52 @@ def notebook_table(outcomes: Sequence[Outcome]) -> str:
         link = f"[{title}](notebooks/{row.notebook}.ipynb)"
         rows.append(f"| {link} | {_duration(row.seconds)} | {row.peak_mb:,} MB |")
     return "\n".join(rows)
+
+
+def speed_table(folder: Path) -> str:
+    """A Markdown table of the records that `bench`, `compare` and `race` left in `folder`."""
+    rows = ["| | the usual way | here | ratio |", "|---|---|---|---|"]
+    for path in sorted(folder.glob("*.json")):
+        record = json.loads(path.read_text())
+        for network in ("gap", "bottleneck"):
+            if network in record:
+                rows.append(_epoch_row(network, record))
+        if "validation" in record:
+            rows.append(_accuracy_row(record))
+        rows += [_race_row(sprint) for sprint in record.get("sprints", ())]
+    return "\n".join(rows)
+
+
+def _epoch_row(network: str, record: dict) -> str:
+    seconds = record[network]["seconds_per_epoch"]
+    slow, fast = (statistics.median(seconds[way]) for way in ("textbook", "fit"))
+    ratios = [a / b for a, b in zip(seconds["textbook"], seconds["fit"])]
+    return (
+        f"| seconds per epoch, {NAMES[network]}, {record['precision']}, "
+        f"{record['threads']} threads | {slow:.1f} | {fast:.1f} "
+        f"| {statistics.median(ratios):.1f} ({min(ratios):.1f} to {max(ratios):.1f}) |"
+    )
+
+
+def _accuracy_row(record: dict) -> str:
+    ways = [record["validation"][way] for way in ("textbook", "fit")]
+    slow, fast = map(statistics.mean, ways)
+    differences = [100 * (b - a) for a, b in zip(*ways)]
+    low, high = seed_interval(differences)
+    return (
+        f"| validation accuracy, {record['network']}, {record['num_epochs']} epochs, "
+        f"{len(differences)} paired seeds | {slow:.2%} | {fast:.2%} "
+        f"| {statistics.mean(differences):+.3f} points [{low:+.3f}, {high:+.3f}] |"
+    )
+
+
+def _race_row(sprint: dict) -> str:
+    return (
+        f"| seconds to {sprint['goal']:.1%} of the test digits (here: mean "
+        f"{statistics.mean(sprint['test']):.2%} over {sprint['seeds']} seeds) "
+        f"| {statistics.median(sprint['example_seconds']):,.0f} (14 epochs of PyTorch's example) "
+        f"| {statistics.median(sprint['seconds']):.1f} | {sprint['ratio']:.0f} |"
+    )
 
 
 def _duration(seconds: float) -> str:

@@ -15,7 +15,7 @@ from mnist_lab.anatomy import (
 from mnist_lab.augment import CropAndResize, Rotate, normalize, rotate, textbook_transform
 from mnist_lab.data import DataError, Digits, Split, load_data
 from mnist_lab.evaluation import Evaluation, evaluate
-from mnist_lab.networks import BottleneckNet, GapNet
+from mnist_lab.networks import BottleneckNet, GapNet, StridedNet
 from mnist_lab.records import save_record
 from mnist_lab.training import (
     BOTTLENECK_RECIPE,
@@ -47,6 +47,7 @@ __all__ = [
     "Rotate",
     "Split",
     "StepDown",
+    "StridedNet",
     "check_requirements",
     "choose_device",
     "count_macs",

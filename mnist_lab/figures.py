@@ -256,10 +256,11 @@ def plot_ladder(seconds: dict[str, float], limit: float) -> None:
     with plt.rc_context(STYLE):
         figure, axis = plt.subplots(figsize=(COLUMN, 1.2 + 0.36 * len(seconds)))
         bars = axis.barh(list(seconds), list(seconds.values()), color=BLUE)
-        axis.bar_label(bars, [f"{value:.0f} s" for value in seconds.values()], padding=4)
-        axis.axvline(limit, color=ORANGE, linestyle="--", label=f"limit: {limit:.0f} s")
+        texts = [f"{value:.{0 if value >= 10 else 1}f} s" for value in (*seconds.values(), limit)]
+        axis.bar_label(bars, texts[:-1], padding=4)
+        axis.axvline(limit, color=ORANGE, linestyle="--", label=f"limit: {texts[-1]}")
         axis.invert_yaxis()
         axis.set_xlabel("seconds per epoch of 50,000 digits (medians, scaled from some batches)")
         axis.legend(frameon=False, loc="lower right")
-        steps = ", ".join(f"{name} {value:.0f} s" for name, value in seconds.items())
-        show(figure, f"Seconds per epoch fall step by step: {steps}; the limit is {limit:.0f} s.")
+        steps = ", ".join(f"{name} {text}" for name, text in zip(seconds, texts))
+        show(figure, f"Seconds per epoch fall step by step: {steps}; the limit is {texts[-1]}.")

@@ -93,7 +93,7 @@ class _Masks:
 
     def __init__(self, p: float, dtype: torch.dtype, generator: torch.Generator):
         self.p, self.dtype, self.generator = p, dtype, generator
-        self.sequence, self.left = torch.empty(0), 0
+        self.sequence, self.left = torch.empty(0, dtype=dtype), 0
 
     def like(self, x: Tensor) -> Tensor:
         """A mask with the shape and, if x is dense, the memory format of x."""

@@ -74,6 +74,11 @@ class Recipe:
             value = getattr(self, name)
             if not isinstance(value, int | float) or not 0 < value < float("inf"):
                 raise ValueError(f"{name} must be a number above 0, not {value!r}.")
+        for name, shares in (("betas", self.betas), ("label_smoothing", (self.label_smoothing,))):
+            if not all(isinstance(share, int | float) and 0 <= share < 1 for share in shares):
+                raise ValueError(f"{name} must be from 0 up to 1, not {getattr(self, name)!r}.")
+        if self.label_smoothing and self.loss != "cross_entropy":
+            raise ValueError(f"label_smoothing goes with cross_entropy, not with {self.loss}.")
         for name, known in (("optimizer", OPTIMIZERS), ("loss", LOSSES)):
             value = getattr(self, name)
             if value not in known:

@@ -36,7 +36,7 @@ def history(epochs=3):
     rising = [1 - 0.3 * loss for loss in falling]
     rates = [0.01 * batch for batch in range(2 * epochs)]
     return History("GapNet", "small digits", GAP_RECIPE, "cpu", "fp32", falling, rising, falling,
-                   rising, falling, falling * 2, rates)  # fmt: skip
+                   rising, falling, falling, falling * 2, rates)  # fmt: skip
 
 
 PICTURES = {
@@ -57,6 +57,10 @@ PICTURES = {
     "steps": lambda: figures.plot_steps(["a", "b"], [0.9, 1.0], 300),
     "batches": lambda: figures.plot_batches({"a": [2.0, 1.0], "b": [2.0, 1.5]}),
     "seeds": lambda: figures.plot_seeds({"a": [0.9, 0.92], "b": [0.95]}, 300),
+    "shares": lambda: figures.plot_shares({"a": 0.001, "b": 0.003}, "one step"),
+    "one share": lambda: figures.plot_shares({"a": 0.001}, "one step"),
+    "ladder": lambda: figures.plot_ladder({"a": 100.0, "b": 20.0}, 5.0),
+    "one rung": lambda: figures.plot_ladder({"a": 100.0}, 5.0),
 }
 EVERY = pytest.mark.parametrize("draw", PICTURES.values(), ids=PICTURES)
 
@@ -204,3 +208,32 @@ def test_every_run_is_drawn(drawn, draw, lines_per_run, count):
     lines = figure.axes[0].lines
     assert len(lines) == count * lines_per_run
     assert all(f"run {index}" in alt for index in range(count))
+
+
+def test_shares_are_bars_of_milliseconds_the_longest_first(drawn):
+    figures.plot_shares({"data": 0.002, "backward": 0.005, "forward": 0.003}, "one batch")
+    ((figure, alt),) = drawn
+    axis = figure.axes[0]
+    assert [bar.get_width() for bar in axis.patches] == pytest.approx([5, 3, 2])
+    assert [text.get_text() for text in axis.texts] == ["50%", "30%", "20%"]
+    names = [label.get_text() for label in axis.get_yticklabels()]
+    assert names == ["backward", "forward", "data"]
+    assert axis.yaxis_inverted(), "the longest belongs on top"
+    assert axis.get_xlabel() == "milliseconds of one batch"
+    assert alt == "Shares of the time of one batch: backward 50%, forward 30%, data 20%."
+
+
+def test_a_ladder_keeps_the_order_of_its_steps_and_shows_the_limit(drawn):
+    figures.plot_ladder({"textbook": 60.0, "in memory": 90.4, "no dropout": 12.0}, 7.6)
+    ((figure, alt),) = drawn
+    axis = figure.axes[0]
+    assert [bar.get_width() for bar in axis.patches] == [60.0, 90.4, 12.0]
+    assert [text.get_text() for text in axis.texts] == ["60 s", "90 s", "12 s"]
+    names = [label.get_text() for label in axis.get_yticklabels()]
+    assert names == ["textbook", "in memory", "no dropout"]
+    assert axis.yaxis_inverted(), "the first step belongs on top"
+    (limit,) = axis.lines
+    assert set(limit.get_xdata()) == {7.6}
+    assert [text.get_text() for text in axis.get_legend().get_texts()] == ["limit: 8 s"]
+    steps = "textbook 60 s, in memory 90 s, no dropout 12 s"
+    assert alt == f"Seconds per epoch fall step by step: {steps}; the limit is 8 s."

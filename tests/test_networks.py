@@ -1,13 +1,19 @@
-"""The two published networks against their published tables."""
+"""The two published networks against their published tables, and all against their comments."""
 
+import inspect
 import re
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 from torchsummary import summary
 
 from mnist_lab import BottleneckNet, GapNet
+from mnist_lab.anatomy import count_parameters
+from mnist_lab.data import Digits, load_data
+from mnist_lab.networks import StridedNet
+from mnist_lab.training import Recipe, fit
 
 GAP_TABLE = """
 Conv2d-1 16 26 26 144
@@ -63,6 +69,7 @@ GAP_MEGABYTES = {"Input": 0.00, "Forward/backward pass": 1.06, "Params": 0.05, "
 BOTTLENECK_MEGABYTES = {"Input": 0.00, "Params": 0.06, "Total": 0.46}
 
 BOTH = pytest.mark.parametrize("make", [GapNet, BottleneckNet])
+EVERY = pytest.mark.parametrize("make", [GapNet, BottleneckNet, StridedNet])
 
 
 @pytest.mark.parametrize(
@@ -84,9 +91,22 @@ def test_torchsummary_prints_the_published_table(capsys, make, table, total, meg
     assert {name: float(size) for name, size in sizes}.items() >= megabytes.items()
 
 
-@BOTH
+@EVERY
 def test_a_network_answers_with_ten_values_per_image(make):
     assert make()(torch.randn(3, 1, 28, 28)).shape == (3, 10)
+
+
+@EVERY
+def test_the_shapes_in_the_comments_are_the_shapes_of_the_outputs(make):
+    said = re.findall(r"self\.(\w+) = .*# (\d+×\d+×\d+)", inspect.getsource(make))
+    network, seen = make(), {}
+    for name, _ in said:
+        part = network.get_submodule(name)
+        part.register_forward_hook(
+            lambda part, x, y, name=name: seen.update({name: "×".join(map(str, y.shape[1:]))})
+        )
+    network(torch.randn(2, 1, 28, 28))
+    assert len(said) >= 4 and seen == dict(said)
 
 
 def test_the_gap_network_gives_log_probabilities():
@@ -134,3 +154,64 @@ def test_relu_follows_every_norm_of_the_bottleneck_network_and_nothing_else():
     as_it_is = {"conv1": "bn1", "conv5": "conv6", "pool1": "conv3", "pool2": "conv5", "drop": "fc2"}
     for before, after in as_it_is.items():
         assert torch.equal(outputs[before], inputs[after])
+
+
+# The network for speed
+
+
+def test_the_strided_network_has_as_many_parameters_as_worked_out_by_hand():
+    convolutions = 16 * 5 * 5 + 32 * 16 * 9 + 64 * 32 * 9
+    norms, linear = 2 * (16 + 32 + 64), 64 * 9 * 10 + 10
+    assert count_parameters(StridedNet()) == convolutions + norms + linear == 29_434
+
+
+def test_the_strided_network_gives_logits():
+    network = StridedNet()
+    seen = []
+    network.fc.register_forward_hook(lambda module, x, y: seen.append(y))
+    outputs = network(torch.randn(5, 1, 28, 28))
+    assert torch.equal(outputs, seen[0])
+
+
+@torch.no_grad()
+def test_pooling_before_norm_and_relu_gives_what_pooling_after_them_gives():
+    torch.manual_seed(0)
+    network, x = StridedNet().eval(), torch.randn(8, 1, 28, 28)
+    # Norms as after some training. A negative factor would turn a maximum into a minimum.
+    for norm in (network.bn1, network.bn2, network.bn3):
+        for values in (norm.weight, norm.bias, norm.running_mean, norm.running_var):
+            values.uniform_(0.5, 1.5)
+        norm.bias.sub_(1)
+    y = F.relu(network.bn1(network.conv1(x)))
+    y = F.max_pool2d(F.relu(network.bn2(network.conv2(y))), 2)
+    y = F.relu(network.bn3(network.conv3(y)))
+    torch.testing.assert_close(network(x), network.fc(y.flatten(1)), rtol=1e-4, atol=1e-5)
+
+
+def test_relu_follows_every_norm_of_the_strided_network():
+    network, inputs, outputs = StridedNet(), {}, {}
+
+    def remember(name):
+        def hook(module, x, y):
+            inputs[name], outputs[name] = x[0], y
+
+        return hook
+
+    for name, module in network.named_children():
+        module.register_forward_hook(remember(name))
+    network(torch.randn(4, 1, 28, 28))
+    for before, after in {"bn1": "conv2", "bn2": "conv3"}.items():
+        assert torch.equal(outputs[before].relu(), inputs[after])
+    assert torch.equal(outputs["bn3"].relu().flatten(1), inputs["fc"])
+    for before, after in {"conv1": "bn1", "conv2": "pool", "pool": "bn2", "conv3": "bn3"}.items():
+        assert torch.equal(outputs[before], inputs[after])
+
+
+def test_the_strided_network_learns_a_few_digits():
+    small = load_data("digits")
+    data = Digits("few digits", small.train.first(200), small.validation.first(100), small.test)
+    torch.manual_seed(0)
+    recipe = Recipe(num_epochs=5, batch_size=32, lr=0.005)
+    history = fit(StridedNet(), data, recipe, device="cpu", precision="fp32", progress=False)
+    assert history.train_accuracy[-1] > 0.95
+    assert history.validation_accuracy[-1] > 0.85

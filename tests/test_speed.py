@@ -3,6 +3,7 @@
 import io
 import math
 import platform
+from itertools import pairwise
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from torch import nn
 from mnist_lab import speed
 from mnist_lab.networks import GapNet
 from mnist_lab.speed import (
+    WINDOWS_PER_DRAW,
     cheap_dropout,
     dropped_positions,
     has_native_bf16,
@@ -128,6 +130,122 @@ def test_two_layers_and_two_steps_drop_differently():
         both = (network(x) == 0).float().mean()
     assert not any(torch.equal(a, b) for a, b in zip(masks, [*masks[1:], masks[0]]))
     assert 0.68 < both < 0.82
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
+def test_ones_stay_ones_on_average_over_many_masks(p):
+    layer, x, times = nn.Dropout(p), torch.ones(2**18), 4 * WINDOWS_PER_DRAW * 4
+    with cheap_dropout(layer, generator()):
+        mean = sum(layer(x).double().mean() for _ in range(times)) / times
+    independent = 4 * 2**20  # four sequences were drawn, the rest are repetitions
+    assert abs(mean - 1) < 5 * math.sqrt(p / (1 - p) / independent)
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5])
+def test_consecutive_masks_of_a_big_tensor_have_nothing_in_common(p):
+    layer, x = nn.Dropout(p), torch.ones(2**20)
+    with cheap_dropout(layer, generator()):
+        dropped = [(layer(x) == 0).double() - p for _ in range(6)]
+    for one, next_one in pairwise(dropped):
+        correlation = (one * next_one).mean() / (p * (1 - p))
+        assert abs(correlation) < 4 / len(x) ** 0.5
+
+
+def test_layers_with_another_probability_each_keep_their_own():
+    network, x = nn.Sequential(nn.Dropout(0.1), nn.Dropout(0.5)), torch.ones(2**18)
+    with cheap_dropout(network, generator()):
+        for p, layer in [(0.1, network[0]), (0.5, network[1]), (0.1, network[0])]:
+            y = layer(x)
+            assert y.max() == torch.tensor(1 / (1 - p))
+            share = (y == 0).double().mean()
+            assert abs(share - p) < 4 * math.sqrt(p * (1 - p) / len(x))
+
+
+def test_one_layer_serves_two_precisions():
+    layer = nn.Dropout(0.5)
+    with cheap_dropout(layer, generator()):
+        for dtype in (torch.float32, torch.bfloat16, torch.float32):
+            assert layer(torch.ones(100, dtype=dtype)).dtype == dtype
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_gradient_is_the_mask(dtype):
+    x = torch.ones(1_000, dtype=dtype, requires_grad=True)
+    y = drop(x, 0.3)
+    (gradient,) = torch.autograd.grad(y.sum(), x)
+    assert gradient.dtype == dtype
+    assert torch.equal(gradient, y), "a mask times ones is the mask"
+
+
+@pytest.mark.parametrize(
+    "x",
+    [
+        torch.ones(1, 1_000).expand(1_000, -1),
+        torch.ones(1_000, 1).expand(-1, 1_000),
+        torch.ones(1_000, 2_000)[:, ::2],
+    ],
+    ids=["one row", "one column", "every other"],
+)
+@pytest.mark.parametrize("across", [0, 1])
+def test_values_that_share_or_skip_memory_are_dropped_one_by_one(x, across):
+    dropped = (drop(x, 0.5) == 0).double() - 0.5
+    here, there = dropped.narrow(across, 0, 999), dropped.narrow(across, 1, 999)
+    assert abs((here * there).mean() / 0.25) < 4 / here.numel() ** 0.5
+
+
+# The sequence the masks are cut from
+
+
+@pytest.fixture
+def draws(monkeypatch):
+    """The length of each sequence that is drawn, and the positions that it drops."""
+    drawn, real = [], speed.dropped_positions
+
+    def draw(count, p, generator):
+        drawn.append((count, real(count, p, generator)))
+        return drawn[-1][1]
+
+    monkeypatch.setattr(speed, "dropped_positions", draw)
+    return drawn
+
+
+def test_the_sequence_is_drawn_afresh_when_it_was_used_up(draws):
+    layer, x = nn.Dropout(0.1), torch.ones(2**18)
+    uses = WINDOWS_PER_DRAW * 2**20 // len(x)
+    with cheap_dropout(layer, generator()):
+        for use in range(1, 3 * uses + 1):
+            layer(x)
+            assert len(draws) == -(-use // uses)
+    assert [length for length, _ in draws] == [2**20] * 3
+    assert not torch.equal(draws[0][1][:100], draws[1][1][:100])
+
+
+def test_a_bigger_tensor_gets_a_longer_sequence(draws):
+    layer = nn.Dropout(0.5)
+    with cheap_dropout(layer, generator()):
+        layer(torch.ones(100))
+        layer(torch.ones(2**18))
+        assert [length for length, _ in draws] == [2**20]
+        layer(torch.ones(2**18 + 1))
+        layer(torch.ones(100))
+    assert [length for length, _ in draws] == [2**20, 2**20 + 4], "four windows must fit"
+
+
+def test_a_mask_outlives_its_sequence(draws):
+    layer, x = nn.Dropout(0.5), torch.ones(1_000, requires_grad=True)
+    with cheap_dropout(layer, generator()):
+        y = layer(x)
+        layer(torch.ones(2**19))
+    assert len(draws) == 2
+    y.sum().backward()
+    assert torch.equal(x.grad, y)
+
+
+def test_layers_of_one_probability_share_a_sequence(draws):
+    network = nn.Sequential(nn.Dropout(0.1), nn.ReLU(), nn.Dropout(0.1))
+    with cheap_dropout(network, generator()):
+        network(torch.ones(1_000))
+    assert len(draws) == 1
 
 
 # The network it borrows

@@ -1,6 +1,7 @@
 """Recipes, and the loop that follows them: against a plain PyTorch loop, on a few digits."""
 
 import copy
+import re
 from dataclasses import asdict, replace
 
 import pytest
@@ -23,6 +24,7 @@ from mnist_lab.training import (
     StepDown,
     choose_device,
     fit,
+    make_optimizer,
     predict,
 )
 
@@ -56,8 +58,10 @@ def test_the_gap_recipe_is_the_published_one():
         "optimizer": "adam",
         "weight_decay": 1e-4,
         "momentum": 0.0,
-        "schedule": {"max_lr": 0.005, "pct_start": 0.2},
+        "betas": (0.9, 0.999),
+        "schedule": {"max_lr": 0.005, "pct_start": 0.2, "cycle_momentum": True},
         "loss": "nll",
+        "label_smoothing": 0.0,
         "augment": ({"degrees": 7},),
         "mean": 0.1307,
         "std": 0.3081,
@@ -75,8 +79,10 @@ def test_the_bottleneck_recipe_is_the_published_one():
         "optimizer": "adam",
         "weight_decay": 0.0,
         "momentum": 0.0,
+        "betas": (0.9, 0.999),
         "schedule": {"step_size": 15, "gamma": 0.1},
         "loss": "cross_entropy",
+        "label_smoothing": 0.0,
         "augment": ({"size": 22, "p": 0.1}, {"degrees": 15}),
         "mean": 0.1407,
         "std": 0.4081,
@@ -106,12 +112,22 @@ def test_the_bottleneck_recipe_is_the_published_one():
         ("std", -0.3),
         ("optimizer", "adamw"),
         ("loss", "mse"),
+        ("betas", (0.9, 1)),
+        ("betas", (-0.1, 0.9)),
+        ("betas", ("0.9", 0.9)),
+        ("label_smoothing", 1),
+        ("label_smoothing", -0.1),
     ],
 )
 def test_a_value_that_cannot_be_meant_is_refused_by_name(name, value):
-    with pytest.raises(ValueError, match=f"^{name} must be .*{value!r}") as caught:
+    with pytest.raises(ValueError, match=f"^{name} must be .*{re.escape(repr(value))}") as caught:
         replace(GAP_RECIPE, **{name: value})
     assert str(caught.value).endswith(".")
+
+
+def test_label_smoothing_without_cross_entropy_is_refused():
+    with pytest.raises(ValueError, match="cross_entropy, not with nll"):
+        replace(GAP_RECIPE, label_smoothing=0.1)
 
 
 # The batches
@@ -158,7 +174,10 @@ def plain_loop(network, data, recipe):
     """Nothing of the library: what `fit` must do, written out. Returns losses and rates."""
     if recipe.optimizer == "adam":
         optimizer = torch.optim.Adam(
-            network.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay
+            network.parameters(),
+            lr=recipe.lr,
+            betas=recipe.betas,
+            weight_decay=recipe.weight_decay,
         )
     else:
         optimizer = torch.optim.SGD(
@@ -171,14 +190,16 @@ def plain_loop(network, data, recipe):
     if isinstance(recipe.schedule, OneCycle):
         one_cycle = lr_scheduler.OneCycleLR(
             optimizer,
-            **asdict(recipe.schedule),
+            max_lr=recipe.schedule.max_lr,
+            pct_start=recipe.schedule.pct_start,
             epochs=recipe.num_epochs,
             steps_per_epoch=3,
-            cycle_momentum=recipe.optimizer == "adam",
+            cycle_momentum=recipe.schedule.cycle_momentum and recipe.optimizer == "adam",
         )
     if isinstance(recipe.schedule, StepDown):
         step_lr = lr_scheduler.StepLR(optimizer, **asdict(recipe.schedule))
-    criterion = nn.NLLLoss() if recipe.loss == "nll" else nn.CrossEntropyLoss()
+    smoothed = nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
+    criterion = nn.NLLLoss() if recipe.loss == "nll" else smoothed
     images = (data.train.images / 255 - recipe.mean) / recipe.std
     generator = torch.Generator().manual_seed(recipe.seed)
     losses, rates = [], []
@@ -210,9 +231,26 @@ def test_fit_is_the_plain_loop(few, optimizer, schedule, loss):
     )
     if optimizer == "sgd":
         recipe = replace(recipe, lr=0.1, momentum=0.9)
+    compare_with_plain_loop(few, recipe)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"betas": (0.6, 0.95)},
+        {"label_smoothing": 0.3},
+        {"betas": (0.6, 0.95), "schedule": OneCycle(0.05, 0.4, cycle_momentum=False)},
+    ],
+    ids=["betas", "smoothing", "cycle without momentum"],
+)
+def test_fit_is_the_plain_loop_with_rarer_settings_too(few, changes):
+    compare_with_plain_loop(few, replace(PLAIN, **changes))
+
+
+def compare_with_plain_loop(data, recipe):
     ours, plain = tiny(), tiny()
-    history = fit(ours, few, recipe, **FP32)
-    losses, rates = plain_loop(plain, few, recipe)
+    history = fit(ours, data, recipe, **FP32)
+    losses, rates = plain_loop(plain, data, recipe)
     assert history.batch_loss == pytest.approx(losses, rel=1e-4)
     assert history.batch_lr == pytest.approx(rates, rel=1e-9)
     assert losses[-1] < 0.9 * losses[0], "nothing was learnt: there is nothing to compare"
@@ -239,6 +277,25 @@ def test_the_history_holds_what_the_epochs_were(few):
     assert (history.recipe, history.device, history.precision) == (recipe, "cpu", "fp32")
 
 
+def test_labels_are_smoothed_in_training_only(few):
+    network = tiny()
+    recipe = replace(PLAIN, batch_size=80, num_epochs=1, label_smoothing=0.2)
+    untrained = network(normalize(few.train.images, recipe.mean, recipe.std))
+    history = fit(network, few, recipe, **FP32)
+    smoothed = F.cross_entropy(untrained, few.train.labels, label_smoothing=0.2).item()
+    assert history.train_loss == pytest.approx([smoothed])
+    assert smoothed != pytest.approx(F.cross_entropy(untrained, few.train.labels).item(), rel=1e-3)
+    outputs = network(normalize(few.validation.images, recipe.mean, recipe.std))
+    plain = F.cross_entropy(outputs, few.validation.labels).item()
+    assert history.validation_loss == pytest.approx([plain])
+
+
+def test_the_seconds_of_training_are_a_part_of_those_of_the_epoch(few):
+    history = fit(tiny(), few, PLAIN, **FP32)
+    assert len(history.train_seconds) == len(history.seconds) == 3
+    assert all(0 < part <= whole for part, whole in zip(history.train_seconds, history.seconds))
+
+
 def test_training_is_in_training_mode_and_validation_is_not(few):
     network, seen = tiny(), []
     network.register_forward_hook(lambda net, x, y: seen.append((net.training, len(y))))
@@ -262,6 +319,52 @@ def test_a_line_is_printed_for_every_epoch_unless_told_otherwise(few, capsys):
     assert f"{history.validation_accuracy[-1]:.2%}" in lines[-1] and "lr 0.01" in lines[-1]
     fit(tiny(), few, PLAIN, **FP32)
     assert capsys.readouterr().out == ""
+
+
+# The optimizer
+
+
+def first_betas(recipe, batches=10):
+    """Adam's first beta, before each batch of one epoch."""
+    optimizer, per_batch, _ = make_optimizer(tiny(), replace(recipe, num_epochs=1), batches)
+    seen = []
+    for _ in range(batches):
+        seen.append(optimizer.param_groups[0]["betas"][0])
+        optimizer.step()
+        per_batch.step()
+    return seen
+
+
+def test_adam_gets_the_betas_of_the_recipe():
+    optimizer, _, _ = make_optimizer(tiny(), replace(PLAIN, betas=(0.7, 0.9)), 3)
+    assert optimizer.param_groups[0]["betas"] == (0.7, 0.9)
+
+
+def test_one_cycle_turns_the_first_beta_down_and_up_again():
+    seen = first_betas(replace(PLAIN, schedule=OneCycle(0.1, pct_start=0.4)))
+    assert (seen[0], min(seen), seen[-1]) == pytest.approx((0.95, 0.85, 0.95))
+    assert seen.index(min(seen)) == 3, "the turn is where the learning rate is highest"
+
+
+def test_one_cycle_leaves_the_first_beta_alone_when_told_to():
+    cycle = OneCycle(0.1, pct_start=0.4, cycle_momentum=False)
+    assert first_betas(replace(PLAIN, betas=(0.8, 0.99), schedule=cycle)) == [0.8] * 10
+
+
+def test_adam_in_one_call_or_in_several_takes_the_same_steps(few):
+    images = normalize(few.train.images, PLAIN.mean, PLAIN.std)
+    networks = {fused: tiny() for fused in (True, False)}
+    for fused, network in networks.items():
+        recipe = replace(PLAIN, weight_decay=1e-2)
+        optimizer, _, _ = make_optimizer(network, recipe, 3, fused=fused)
+        assert optimizer.defaults["fused"] is fused
+        for _ in range(5):
+            optimizer.zero_grad()
+            F.cross_entropy(network(images), few.train.labels).backward()
+            optimizer.step()
+    for one, other in zip(*(network.parameters() for network in networks.values())):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)
+    assert make_optimizer(tiny(), PLAIN, 3)[0].defaults["fused"], "one call is the default"
 
 
 # Seeds

@@ -4,6 +4,7 @@ Seconds per epoch, the parts of a step, memory and inference, and how far the ma
 from there. Each way has a process of its own, because `fit` changes its process's memory allocator.
 """
 
+import itertools
 import json
 import multiprocessing
 import os
@@ -12,7 +13,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from functools import cache
@@ -66,17 +67,14 @@ def main(
           f"{torch.__version__}, {precision}; peak {peak.operations / 1e9:.0f} GFLOP/s, "
           f"{peak.bytes / 1e9:.0f} GB/s")  # fmt: skip
     spawn = multiprocessing.get_context("spawn")
-    workers = {way: ProcessPoolExecutor(1, spawn) for way in WAYS}
-    try:
-        for name in names:
+    for name in names:
+        with ExitStack() as stack:  # new processes for each network: their peak memory is its own
+            workers = {way: stack.enter_context(ProcessPoolExecutor(1, spawn)) for way in WAYS}
             record[name] = _measure(name, workers, pairs, 60 * minutes / len(names), precision)
-            make, recipe = NETWORKS[name]
-            cost = asdict(step_cost(make(), recipe.batch_size, peak, precision))
-            record[name]["least_per_batch"] = cost
-            print(table(make.__name__, recipe.batch_size, record[name]), flush=True)
-    finally:
-        for worker in workers.values():
-            worker.shutdown(cancel_futures=True)
+        make, recipe = NETWORKS[name]
+        cost = asdict(step_cost(make(), recipe.batch_size, peak, precision))
+        record[name]["least_per_batch"] = cost
+        print(table(make.__name__, recipe.batch_size, record[name]), flush=True)
     stamp = datetime.now().strftime("%Y-%m-%dT%H-%M-%S")
     path = project_root() / "runs" / "bench" / f"{stamp}.json"
     write_whole(path, json.dumps(record, indent=1) + "\n")
@@ -91,28 +89,25 @@ def _measure(name: str, workers: dict, pairs: int, seconds: float, precision: st
         return {way: worker.submit(work, way, name, *arguments).result()
                 for way, worker in workers.items()}  # fmt: skip
 
-    for worker in workers.values():  # both load their libraries and the digits at once
-        worker.submit(_data)
-    # The first call of everything is slow: this one warms up, and tells how much there is time for.
-    pace = sum(ask(_epoch, WARM_UP_DIGITS, precision).values()) / WARM_UP_DIGITS
-    digits = int(min(EPOCH, max(WARM_UP_DIGITS, seconds / pairs / pace)))
+    # Both load their libraries and the digits at once. The first call of everything is slow: the
+    # first epoch warms up, and tells how much there is time for.
+    loading = [worker.submit(_available) for worker in workers.values()]
+    available = loading[0].result()
+    warm_up = min(WARM_UP_DIGITS, available)
+    pace = sum(ask(_epoch, warm_up, precision).values()) / warm_up
+    digits = int(min(available, max(warm_up, seconds / pairs / pace)))
     epochs, parts, inference = ([] for _ in range(3))
     for _ in tqdm(range(pairs), desc=name, unit="pair", leave=False, disable=None):
         epochs.append(ask(_epoch, digits, precision))
         parts.append(ask(_parts, precision))
         inference.append(ask(_inference))
+    peak_bytes = {way: worker.submit(_peak_bytes).result() for way, worker in workers.items()}
     return {
         "digits_per_epoch": digits,
         "seconds_per_epoch": _by_way(epochs, scale=EPOCH / digits),
-        "seconds_per_batch": {
-            part: _by_way([{way: pair[way][part] for way in WAYS} for pair in parts])
-            for part in PARTS
-        },
-        "inference": {
-            figure: _by_way([{way: pair[way][figure] for way in WAYS} for pair in inference])
-            for figure in inference[0]["fit"]
-        },
-        "peak_bytes": {way: worker.submit(_peak_bytes).result() for way, worker in workers.items()},
+        "seconds_per_batch": {part: _by_way(parts, part) for part in PARTS},
+        "inference": {figure: _by_way(inference, figure) for figure in inference[0]["fit"]},
+        "peak_bytes": peak_bytes,
     }
 
 
@@ -121,11 +116,14 @@ def table(network: str, batch_size: int, record: dict) -> str:
     lines = [f"\n{network:<34}{'textbook':>10}{'fit':>10}{'ratio':>8}   spread"]
 
     def row(title, figures, factor=1.0, more_is_better=False):
+        values = (factor * statistics.median(figures[way]) for way in WAYS)
+        cells = "".join(f"{value:>10,.{0 if value >= 1000 else 2}f}" for value in values)
+        if min(figures["textbook"] + figures["fit"]) <= 0:  # a difference within the noise
+            lines.append(f"{title:<34}{cells}{'-':>8}")
+            return
         ratios = [slow / fast for slow, fast in zip(figures["textbook"], figures["fit"])]
         if more_is_better:
             ratios = [1 / ratio for ratio in ratios]
-        values = (factor * statistics.median(figures[way]) for way in WAYS)
-        cells = "".join(f"{value:>10,.{0 if value >= 1000 else 2}f}" for value in values)
         lines.append(f"{title:<34}{cells}{statistics.median(ratios):>8.2f}"
                      f"   {min(ratios):.2f} to {max(ratios):.2f}")  # fmt: skip
 
@@ -148,8 +146,12 @@ def table(network: str, batch_size: int, record: dict) -> str:
     return "\n".join(lines)
 
 
-def _by_way(pairs: list[dict], scale: float = 1.0) -> dict[str, list[float]]:
-    return {way: [pair[way] * scale for pair in pairs] for way in WAYS}
+def _by_way(pairs: list[dict], figure: str | None = None, scale: float = 1.0) -> dict:
+    """From a list of pairs to a list for each way."""
+    return {
+        way: [scale * (pair[way] if figure is None else pair[way][figure]) for pair in pairs]
+        for way in WAYS
+    }
 
 
 # What follows runs in the worker processes.
@@ -158,6 +160,10 @@ def _by_way(pairs: list[dict], scale: float = 1.0) -> dict[str, list[float]]:
 @cache
 def _data() -> Digits:
     return load_data()
+
+
+def _available() -> int:
+    return len(_data().train)
 
 
 def _epoch(way: str, name: str, digits: int, precision: str) -> float:
@@ -218,17 +224,16 @@ def _parts(way: str, name: str, precision: str, steps: int = 3) -> dict[str, flo
     make, recipe = NETWORKS[name]
     clock, plain, network = _Clock(), _Clock(), make()
     timed = replace(recipe, augment=tuple(_Timed(each, clock) for each in recipe.augment))
-    data = replace(_data(), train=_data().train.first((2 * steps + 2) * recipe.batch_size))
     if way == "textbook":
-        source, context = textbook_batches(data, timed)[0], nullcontext()
+        source, context = textbook_batches(_data(), timed)[0], nullcontext()
     else:
         network.to(memory_format=torch.channels_last)
         generator = torch.Generator().manual_seed(recipe.seed)
-        source = Batches(data.train, timed, generator)
+        source = Batches(_data().train, timed, generator)
         context = cheap_dropout(network, generator)
         keep_freed_memory()
     optimizer, _, _ = make_optimizer(network, recipe, 1000, fused=way == "fit")
-    batches = iter(source)
+    batches = itertools.chain.from_iterable(itertools.repeat(source))
     low = way == "fit" and precision == "bf16"
     with context:
         for step in range(2 * steps):
@@ -284,6 +289,7 @@ def _inference(way: str, name: str, digits: int = 500) -> dict[str, float]:
 
     seconds(digits)  # warm-up
     latency = statistics.median(seconds(1) for _ in range(20))
+    digits = min(digits, len(data.validation))
     return {"images_per_second": digits / seconds(digits), "latency": latency}
 
 

@@ -9,7 +9,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from mnist_lab.course import Outcome
-from mnist_lab.publish import cost_line, newest_run, publish
+from mnist_lab.publish import cost_line, newest_run, publish, speed_table
 
 COST = "**Cost:** not measured yet"
 
@@ -85,3 +85,24 @@ def test_the_newest_run_is_found_and_its_absence_is_said(root):
     run = make_run(root)
     (root / "runs" / "bench").mkdir()
     assert newest_run(root) == run
+
+
+def test_the_table_of_speeds_is_made_from_the_records(tmp_path):
+    ways = {"textbook": [80.0, 60.0, 70.0], "fit": [20.0, 20.0, 20.0]}
+    bench = {"precision": "bf16", "threads": 2, "gap": {"seconds_per_epoch": ways}}
+    compare = {
+        "network": "GapNet",
+        "num_epochs": 3,
+        "validation": {"textbook": [0.99, 0.98], "fit": [0.991, 0.983]},
+    }
+    sprint = {"goal": 0.99, "test": [0.991, 0.992], "seeds": 2, "ratio": 500.4}
+    race = {"sprints": [sprint | {"seconds": [2.0, 4.0], "example_seconds": [1500.0, 1501.0]}]}
+    for name, record in {"a": bench, "b": compare, "c": race}.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(record))
+    epoch, accuracy, time = speed_table(tmp_path).splitlines()[2:]
+    assert epoch == (
+        "| seconds per epoch, GapNet, bf16, 2 threads | 70.0 | 20.0 | 3.5 (3.0 to 4.0) |"
+    )
+    assert "2 paired seeds | 98.50% | 98.70% | +0.200 points [" in accuracy
+    assert "mean 99.15% over 2 seeds" in time and time.endswith("| 3.0 | 500 |")
+    assert "| 1,500 (14 epochs" in time

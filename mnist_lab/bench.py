@@ -92,7 +92,7 @@ def _measure(name: str, workers: dict, pairs: int, seconds: float, precision: st
     # Both load their libraries and the digits at once. The first call of everything is slow: the
     # first epoch warms up, and tells how much there is time for.
     loading = [worker.submit(_available) for worker in workers.values()]
-    available = loading[0].result()
+    available = min(future.result() for future in loading)
     warm_up = min(WARM_UP_DIGITS, available)
     pace = sum(ask(_epoch, warm_up, precision).values()) / warm_up
     digits = int(min(available, max(warm_up, seconds / pairs / pace)))
@@ -178,7 +178,7 @@ def _epoch(way: str, name: str, digits: int, precision: str) -> float:
     if way == "textbook":
         textbook_fit(network, data, recipe)
     else:
-        fit(network, data, recipe, precision=precision, progress=False)
+        fit(network, data, recipe, device="cpu", precision=precision, progress=False)
     return time.perf_counter() - start
 
 

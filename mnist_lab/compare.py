@@ -30,7 +30,7 @@ def main(network: str, seeds: int = 5, num_epochs: int = 3) -> dict:
     runs = [(way, network, seed, num_epochs) for seed in range(seeds) for way in WAYS]
     with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
         bar = tqdm(pool.map(_train, *zip(*runs)), total=len(runs), unit="run", disable=None)
-        accuracies = list(bar)
+        accuracies, precisions = zip(*bar)
     by_way = {way: accuracies[position :: len(WAYS)] for position, way in enumerate(WAYS)}
     record = {
         "network": make.__name__,
@@ -39,6 +39,7 @@ def main(network: str, seeds: int = 5, num_epochs: int = 3) -> dict:
         "digits": load_data().name,
         "processor": processor(),
         "torch": torch.__version__,
+        "precision": precisions[-1],
         "validation": by_way,
     }
     print(table(record))
@@ -69,12 +70,13 @@ def _data() -> Digits:
     return load_data()
 
 
-def _train(way: str, network: str, seed: int, num_epochs: int) -> float:
-    """Validation accuracy after the last epoch."""
+def _train(way: str, network: str, seed: int, num_epochs: int) -> tuple[float, str]:
+    """Validation accuracy after the last epoch, and the precision."""
     data, (make, recipe) = _data(), NETWORKS[network]
     recipe = replace(recipe, num_epochs=num_epochs, seed=seed)
     torch.manual_seed(seed)  # the same first weights for both
     net = make()
     if way == "textbook":
-        return textbook_fit(net, data, recipe)[-1]
-    return fit(net, data, recipe, progress=False).validation_accuracy[-1]
+        return textbook_fit(net, data, recipe)[-1], "fp32"
+    history = fit(net, data, recipe, device="cpu", progress=False)
+    return history.validation_accuracy[-1], history.precision

@@ -22,7 +22,8 @@ def keep_freed_memory() -> bool:
 
     By default a buffer of some megabytes goes back to the system at every step, and comes back
     as fresh pages that the kernel must clear first. Does nothing where the C library is not
-    glibc (macOS, Windows, Alpine). 32 MiB is above every buffer of these networks.
+    glibc (macOS, Windows, Alpine). 32 MiB is the most that glibc accepts, and above every buffer
+    of `fit` at the published batch sizes.
     """
     if platform.libc_ver()[0] != "glibc":
         return False
@@ -34,8 +35,9 @@ def keep_freed_memory() -> bool:
 def has_native_bf16(device: torch.device) -> bool:
     """Whether the processor multiplies in bfloat16 itself.
 
-    Where it does (AVX-512 BF16, AMX, Ampere and later), training in bf16 takes about two thirds
-    of the time; where it does not, bf16 is emulated and several times slower than fp32.
+    Where it does (AVX-512 BF16, AMX, Ampere and later), training in bf16 is faster; where it does
+    not, bf16 is emulated and several times slower than fp32. Where nobody can be asked (not Linux
+    on x86), the answer is no.
     """
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
@@ -53,11 +55,12 @@ def has_native_bf16(device: torch.device) -> bool:
 def cheap_dropout(network: nn.Module, generator: torch.Generator) -> Iterator[None]:
     """While it lasts, the network's `nn.Dropout`s take their masks from one random sequence.
 
-    PyTorch draws a random number for every value, serially on a CPU: a third of a GapNet step.
-    Here a long sequence of zeros (probability p) and 1 / (1 - p) is drawn, and each mask is a
-    window of it at a random place; the sequence is drawn afresh once every number in it has
-    been used `WINDOWS_PER_DRAW` times on average. Every mask is exactly a dropout mask; masks of
-    different batches may overlap, shifted by some random distance. The modules stay `nn.Dropout`;
+    PyTorch draws a random number for every value, and on most CPUs serially (on Intel's, MKL
+    shares the work): more than a third of a textbook GapNet step on two cores. Here a long sequence
+    of zeros (probability p) and 1 / (1 - p) is drawn, and each mask is a window of it at a random
+    place; the sequence is drawn afresh once every number in it has been used `WINDOWS_PER_DRAW`
+    times on average. Each mask by itself is exactly a dropout mask; two of them, of two layers or
+    two steps, may share a stretch, shifted by a random distance. The modules stay `nn.Dropout`;
     CUDA draws in parallel and needs none of this.
     """
     layers = [
@@ -99,7 +102,7 @@ class _Masks:
         """A mask with the shape and, if x is dense, the memory format of x."""
         count = x.numel()
         if self.left < count or len(self.sequence) < 4 * count:
-            self._draw(max(4 * count, 2**20))
+            self._draw(max(4 * count, len(self.sequence), 2**20))
         self.left -= count
         start = torch.randint(len(self.sequence) - count + 1, (), generator=self.generator)
         return self.sequence.as_strided(x.shape, torch.empty_like(x).stride(), int(start))

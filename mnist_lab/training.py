@@ -267,8 +267,8 @@ def _check_finite(losses, history: History, first_batch: int) -> None:
 def make_optimizer(network: nn.Module, recipe: Recipe, num_batches: int, fused: bool = True):
     """The optimizer, the schedule stepped per batch, and the one stepped per epoch.
 
-    `fused`: Adam in one call for all parameters instead of several for each. It buys 5 % of a
-    step where there are many small parameters, as in `BottleneckNet`; big ones gain nothing.
+    `fused`: Adam in one call for all parameters instead of several for each. It buys something
+    where there are many small parameters and short steps, as in `BottleneckNet`.
     """
     parameters, decay = network.parameters(), recipe.weight_decay
     if recipe.optimizer == "adam":

@@ -11,12 +11,12 @@ import os
 import statistics
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import psutil
@@ -216,11 +216,13 @@ class _Timed:
         return timed
 
 
-def _parts(way: str, name: str, precision: str, steps: int = 3) -> dict[str, float]:
+def _parts(way: str, name: str, precision: str, steps: int | None = None) -> dict[str, float]:
     """Mean seconds per batch of each part of a training step.
 
     Dropout is what a step takes longer with it than without: it works in both directions.
     """
+    if steps is None:
+        steps = 10 if way == "fit" else 3  # the cheap dropout draws anew every ninth step or so
     make, recipe = NETWORKS[name]
     clock, plain, network = _Clock(), _Clock(), make()
     timed = replace(recipe, augment=tuple(_Timed(each, clock) for each in recipe.augment))
@@ -278,19 +280,23 @@ def _inference(way: str, name: str, digits: int = 500) -> dict[str, float]:
     if way == "fit":
         network.to(memory_format=torch.channels_last)
 
-    def seconds(count):
-        split = data.validation.first(count)
-        start = time.perf_counter()
-        if way == "textbook":
-            textbook_accuracy(network, textbook_batches(replace(data, validation=split), recipe)[1])
-        else:
-            predict(network, split, recipe)
-        return time.perf_counter() - start
+    many, one = data.validation.first(digits), data.validation.first(1)
+    if way == "fit":
+        read, read_one = (partial(predict, network, split, recipe) for split in (many, one))
+    else:
+        batches = textbook_batches(replace(data, validation=many), recipe)[1]
+        single = batches.dataset
+        read = partial(textbook_accuracy, network.eval(), batches)
+        read_one = torch.no_grad()(lambda: network(single[0][0].unsqueeze(0)))
+    _seconds(read), _seconds(read_one)  # warm-up
+    latency = statistics.median(_seconds(read_one) for _ in range(20))
+    return {"images_per_second": len(many) / _seconds(read), "latency": latency}
 
-    seconds(digits)  # warm-up
-    latency = statistics.median(seconds(1) for _ in range(20))
-    digits = min(digits, len(data.validation))
-    return {"images_per_second": digits / seconds(digits), "latency": latency}
+
+def _seconds(work: Callable) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
 
 
 def _peak_bytes() -> int:

@@ -31,7 +31,7 @@ def main(network: str, seeds: int = 5, num_epochs: int = 3) -> dict:
     with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
         bar = tqdm(pool.map(_train, *zip(*runs)), total=len(runs), unit="run", disable=None)
         accuracies, precisions = zip(*bar)
-    by_way = {way: accuracies[position :: len(WAYS)] for position, way in enumerate(WAYS)}
+    by_way = {way: list(accuracies[position :: len(WAYS)]) for position, way in enumerate(WAYS)}
     record = {
         "network": make.__name__,
         "num_epochs": num_epochs,

@@ -100,10 +100,10 @@ class StridedNet(nn.Module):
         super().__init__()
         self.conv1 = nn.Conv2d(1, 16, kernel_size=5, stride=2, bias=False)  # 16×12×12
         self.bn1 = nn.BatchNorm2d(16)
-        self.conv2 = nn.Conv2d(16, 32, kernel_size=3, bias=False)  # 32×10×10
-        self.pool = nn.MaxPool2d(2, 2)  # 32×5×5
-        self.bn2 = nn.BatchNorm2d(32)
-        self.conv3 = nn.Conv2d(32, 64, kernel_size=3, bias=False)  # 64×3×3
+        self.conv2 = nn.Conv2d(16, 24, kernel_size=3, bias=False)  # 24×10×10
+        self.pool = nn.MaxPool2d(2, 2)  # 24×5×5
+        self.bn2 = nn.BatchNorm2d(24)
+        self.conv3 = nn.Conv2d(24, 64, kernel_size=3, bias=False)  # 64×3×3
         self.bn3 = nn.BatchNorm2d(64)
         self.fc = nn.Linear(64 * 3 * 3, 10)
 

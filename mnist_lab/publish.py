@@ -13,7 +13,9 @@ from pathlib import Path
 
 import nbformat
 
+from mnist_lab.bench import EPOCH
 from mnist_lab.course import Outcome, find_notebooks, load_summary
+from mnist_lab.race import EXAMPLE_EPOCHS, epochs_to
 from mnist_lab.records import load_records, results_table, seed_interval, write_whole
 
 COST = re.compile(r"^\*\*Cost:\*\*.*$", re.MULTILINE)
@@ -125,17 +127,18 @@ def speed_table(folder: Path) -> str:
                 rows.append(_epoch_row(network, record))
         if "validation" in record:
             rows.append(_accuracy_row(record))
-        rows += [_race_row(sprint) for sprint in record.get("sprints", ())]
+        rows += [_race_row(sprint, record.get("example")) for sprint in record.get("sprints", ())]
     return "\n".join(rows)
 
 
 def _epoch_row(network: str, record: dict) -> str:
     seconds = record[network]["seconds_per_epoch"]
+    scaled = ", scaled" if record[network]["digits_per_epoch"] < EPOCH else ""
     slow, fast = (statistics.median(seconds[way]) for way in ("textbook", "fit"))
     ratios = [a / b for a, b in zip(seconds["textbook"], seconds["fit"])]
     return (
         f"| seconds per epoch, {NAMES[network]}, {record['precision']}, "
-        f"{record['threads']} threads | {slow:.1f} | {fast:.1f} "
+        f"{record['threads']} threads{scaled} | {slow:.1f} | {fast:.1f} "
         f"| {statistics.median(ratios):.1f} ({min(ratios):.1f} to {max(ratios):.1f}) |"
     )
 
@@ -146,18 +149,26 @@ def _accuracy_row(record: dict) -> str:
     differences = [100 * (b - a) for a, b in zip(*ways)]
     low, high = seed_interval(differences)
     return (
-        f"| validation accuracy, {record['network']}, {record['num_epochs']} epochs, "
-        f"{len(differences)} paired seeds | {slow:.2%} | {fast:.2%} "
+        f"| validation accuracy, {record['network']}, {record['precision']}, "
+        f"{record['num_epochs']} epochs, {len(differences)} paired seeds | {slow:.2%} | {fast:.2%} "
         f"| {statistics.mean(differences):+.3f} points [{low:+.3f}, {high:+.3f}] |"
     )
 
 
-def _race_row(sprint: dict) -> str:
+def _race_row(sprint: dict, example: list[list[float]] | None) -> str:
+    """Against the example's whole schedule, and the epochs after which it is as good itself."""
+    whole = statistics.median(sprint["example_seconds"])
+    low, high = seed_interval(sprint["test"])
+    slow, ratio = f"{whole:,.0f} (its 14 epochs)", f"{sprint['ratio']:.0f}"
+    first = epochs_to(sprint["goal"], example) if example else None
+    if first:
+        slow += f", {whole * first / EXAMPLE_EPOCHS:,.0f} (a mean of {sprint['goal']:.0%})"
+        ratio += f", {sprint['ratio'] * first / EXAMPLE_EPOCHS:.0f}"
     return (
-        f"| seconds to {sprint['goal']:.1%} of the test digits (here: mean "
-        f"{statistics.mean(sprint['test']):.2%} over {sprint['seeds']} seeds) "
-        f"| {statistics.median(sprint['example_seconds']):,.0f} (14 epochs of PyTorch's example) "
-        f"| {statistics.median(sprint['seconds']):.1f} | {sprint['ratio']:.0f} |"
+        f"| PyTorch's example against StridedNet, {sprint['precision']}: test "
+        f"{statistics.mean(sprint['test']):.2%} [{low:.2%}, {high:.2%}], {sprint['seeds']} seeds, "
+        f"goal {sprint['goal']:.1%} | {slow} | {statistics.median(sprint['seconds']):.1f} "
+        f"| {ratio} |"
     )
 
 

@@ -1,7 +1,8 @@
 """How soon a network reads 99 % of the test digits, against PyTorch's own MNIST example.
 
 The example (pytorch/examples, mnist/main.py, written afresh from its description) trains for 14
-epochs. Here the time of one of its steps is measured between our runs, and scaled.
+epochs of 60,000 digits. The time of some of its steps is measured between our runs, and scaled.
+Network and recipe differ from the example's, so the ratio is not what `fit` alone buys.
 """
 
 import itertools
@@ -43,15 +44,15 @@ class Sprint:
 
 FAST = Recipe(
     num_epochs=1,
-    batch_size=128,
-    lr=0.02,
+    batch_size=256,
+    lr=0.03,
     betas=(0.7, 0.9),  # in a run of some hundred steps, older gradients mislead
-    schedule=OneCycle(max_lr=0.02, pct_start=0.3, cycle_momentum=False),
+    schedule=OneCycle(max_lr=0.03, pct_start=0.3, cycle_momentum=False),
     label_smoothing=0.1,
 )
 SPRINTS = (
-    Sprint(goal=0.99, digits=40_000, recipe=FAST),
-    Sprint(goal=0.994, digits=50_000, recipe=replace(FAST, num_epochs=4)),
+    Sprint(goal=0.99, digits=45_000, recipe=FAST),
+    Sprint(goal=0.994, digits=50_000, recipe=replace(FAST, num_epochs=5)),
 )
 
 
@@ -81,14 +82,17 @@ def main(seeds: int = 10, example_epochs: int = 0) -> dict:
 
     `example_epochs`: train the example itself for so many epochs too, with three seeds, to see
     when it first has a mean of 99 % (minutes per epoch and seed). Raises `ValueError` for less than
-    two seeds: a mean has no interval then.
+    two seeds (a mean has no interval then), and without MNIST.
     """
     if seeds < 2:
         raise ValueError(f"seeds must be 2 or more, not {seeds}.")
     if example_epochs < 0:
         raise ValueError(f"example_epochs must be 0 or more, not {example_epochs}.")
+    digits = load_data().name
+    if digits != "MNIST":
+        raise ValueError(f"the race is about MNIST, and its example too; here are the {digits}.")
     record = {
-        "digits": load_data().name,
+        "digits": digits,
         "processor": processor(),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
@@ -138,8 +142,9 @@ def _result(sprint: Sprint, runs: list[dict], steps: list[float]) -> dict:
 def line(result: dict) -> str:
     """One sprint as text: accuracy with its interval, seconds, and the ratio to the example."""
     low, high = seed_interval(result["test"])
+    reached = "reached" if statistics.mean(result["test"]) >= result["goal"] else "NOT reached"
     return (
-        f"goal {result['goal']:.1%}: test {statistics.mean(result['test']):.2%} "
+        f"goal {result['goal']:.1%} {reached}: test {statistics.mean(result['test']):.2%} "
         f"[{low:.2%}, {high:.2%}] over {result['seeds']} seeds, validation "
         f"{statistics.mean(result['validation']):.2%}, in "
         f"{statistics.median(result['seconds']):.2f} s ({result['precision']}); 14 epochs of "
@@ -152,7 +157,7 @@ def example_line(record: dict) -> str:
     """When the example itself first has a mean test accuracy of 99 %, and the ratio to that."""
     means = [statistics.mean(epoch) for epoch in zip(*record["example"])]
     shown = ", ".join(f"{mean:.2%}" for mean in means)
-    first = next((epoch for epoch, mean in enumerate(means, 1) if mean >= 0.99), None)
+    first = epochs_to(0.99, record["example"])
     if first is None:
         return f"the example, mean test accuracy after each epoch: {shown}: not yet 99 %"
     ratio = record["sprints"][0]["ratio"] * first / EXAMPLE_EPOCHS
@@ -160,6 +165,12 @@ def example_line(record: dict) -> str:
         f"the example, mean test accuracy after each epoch: {shown}: 99 % after {first}, "
         f"{ratio:.0f} times as long as the sprint"
     )
+
+
+def epochs_to(goal: float, runs: list[list[float]]) -> int | None:
+    """After how many epochs the mean accuracy of several runs first reaches the goal."""
+    means = [statistics.mean(epoch) for epoch in zip(*runs)]
+    return next((epoch for epoch, mean in enumerate(means, 1) if mean >= goal), None)
 
 
 # What follows runs in the worker processes.

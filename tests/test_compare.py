@@ -57,11 +57,13 @@ def test_both_ways_start_from_the_same_weights_with_the_same_seed(few, monkeypat
         return train
 
     monkeypatch.setattr(compare, "textbook_fit", note([0.1, 0.2]))
-    fast = SimpleNamespace(validation_accuracy=[0.3, 0.4])
+    fast = SimpleNamespace(validation_accuracy=[0.3, 0.4], precision="bf16")
     monkeypatch.setattr(compare, "fit", note(fast))
     runs = [(way, seed) for seed in (3, 4) for way in WAYS]
     accuracies = [compare._train(way, "gap", seed, 2) for way, seed in runs]
-    assert accuracies == [0.2, 0.4] * 2, "the accuracy after the last epoch, each way's own"
+    assert accuracies == [(0.2, "fp32"), (0.4, "bf16")] * 2, (
+        "the accuracy after the last epoch, each way's own"
+    )
     assert [recipe for _, _, recipe in seen] == [
         replace(GAP_RECIPE, num_epochs=2, seed=seed) for _, seed in runs
     ]
@@ -73,10 +75,10 @@ def test_both_ways_start_from_the_same_weights_with_the_same_seed(few, monkeypat
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_real_run_ends_in_an_accuracy_that_its_seed_decides(few, way):
-    accuracy = compare._train(way, "bottleneck", 1, 1)
+    accuracy, _ = compare._train(way, "bottleneck", 1, 1)
     assert accuracy * 20 == pytest.approx(round(accuracy * 20)), "a share of 20 digits"
     torch.rand(5)
-    assert compare._train(way, "bottleneck", 1, 1) == accuracy
+    assert compare._train(way, "bottleneck", 1, 1)[0] == accuracy
 
 
 # Everything together
@@ -95,7 +97,8 @@ def test_every_accuracy_is_recorded_for_its_way_and_seed(tmp_path, monkeypatch, 
 
     def train(way, name, seed, num_epochs):
         asked.append((way, name, seed, num_epochs))
-        return 0.5 + seed / 10 + (0.01 if way == "fit" else 0)
+        fast = way == "fit"
+        return 0.5 + seed / 10 + 0.01 * fast, "bf16" if fast else "fp32"
 
     monkeypatch.setenv("MNIST_LAB_SOURCE", "digits")
     monkeypatch.setattr(compare, "project_root", lambda: tmp_path)
@@ -108,6 +111,7 @@ def test_every_accuracy_is_recorded_for_its_way_and_seed(tmp_path, monkeypatch, 
         "textbook": pytest.approx([0.5, 0.6, 0.7]),
         "fit": pytest.approx([0.51, 0.61, 0.71]),
     }
+    assert record["precision"] == "bf16", "that of fit"
     make, recipe = NETWORKS[network]
     assert record["network"] == make.__name__ and record["digits"] == "small digits"
     assert record["recipe"] == repr(replace(recipe, num_epochs=4))

@@ -160,9 +160,9 @@ def test_relu_follows_every_norm_of_the_bottleneck_network_and_nothing_else():
 
 
 def test_the_strided_network_has_as_many_parameters_as_worked_out_by_hand():
-    convolutions = 16 * 5 * 5 + 32 * 16 * 9 + 64 * 32 * 9
-    norms, linear = 2 * (16 + 32 + 64), 64 * 9 * 10 + 10
-    assert count_parameters(StridedNet()) == convolutions + norms + linear == 29_434
+    convolutions = 16 * 5 * 5 + 24 * 16 * 9 + 64 * 24 * 9
+    norms, linear = 2 * (16 + 24 + 64), 64 * 9 * 10 + 10
+    assert count_parameters(StridedNet()) == convolutions + norms + linear == 23_658
 
 
 def test_the_strided_network_gives_logits():

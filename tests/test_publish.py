@@ -90,13 +90,16 @@ def test_the_newest_run_is_found_and_its_absence_is_said(root):
 def test_the_table_of_speeds_is_made_from_the_records(tmp_path):
     ways = {"textbook": [80.0, 60.0, 70.0], "fit": [20.0, 20.0, 20.0]}
     bench = {"precision": "bf16", "threads": 2, "gap": {"seconds_per_epoch": ways}}
+    bench["gap"]["digits_per_epoch"] = 50_000
     compare = {
         "network": "GapNet",
         "num_epochs": 3,
+        "precision": "bf16",
         "validation": {"textbook": [0.99, 0.98], "fit": [0.991, 0.983]},
     }
     sprint = {"goal": 0.99, "test": [0.991, 0.992], "seeds": 2, "ratio": 500.4}
-    race = {"sprints": [sprint | {"seconds": [2.0, 4.0], "example_seconds": [1500.0, 1501.0]}]}
+    sprint |= {"precision": "bf16", "seconds": [2.0, 4.0], "example_seconds": [1400.0, 1401.0]}
+    race = {"sprints": [sprint], "example": [[0.98, 0.991], [0.985, 0.99]]}
     for name, record in {"a": bench, "b": compare, "c": race}.items():
         (tmp_path / f"{name}.json").write_text(json.dumps(record))
     epoch, accuracy, time = speed_table(tmp_path).splitlines()[2:]
@@ -104,5 +107,13 @@ def test_the_table_of_speeds_is_made_from_the_records(tmp_path):
         "| seconds per epoch, GapNet, bf16, 2 threads | 70.0 | 20.0 | 3.5 (3.0 to 4.0) |"
     )
     assert "2 paired seeds | 98.50% | 98.70% | +0.200 points [" in accuracy
-    assert "mean 99.15% over 2 seeds" in time and time.endswith("| 3.0 | 500 |")
-    assert "| 1,500 (14 epochs" in time
+    assert "test 99.15% [" in time and "2 seeds, goal 99.0%" in time
+    # The example has a mean of 99 % after the second of its 14 epochs.
+    assert time.endswith("| 1,400 (its 14 epochs), 200 (a mean of 99%) | 3.0 | 500, 71 |")
+    del race["example"]
+    bench["gap"]["digits_per_epoch"] = 10_000
+    for name, record in {"a": bench, "c": race}.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(record))
+    epoch, _, time = speed_table(tmp_path).splitlines()[2:]
+    assert "2 threads, scaled |" in epoch
+    assert time.endswith("| 1,400 (its 14 epochs) | 3.0 | 500 |")

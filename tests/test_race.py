@@ -246,8 +246,8 @@ def test_a_line_has_means_of_accuracies_and_medians_of_seconds():
     low, high = seed_interval([0.991, 0.993, 0.992])
     assert low < 0.992 < high
     assert race.line(result) == (
-        f"goal 99.4%: test 99.20% [{low:.2%}, {high:.2%}] over 3 seeds, validation 98.70%, "
-        "in 3.00 s (bf16); 14 epochs of PyTorch's example: 263 s (scaled), 66 times as long"
+        f"goal 99.4% NOT reached: test 99.20% [{low:.2%}, {high:.2%}] over 3 seeds, "
+        "validation 98.70%, in 3.00 s (bf16); 14 epochs of PyTorch's example: 263 s (scaled), 66 times as long"
     )
 
 
@@ -267,7 +267,21 @@ def test_the_example_may_never_get_there():
     )
 
 
+@pytest.mark.parametrize(("accuracy", "verdict"), [(0.9899, "NOT reached"), (0.99, "reached")])
+def test_a_goal_that_was_missed_is_called_missed(accuracy, verdict):
+    runs = [run | {"test": accuracy} for run in RUNS]
+    result = race._result(replace(SHORT, goal=0.99), runs, [0.01, 0.02, 0.06])
+    assert race.line(result).startswith(f"goal 99.0% {verdict}: ")
+
+
 # Everything together
+
+
+def test_there_is_no_race_on_other_digits(monkeypatch):
+    monkeypatch.setenv("MNIST_LAB_SOURCE", "digits")
+    monkeypatch.setattr(race, "ProcessPoolExecutor", lambda *_: pytest.fail("too late"))
+    with pytest.raises(ValueError, match=r"about MNIST.* here are the small digits\.$"):
+        race.main(seeds=2)
 
 
 @pytest.mark.parametrize("seeds", [1, 0, -3])
@@ -302,7 +316,7 @@ def test_a_race_runs_every_sprint_with_every_seed_and_writes_a_record(
         assert num_epochs == 2
         return [0.9 + seed / 100, 0.99]
 
-    monkeypatch.setenv("MNIST_LAB_SOURCE", "digits")
+    monkeypatch.setattr(race, "load_data", lambda: SimpleNamespace(name="MNIST"))
     monkeypatch.setattr(race, "project_root", lambda: tmp_path)
     monkeypatch.setattr(race, "ProcessPoolExecutor", InProcess)
     monkeypatch.setattr(race, "SPRINTS", sprints)
@@ -317,7 +331,7 @@ def test_a_race_runs_every_sprint_with_every_seed_and_writes_a_record(
     assert asked[3::2] == [("example", 100)] * 6, "300 steps, shared out between the runs"
     (path,) = (tmp_path / "runs" / "race").iterdir()
     assert json.loads(path.read_text()) == record
-    assert record["digits"] == "small digits" and record["threads"] == torch.get_num_threads()
+    assert record["digits"] == "MNIST" and record["threads"] == torch.get_num_threads()
     assert [result["test"] for result in record["sprints"]] == [
         [0.5, 0.51, 0.52],
         [0.75, 0.76, 0.77],

@@ -247,7 +247,8 @@ def test_a_line_has_means_of_accuracies_and_medians_of_seconds():
     assert low < 0.992 < high
     assert race.line(result) == (
         f"goal 99.4% NOT reached: test 99.20% [{low:.2%}, {high:.2%}] over 3 seeds, "
-        "validation 98.70%, in 3.00 s (bf16); 14 epochs of PyTorch's example: 263 s (scaled), 66 times as long"
+        "validation 98.70%, in 3.00 s (bf16); 14 epochs of PyTorch's example: 263 s (scaled), "
+        "66 times as long"
     )
 
 

@@ -15,7 +15,7 @@ from mnist_lab.bench import NETWORKS, WAYS
 from mnist_lab.data import Digits, load_data, project_root
 from mnist_lab.records import processor, seed_interval, write_whole
 from mnist_lab.textbook import textbook_fit
-from mnist_lab.training import fit
+from mnist_lab.training import Recipe, StepDown, fit
 
 
 def main(network: str, seeds: int = 5, num_epochs: int = 3) -> dict:
@@ -27,6 +27,7 @@ def main(network: str, seeds: int = 5, num_epochs: int = 3) -> dict:
     if seeds < 2:
         raise ValueError(f"seeds must be 2 or more, not {seeds}.")
     make, recipe = NETWORKS[network]
+    recipe = shortened(recipe, num_epochs)
     runs = [(way, network, seed, num_epochs) for seed in range(seeds) for way in WAYS]
     with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
         bar = tqdm(pool.map(_train, *zip(*runs)), total=len(runs), unit="run", disable=None)
@@ -35,7 +36,7 @@ def main(network: str, seeds: int = 5, num_epochs: int = 3) -> dict:
     record = {
         "network": make.__name__,
         "num_epochs": num_epochs,
-        "recipe": repr(replace(recipe, num_epochs=num_epochs)),
+        "recipe": repr(recipe),
         "digits": load_data().name,
         "processor": processor(),
         "torch": torch.__version__,
@@ -48,6 +49,15 @@ def main(network: str, seeds: int = 5, num_epochs: int = 3) -> dict:
     write_whole(path, json.dumps(record, indent=1) + "\n")
     print(f"\nwritten: {path.relative_to(project_root())}")
     return record
+
+
+def shortened(recipe: Recipe, num_epochs: int) -> Recipe:
+    """The recipe for fewer epochs, its schedule in proportion, so that it still ends calmly."""
+    schedule = recipe.schedule
+    if isinstance(schedule, StepDown):
+        step_size = max(1, round(schedule.step_size * num_epochs / recipe.num_epochs))
+        schedule = replace(schedule, step_size=step_size)
+    return replace(recipe, num_epochs=num_epochs, schedule=schedule)
 
 
 def table(record: dict) -> str:
@@ -73,7 +83,7 @@ def _data() -> Digits:
 def _train(way: str, network: str, seed: int, num_epochs: int) -> tuple[float, str]:
     """Validation accuracy after the last epoch, and the precision."""
     data, (make, recipe) = _data(), NETWORKS[network]
-    recipe = replace(recipe, num_epochs=num_epochs, seed=seed)
+    recipe = replace(shortened(recipe, num_epochs), seed=seed)
     torch.manual_seed(seed)  # the same first weights for both
     net = make()
     if way == "textbook":

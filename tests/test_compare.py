@@ -12,7 +12,7 @@ from mnist_lab import compare
 from mnist_lab.bench import NETWORKS, WAYS
 from mnist_lab.data import Digits, load_data
 from mnist_lab.records import seed_interval
-from mnist_lab.training import GAP_RECIPE
+from mnist_lab.training import BOTTLENECK_RECIPE, GAP_RECIPE, StepDown
 
 
 @pytest.fixture
@@ -39,6 +39,17 @@ def test_the_difference_is_fit_less_textbook_in_points():
         ["seed", "2", "98.50%", "98.55%", "+0.05"],
         ["mean", "98.92%", "98.88%", "-0.033", f"[{low:+.3f},", f"{high:+.3f}]"],
     ]
+
+
+@pytest.mark.parametrize(("num_epochs", "step_size"), [(20, 15), (4, 3), (3, 2), (1, 1)])
+def test_a_shorter_run_steps_down_in_proportion(num_epochs, step_size):
+    recipe = compare.shortened(BOTTLENECK_RECIPE, num_epochs)
+    schedule = StepDown(step_size, BOTTLENECK_RECIPE.schedule.gamma)
+    assert recipe == replace(BOTTLENECK_RECIPE, num_epochs=num_epochs, schedule=schedule)
+
+
+def test_onecycle_keeps_its_proportions_by_itself():
+    assert compare.shortened(GAP_RECIPE, 3) == replace(GAP_RECIPE, num_epochs=3)
 
 
 # A run
@@ -114,7 +125,7 @@ def test_every_accuracy_is_recorded_for_its_way_and_seed(tmp_path, monkeypatch, 
     assert record["precision"] == "bf16", "that of fit"
     make, recipe = NETWORKS[network]
     assert record["network"] == make.__name__ and record["digits"] == "small digits"
-    assert record["recipe"] == repr(replace(recipe, num_epochs=4))
+    assert record["recipe"] == repr(compare.shortened(recipe, 4))
     (path,) = (tmp_path / "runs" / "compare").iterdir()
     assert path.name.startswith(f"{network}-") and json.loads(path.read_text()) == record
     printed = capsys.readouterr().out

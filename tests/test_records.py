@@ -78,7 +78,8 @@ def test_a_record_holds_every_hyperparameter(folder, recipe):
     (record,) = load_records(folder)
     saved = record["recipe"]
     names = vars(recipe).keys() - {"schedule", "augment"}
-    assert {name: saved[name] for name in names} == {name: getattr(recipe, name) for name in names}
+    expected = {name: getattr(recipe, name) for name in names} | {"betas": list(recipe.betas)}
+    assert {name: saved[name] for name in names} == expected
     assert saved["schedule"] == repr(recipe.schedule)
     assert saved["augment"] == [repr(transform) for transform in recipe.augment]
     assert record["seed"] == recipe.seed

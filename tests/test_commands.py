@@ -24,7 +24,7 @@ from mnist_lab.__main__ import main
             "--quick --network bottleneck",
             {
                 "network": "bottleneck",
-                "pairs": 5,
+                "pairs": bench.QUICK_PAIRS,
                 "minutes": bench.QUICK_MINUTES,
                 "precision": "auto",
             },

@@ -5,7 +5,6 @@ from there. Each way has a process of its own, because `fit` changes its process
 """
 
 import itertools
-import json
 import multiprocessing
 import os
 import statistics
@@ -15,7 +14,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime
 from functools import cache, partial
 from pathlib import Path
 
@@ -24,10 +22,10 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from mnist_lab.data import Digits, load_data, project_root
+from mnist_lab.data import Digits, load_data
 from mnist_lab.limits import measure_peak, step_cost
 from mnist_lab.networks import BottleneckNet, GapNet
-from mnist_lab.records import processor, write_whole
+from mnist_lab.records import processor, save_measurement
 from mnist_lab.speed import cheap_dropout, has_native_bf16, keep_freed_memory
 from mnist_lab.textbook import textbook_accuracy, textbook_batches, textbook_fit
 from mnist_lab.training import BOTTLENECK_RECIPE, GAP_RECIPE, Batches, fit, make_optimizer, predict
@@ -75,10 +73,7 @@ def main(
         cost = asdict(step_cost(make(), recipe.batch_size, peak, precision))
         record[name]["least_per_batch"] = cost
         print(table(make.__name__, recipe.batch_size, record[name]), flush=True)
-    stamp = datetime.now().strftime("%Y-%m-%dT%H-%M-%S")
-    path = project_root() / "runs" / "bench" / f"{stamp}.json"
-    write_whole(path, json.dumps(record, indent=1) + "\n")
-    print(f"\nwritten: {path.relative_to(project_root())}")
+    save_measurement("bench", record)
     return record
 
 

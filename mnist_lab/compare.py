@@ -1,19 +1,17 @@
 """Is `fit` as accurate as the textbook way? Both train from the same weights, seed by seed."""
 
-import json
 import multiprocessing
 import statistics
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
-from datetime import datetime
 from functools import cache
 
 import torch
 from tqdm import tqdm
 
 from mnist_lab.bench import NETWORKS, WAYS
-from mnist_lab.data import Digits, load_data, project_root
-from mnist_lab.records import processor, seed_interval, write_whole
+from mnist_lab.data import Digits, load_data
+from mnist_lab.records import processor, save_measurement, seed_interval
 from mnist_lab.textbook import textbook_fit
 from mnist_lab.training import Recipe, StepDown, fit
 
@@ -44,10 +42,7 @@ def main(network: str, seeds: int = 5, num_epochs: int = 3) -> dict:
         "validation": by_way,
     }
     print(table(record))
-    stamp = datetime.now().strftime("%Y-%m-%dT%H-%M-%S")
-    path = project_root() / "runs" / "compare" / f"{network}-{stamp}.json"
-    write_whole(path, json.dumps(record, indent=1) + "\n")
-    print(f"\nwritten: {path.relative_to(project_root())}")
+    save_measurement("compare", record, network)
     return record
 
 

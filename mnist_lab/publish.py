@@ -13,14 +13,13 @@ from pathlib import Path
 
 import nbformat
 
-from mnist_lab.bench import EPOCH
+from mnist_lab.bench import EPOCH, NETWORKS
 from mnist_lab.course import Outcome, find_notebooks, load_summary
 from mnist_lab.race import EXAMPLE_EPOCHS, epochs_to
 from mnist_lab.records import load_records, results_table, seed_interval, write_whole
 
 COST = re.compile(r"^\*\*Cost:\*\*.*$", re.MULTILINE)
 COSTS_FILE = "costs.json"
-NAMES = {"gap": "GapNet", "bottleneck": "BottleneckNet"}
 
 
 def publish(run: Path, root: Path) -> None:
@@ -122,7 +121,7 @@ def speed_table(folder: Path) -> str:
     rows = ["| | the usual way | here | ratio |", "|---|---|---|---|"]
     for path in sorted(folder.glob("*.json")):
         record = json.loads(path.read_text())
-        for network in ("gap", "bottleneck"):
+        for network in NETWORKS:
             if network in record:
                 rows.append(_epoch_row(network, record))
         if "validation" in record:
@@ -137,7 +136,7 @@ def _epoch_row(network: str, record: dict) -> str:
     slow, fast = (statistics.median(seconds[way]) for way in ("textbook", "fit"))
     ratios = [a / b for a, b in zip(seconds["textbook"], seconds["fit"])]
     return (
-        f"| seconds per epoch, {NAMES[network]}, {record['precision']}, "
+        f"| seconds per epoch, {NETWORKS[network][0].__name__}, {record['precision']}, "
         f"{record['threads']} threads{scaled} | {slow:.1f} | {fast:.1f} "
         f"| {statistics.median(ratios):.1f} ({min(ratios):.1f} to {max(ratios):.1f}) |"
     )

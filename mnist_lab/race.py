@@ -6,13 +6,11 @@ Network and recipe differ from the example's, so the ratio is not what `fit` alo
 """
 
 import itertools
-import json
 import multiprocessing
 import statistics
 import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
-from datetime import datetime
 from functools import cache
 
 import torch
@@ -22,10 +20,10 @@ from torch.optim.lr_scheduler import StepLR
 from torch.utils.data import DataLoader
 
 from mnist_lab.augment import textbook_transform
-from mnist_lab.data import Digits, Split, load_data, project_root
+from mnist_lab.data import Digits, Split, load_data
 from mnist_lab.evaluation import evaluate
 from mnist_lab.networks import StridedNet
-from mnist_lab.records import processor, seed_interval, write_whole
+from mnist_lab.records import processor, save_measurement, seed_interval
 from mnist_lab.textbook import textbook_accuracy
 from mnist_lab.training import OneCycle, Recipe, fit
 
@@ -115,10 +113,7 @@ def main(seeds: int = 10, example_epochs: int = 0) -> dict:
             ]
             record["example"] = [future.result() for future in futures]
             print(example_line(record))
-    stamp = datetime.now().strftime("%Y-%m-%dT%H-%M-%S")
-    path = project_root() / "runs" / "race" / f"{stamp}.json"
-    write_whole(path, json.dumps(record, indent=1) + "\n")
-    print(f"\nwritten: {path.relative_to(project_root())}")
+    save_measurement("race", record)
     return record
 
 
@@ -238,11 +233,8 @@ def _example_accuracies(seed: int, num_epochs: int) -> list[float]:
     both = Split(torch.cat([p.images for p in parts]), torch.cat([p.labels for p in parts]))
     network, optimizer, batches = _example(both)
     plain = textbook_transform((), 0.1307, 0.3081)
-    test, schedule, accuracies = (
-        DataLoader(data.test.dataset(plain), 1000),
-        StepLR(optimizer, 1, 0.7),
-        [],
-    )
+    test = DataLoader(data.test.dataset(plain), 1000)
+    schedule, accuracies = StepLR(optimizer, 1, 0.7), []
     for _ in range(num_epochs):
         network.train()
         for images, labels in batches:

@@ -8,6 +8,7 @@ import os
 import platform
 import statistics
 from dataclasses import asdict
+from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 
@@ -105,6 +106,15 @@ def processor() -> str:
         return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
+
+
+def save_measurement(kind: str, record: dict, label: str = "") -> Path:
+    """Write what a command measured into `runs/<kind>/`, named after the time, and say where."""
+    stamp = datetime.now().strftime("%Y-%m-%dT%H-%M-%S")
+    path = project_root() / "runs" / kind / f"{label}{'-' if label else ''}{stamp}.json"
+    write_whole(path, json.dumps(record, indent=1) + "\n")
+    print(f"\nwritten: {path.relative_to(project_root())}")
+    return path
 
 
 def write_whole(path: Path, text: str) -> None:

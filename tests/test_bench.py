@@ -15,7 +15,7 @@ from PIL import Image
 from stand_ins import FakeTime, InProcess
 from torch import Tensor, nn
 
-from mnist_lab import bench, limits
+from mnist_lab import bench, limits, records
 from mnist_lab.__main__ import main as command
 from mnist_lab.augment import CropAndResize, Rotate
 from mnist_lab.bench import EPOCH, PARTS, WAYS, table
@@ -437,7 +437,7 @@ def test_the_command_measures_both_ways_and_writes_a_record(tmp_path, monkeypatc
 
     monkeypatch.setattr(bench, "ProcessPoolExecutor", share)
     monkeypatch.setenv("MNIST_LAB_SOURCE", "digits")
-    monkeypatch.setattr(bench, "project_root", lambda: tmp_path)
+    monkeypatch.setattr(records, "project_root", lambda: tmp_path)
     monkeypatch.setattr(limits, "REPEATS", 1)
     monkeypatch.setattr(bench, "WARM_UP_DIGITS", 64)
     monkeypatch.setattr(bench, "QUICK_MINUTES", 1e-6)

@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 from stand_ins import InProcess
 
-from mnist_lab import bench, compare, race
+from mnist_lab import bench, compare, race, records
 from mnist_lab.__main__ import main
 
 
@@ -76,7 +76,7 @@ def test_a_bad_value_ends_in_one_sentence(line, sentence, monkeypatch, tmp_path)
     monkeypatch.setenv("MNIST_LAB_SOURCE", "digits")
     for module in (bench, compare, race):  # nothing may start in a process of its own
         monkeypatch.setattr(module, "ProcessPoolExecutor", InProcess)
-        monkeypatch.setattr(module, "project_root", lambda: tmp_path)
+        monkeypatch.setattr(records, "project_root", lambda: tmp_path)
     result = CliRunner().invoke(main, line.split())
     assert result.exit_code == 2, result.output
     (error,) = (line for line in result.output.splitlines() if line.startswith("Error: "))

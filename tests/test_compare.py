@@ -8,7 +8,7 @@ import pytest
 import torch
 from stand_ins import InProcess
 
-from mnist_lab import compare
+from mnist_lab import compare, records
 from mnist_lab.bench import NETWORKS, WAYS
 from mnist_lab.data import Digits, load_data
 from mnist_lab.records import seed_interval
@@ -112,7 +112,7 @@ def test_every_accuracy_is_recorded_for_its_way_and_seed(tmp_path, monkeypatch, 
         return 0.5 + seed / 10 + 0.01 * fast, "bf16" if fast else "fp32"
 
     monkeypatch.setenv("MNIST_LAB_SOURCE", "digits")
-    monkeypatch.setattr(compare, "project_root", lambda: tmp_path)
+    monkeypatch.setattr(records, "project_root", lambda: tmp_path)
     monkeypatch.setattr(compare, "ProcessPoolExecutor", InProcess)
     monkeypatch.setattr(compare, "_train", train)
     record = compare.main(network, seeds=3, num_epochs=4)

@@ -72,6 +72,22 @@ BOTH = pytest.mark.parametrize("make", [GapNet, BottleneckNet])
 EVERY = pytest.mark.parametrize("make", [GapNet, BottleneckNet, StridedNet])
 
 
+def what_passes_through(network):
+    """The inputs and outputs of a network's children, by name, for a random batch."""
+    inputs, outputs = {}, {}
+
+    def remember(name):
+        def hook(module, x, y):
+            inputs[name], outputs[name] = x[0], y
+
+        return hook
+
+    for name, module in network.named_children():
+        module.register_forward_hook(remember(name))
+    network(torch.randn(4, 1, 28, 28))
+    return inputs, outputs
+
+
 @pytest.mark.parametrize(
     ("make", "table", "total", "megabytes"),
     [
@@ -135,18 +151,7 @@ def test_dropout_drops_a_tenth(make):
 
 
 def test_relu_follows_every_norm_of_the_bottleneck_network_and_nothing_else():
-    network = BottleneckNet()
-    inputs, outputs = {}, {}
-
-    def remember(name):
-        def hook(module, x, y):
-            inputs[name], outputs[name] = x[0], y
-
-        return hook
-
-    for name, module in network.named_children():
-        module.register_forward_hook(remember(name))
-    network(torch.randn(4, 1, 28, 28))
+    inputs, outputs = what_passes_through(BottleneckNet())
     after_relu = {"bn1": "conv2", "bn2": "pool1", "bn3": "conv4", "bn4": "pool2", "bn6": "conv7"}
     for before, after in (after_relu | {"fc1": "drop"}).items():
         assert torch.equal(outputs[before].relu(), inputs[after])
@@ -189,17 +194,7 @@ def test_pooling_before_norm_and_relu_gives_what_pooling_after_them_gives():
 
 
 def test_relu_follows_every_norm_of_the_strided_network():
-    network, inputs, outputs = StridedNet(), {}, {}
-
-    def remember(name):
-        def hook(module, x, y):
-            inputs[name], outputs[name] = x[0], y
-
-        return hook
-
-    for name, module in network.named_children():
-        module.register_forward_hook(remember(name))
-    network(torch.randn(4, 1, 28, 28))
+    inputs, outputs = what_passes_through(StridedNet())
     for before, after in {"bn1": "conv2", "bn2": "conv3"}.items():
         assert torch.equal(outputs[before].relu(), inputs[after])
     assert torch.equal(outputs["bn3"].relu().flatten(1), inputs["fc"])

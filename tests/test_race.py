@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from stand_ins import FakeTime, InProcess
 from torch import nn
 
-from mnist_lab import race
+from mnist_lab import race, records
 from mnist_lab.anatomy import count_parameters
 from mnist_lab.augment import normalize
 from mnist_lab.data import Digits, load_data
@@ -318,7 +318,7 @@ def test_a_race_runs_every_sprint_with_every_seed_and_writes_a_record(
         return [0.9 + seed / 100, 0.99]
 
     monkeypatch.setattr(race, "load_data", lambda: SimpleNamespace(name="MNIST"))
-    monkeypatch.setattr(race, "project_root", lambda: tmp_path)
+    monkeypatch.setattr(records, "project_root", lambda: tmp_path)
     monkeypatch.setattr(race, "ProcessPoolExecutor", InProcess)
     monkeypatch.setattr(race, "SPRINTS", sprints)
     monkeypatch.setattr(race, "_sprint", sprint)

@@ -263,4 +263,4 @@ def plot_ladder(seconds: dict[str, float], limit: float) -> None:
         axis.set_xlabel("seconds per epoch of 50,000 digits (medians, scaled from some batches)")
         axis.legend(frameon=False, loc="lower right")
         steps = ", ".join(f"{name} {text}" for name, text in zip(seconds, texts))
-        show(figure, f"Seconds per epoch fall step by step: {steps}; the limit is {texts[-1]}.")
+        show(figure, f"Seconds per epoch after each step: {steps}; the limit is {texts[-1]}.")

@@ -236,4 +236,4 @@ def test_a_ladder_keeps_the_order_of_its_steps_and_shows_the_limit(drawn):
     assert set(limit.get_xdata()) == {7.6}
     assert [text.get_text() for text in axis.get_legend().get_texts()] == ["limit: 7.6 s"]
     steps = "textbook 60 s, in memory 90 s, no dropout 12 s"
-    assert alt == f"Seconds per epoch fall step by step: {steps}; the limit is 7.6 s."
+    assert alt == f"Seconds per epoch after each step: {steps}; the limit is 7.6 s."

@@ -34,7 +34,8 @@ def main() -> None:
 @click.option("-p", "--parameter", "parameters", nargs=2, multiple=True, metavar="NAME VALUE",
               help="Override a notebook parameter.")  # fmt: skip
 @click.option("--resume", type=FOLDER, help="An interrupted run: execute what is missing.")
-def run(notebooks, dataset, parameters, resume) -> None:
+@click.option("--jobs", default=2, show_default=True, help="How many notebooks run side by side.")
+def run(notebooks, dataset, parameters, resume, jobs) -> None:
     """Execute the course (or NOTEBOOKS, such as 03) into runs/<timestamp>/."""
     from mnist_lab import course
 
@@ -42,7 +43,7 @@ def run(notebooks, dataset, parameters, resume) -> None:
     folder = resume or root / "runs" / datetime.now().strftime("%Y-%m-%dT%H-%M-%S")
     chosen = course.find_notebooks(root / "notebooks", notebooks)
     values = {name: _value(text) for name, text in parameters}
-    outcomes = course.run_course(chosen, folder, dataset, values)
+    outcomes = course.run_course(chosen, folder, dataset, values, jobs)
     click.echo(course.summary_table(outcomes))
     click.echo(f"\nThe executed notebooks are in {folder}.")
     sys.exit(any(outcome.status != "ok" for outcome in outcomes))

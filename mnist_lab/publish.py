@@ -78,7 +78,7 @@ def cost_line(outcome: Outcome) -> str:
     """The line at the top of a notebook that says what it costs."""
     return (
         f"**Cost:** about {_duration(outcome.seconds)} and {outcome.peak_mb:,} MB of memory on "
-        "two CPU cores, measured with MNIST."
+        f"{_cores(outcome)}, measured with MNIST."
     )
 
 
@@ -108,11 +108,11 @@ def load_costs(records: Path) -> list[Outcome]:
 
 def notebook_table(outcomes: Sequence[Outcome]) -> str:
     """A Markdown table: a row for each notebook, with its measured cost."""
-    rows = ["| notebook | time | memory |", "|---|---|---|"]
+    rows = ["| notebook | time | on | memory |", "|---|---|---|---|"]
     for row in outcomes:
         title = row.notebook.replace("_", " ")
         link = f"[{title}](notebooks/{row.notebook}.ipynb)"
-        rows.append(f"| {link} | {_duration(row.seconds)} | {row.peak_mb:,} MB |")
+        rows.append(f"| {link} | {_duration(row.seconds)} | {_cores(row)} | {row.peak_mb:,} MB |")
     return "\n".join(rows)
 
 
@@ -169,6 +169,10 @@ def _race_row(sprint: dict, example: list[list[float]] | None) -> str:
         f"goal {sprint['goal']:.1%} | {slow} | {statistics.median(sprint['seconds']):.1f} "
         f"| {ratio} |"
     )
+
+
+def _cores(outcome: Outcome) -> str:
+    return "1 core" if outcome.cores == 1 else f"{outcome.cores} cores"
 
 
 def _duration(seconds: float) -> str:

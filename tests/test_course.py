@@ -10,6 +10,7 @@ import nbformat
 import papermill
 import pytest
 from click.testing import CliRunner
+from joblib import cpu_count
 from nbformat.v4 import new_code_cell, new_notebook
 from papermill.exceptions import PapermillExecutionError
 
@@ -18,8 +19,8 @@ from mnist_lab import course
 from mnist_lab.__main__ import main
 
 
-def write_notebook(path, *sources, figures="print('accuracy: 97 %')"):
-    cells = [new_code_cell("n = 1", metadata={"tags": ["parameters"]})]
+def write_notebook(path, *sources, figures="print('accuracy: 97 %')", tags=()):
+    cells = [new_code_cell("n = 1", metadata={"tags": ["parameters", *tags]})]
     cells += [new_code_cell(source) for source in sources]
     cells.append(new_code_cell(figures, metadata={"tags": ["key-figures"]}))
     kernel = {"name": "python3", "language": "python", "display_name": "Python 3"}
@@ -55,6 +56,40 @@ def test_a_batch_keeps_what_finished_and_resumes_what_failed(tmp_path):
     assert [outcome.status for outcome in second] == ["ok", "ok"]
     assert (folder / "00_good.ipynb").stat().st_mtime_ns == finished, "run again for nothing"
     assert course.load_summary(folder) == second
+
+
+@pytest.mark.skipif(cpu_count() < 2, reason="one core runs one notebook at a time")
+def test_notebooks_run_side_by_side_but_those_that_measure(tmp_path, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    meet = """
+import os, time, pathlib
+here, share = pathlib.Path("{folder}"), {share}
+assert os.environ.get("OMP_NUM_THREADS") == share, os.environ.get("OMP_NUM_THREADS")
+(here / "{me}").touch()
+for _ in range(600):
+    if all((here / other).exists() for other in {others}):
+        break
+    time.sleep(0.1)
+else:
+    raise TimeoutError("the others did not come")
+"""
+    fields = {"folder": tmp_path.as_posix(), "others": ["1", "2"]}
+    share = repr(str(cpu_count() // 2))
+    first = write_notebook(tmp_path / "01_a.ipynb", meet.format(me=1, share=share, **fields))
+    second = write_notebook(tmp_path / "02_b.ipynb", meet.format(me=2, share=share, **fields))
+    alone = """
+import os, pathlib
+assert os.environ.get("OMP_NUM_THREADS") is None
+summary = pathlib.Path("{folder}/run/summary.json").read_text()
+assert summary.count('"ok"') == 2
+"""
+    last = write_notebook(tmp_path / "00_c.ipynb", alone.format(**fields), tags=["alone"])
+    outcomes = course.run_course([last, first, second], tmp_path / "run", "digits")
+    assert [outcome.notebook for outcome in outcomes] == ["00_c", "01_a", "02_b"]
+    assert [outcome.error for outcome in outcomes] == ["", "", ""]
+    assert outcomes[1].cores == outcomes[2].cores == cpu_count() // 2
+    with pytest.raises(ValueError, match="jobs must be 1 or more, not 0"):
+        course.run_course([first], tmp_path / "other", "digits", jobs=0)
 
 
 def test_an_interrupted_notebook_leaves_nothing_half_done(tmp_path, monkeypatch):

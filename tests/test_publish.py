@@ -40,7 +40,7 @@ def make_run(root, *, injected=False, **changes):
     """A finished run of both notebooks, the second of them changed as asked."""
     run = root / "runs" / "2026-01-01T00-00-00"
     (run / "records").mkdir(parents=True)
-    outcomes = [Outcome(name, "ok", 12.4, 345, "MNIST") for name in ("00_a", "01_b")]
+    outcomes = [Outcome(name, "ok", 12.4, 2, 345, "MNIST") for name in ("00_a", "01_b")]
     for name, value in changes.items():
         setattr(outcomes[1], name, value)
     nbformat.write(notebook(executed=True), run / "00_a.ipynb")
@@ -52,13 +52,15 @@ def make_run(root, *, injected=False, **changes):
 def test_outputs_costs_and_tables_are_taken_over(root):
     publish(make_run(root), root)
     published = nbformat.read(root / "notebooks/00_a.ipynb", as_version=4)
-    line = cost_line(Outcome("00_a", "ok", 12.4, 345, "MNIST"))
-    assert "12 seconds and 345 MB" in line and line in published.cells[0].source
+    line = cost_line(Outcome("00_a", "ok", 12.4, 2, 345, "MNIST"))
+    assert (
+        "12 seconds and 345 MB of memory on 2 cores" in line and line in published.cells[0].source
+    )
     assert COST not in published.cells[0].source and "Text." in published.cells[0].source
     assert published.cells[1].outputs and "papermill" not in published.cells[1].metadata
     assert (root / "notebooks/records/picture.png").read_bytes() == b"picture"
     readme = (root / "README.md").read_text()
-    assert "| [00 a](notebooks/00_a.ipynb) | 12 seconds | 345 MB |" in readme
+    assert "| [00 a](notebooks/00_a.ipynb) | 12 seconds | 2 cores | 345 MB |" in readme
     assert "old" not in readme and readme.startswith("# Title")
 
 

@@ -12,7 +12,7 @@ from mnist_lab.anatomy import (
     layers,
     receptive_field,
 )
-from mnist_lab.augment import CropAndResize, Rotate, normalize, rotate, textbook_transform
+from mnist_lab.augment import CropAndResize, Rotate, Shift, normalize, rotate, textbook_transform
 from mnist_lab.data import DataError, Digits, Split, load_data
 from mnist_lab.evaluation import Evaluation, evaluate
 from mnist_lab.networks import BottleneckNet, GapNet, StridedNet
@@ -45,6 +45,7 @@ __all__ = [
     "OneCycle",
     "Recipe",
     "Rotate",
+    "Shift",
     "Split",
     "StepDown",
     "StridedNet",

@@ -50,6 +50,27 @@ class CropAndResize:
         return transforms.Compose([crop, transforms.Resize(28)])
 
 
+@dataclass(frozen=True)
+class Shift:
+    """Move every image by up to `pixels` in both directions, drawn evenly; what enters is black."""
+
+    pixels: int
+
+    def __post_init__(self):
+        if not isinstance(self.pixels, int) or not 0 <= self.pixels <= 28:
+            raise ValueError(f"pixels must be a whole number from 0 to 28, not {self.pixels!r}.")
+
+    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        count, _, height, width = images.shape
+        padded = F.pad(images, [self.pixels] * 4)
+        windows = padded.unfold(2, height, 1).unfold(3, width, 1)  # a view: [N, 1, y, x, H, W]
+        y, x = torch.randint(2 * self.pixels + 1, (2, count), generator=generator)
+        return windows[torch.arange(count), :, y, x]
+
+    def torchvision(self) -> transforms.RandomCrop:
+        return transforms.RandomCrop(28, padding=self.pixels)
+
+
 def rotate(images: Tensor, degrees: Tensor) -> Tensor:
     """Turn images `[N, 1, H, W]` (any dtype) counter-clockwise by `degrees` `[N]`.
 

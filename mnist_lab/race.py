@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import StepLR
 from torch.utils.data import DataLoader
 
-from mnist_lab.augment import textbook_transform
+from mnist_lab.augment import Shift, textbook_transform
 from mnist_lab.data import Digits, Split, load_data
 from mnist_lab.evaluation import evaluate
 from mnist_lab.networks import StridedNet
@@ -49,8 +49,8 @@ FAST = Recipe(
     label_smoothing=0.1,
 )
 SPRINTS = (
-    Sprint(goal=0.99, digits=45_000, recipe=FAST),
-    Sprint(goal=0.994, digits=50_000, recipe=replace(FAST, num_epochs=5)),
+    Sprint(goal=0.99, digits=40_000, recipe=FAST),
+    Sprint(goal=0.994, digits=50_000, recipe=replace(FAST, num_epochs=5, augment=(Shift(1),))),
 )
 
 

@@ -8,7 +8,7 @@ from torchvision import transforms
 from torchvision.transforms import functional
 
 from mnist_lab import augment, load_data
-from mnist_lab.augment import CropAndResize, Rotate, crop_and_resize, normalize, rotate
+from mnist_lab.augment import CropAndResize, Rotate, Shift, crop_and_resize, normalize, rotate
 from mnist_lab.training import BOTTLENECK_RECIPE, GAP_RECIPE
 
 
@@ -109,7 +109,27 @@ def test_a_share_p_of_the_images_is_enlarged_and_the_others_are_left_alone(image
     assert torch.equal(many, before), "the stored digits were changed"
 
 
-@pytest.mark.parametrize("transform", [Rotate(15), CropAndResize(22, 0.5)])
+@pytest.mark.parametrize("pixels", [0, 1, 2])
+def test_images_move_evenly_to_every_place_where_torchvision_crops_the_padded_image(images, pixels):
+    places = 2 * pixels + 1
+    many = images[:1].repeat(500 * places**2, 1, 1, 1)
+    before, moved = many.clone(), Shift(pixels)(many, generator())
+    padded = functional.pad(images[:1], [pixels] * 4)
+    crops = [functional.crop(padded, y, x, 28, 28) for y in range(places) for x in range(places)]
+    counts = torch.tensor([int((moved == crop).flatten(1).all(1).sum()) for crop in crops])
+    assert counts.sum() == len(many), "an image is where it cannot be"
+    assert (counts - 500).abs().max() < 4 * 500**0.5
+    assert moved.dtype == torch.uint8 and torch.equal(many, before)
+    assert repr(Shift(pixels).torchvision()) == repr(transforms.RandomCrop(28, padding=pixels))
+
+
+@pytest.mark.parametrize("pixels", [-1, 29, 1.5, "1"])
+def test_a_shift_that_cannot_be_meant_is_refused(pixels):
+    with pytest.raises(ValueError, match=f"pixels must be .* not {pixels!r}"):
+        Shift(pixels)
+
+
+@pytest.mark.parametrize("transform", [Rotate(15), CropAndResize(22, 0.5), Shift(2)])
 def test_the_generator_alone_decides(images, transform):
     first = transform(images, generator(1))
     torch.rand(3)  # the global generator has no say

@@ -33,7 +33,7 @@ from mnist_lab.training import BOTTLENECK_RECIPE, GAP_RECIPE, Batches, fit, make
 NETWORKS = {"gap": (GapNet, GAP_RECIPE), "bottleneck": (BottleneckNet, BOTTLENECK_RECIPE)}
 WAYS = ("textbook", "fit")
 EPOCH = 50_000  # digits; with fewer, seconds are scaled to this many
-WARM_UP_DIGITS, QUICK_MINUTES, QUICK_PAIRS = 1_280, 0.2, 3
+WARM_UP_DIGITS, QUICK_MINUTES, QUICK_PAIRS = 1_280, 0.1, 3
 PARTS = ("data", "augmentation", "forward", "dropout", "backward", "optimizer")
 
 

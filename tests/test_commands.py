@@ -60,7 +60,7 @@ def test_the_options_of_a_command_are_passed_on(module, options, expected, monke
         ("bench --pairs 0", "pairs and minutes must be above 0, not 0 and 10.0."),
         ("bench --minutes 0", "pairs and minutes must be above 0, not 5 and 0.0."),
         ("bench --minutes -1", "pairs and minutes must be above 0, not 5 and -1.0."),
-        ("bench --quick --pairs -1", "pairs and minutes must be above 0, not -1 and 0.3."),
+        ("bench --quick --pairs -1", "pairs and minutes must be above 0, not -1 and 0."),
         ("compare --network gap --seeds 1", "seeds must be 2 or more, not 1."),
         ("compare --network gap --epochs 0", "num_epochs must be a whole number from 1 on, not 0."),
         ("race --seeds 1", "seeds must be 2 or more, not 1."),

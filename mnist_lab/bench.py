@@ -33,7 +33,7 @@ from mnist_lab.training import BOTTLENECK_RECIPE, GAP_RECIPE, Batches, fit, make
 NETWORKS = {"gap": (GapNet, GAP_RECIPE), "bottleneck": (BottleneckNet, BOTTLENECK_RECIPE)}
 WAYS = ("textbook", "fit")
 EPOCH = 50_000  # digits; with fewer, seconds are scaled to this many
-WARM_UP_DIGITS, QUICK_MINUTES, QUICK_PAIRS = 1_280, 0.1, 3
+WARM_UP_DIGITS, QUICK_MINUTES, QUICK_PAIRS = 1_280, 0.1, 2
 PARTS = ("data", "augmentation", "forward", "dropout", "backward", "optimizer")
 
 
@@ -64,10 +64,13 @@ def main(
     print(f"{data.name}; {processor()}, {torch.get_num_threads()} threads, torch "
           f"{torch.__version__}, {precision}; peak {peak.operations / 1e9:.0f} GFLOP/s, "
           f"{peak.bytes / 1e9:.0f} GB/s")  # fmt: skip
-    spawn = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("spawn")
+    if "forkserver" in multiprocessing.get_all_start_methods():  # not on Windows
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload([__name__])  # import torch once for all, not in each worker
     for name in names:
         with ExitStack() as stack:  # new processes for each network: their peak memory is its own
-            workers = {way: stack.enter_context(ProcessPoolExecutor(1, spawn)) for way in WAYS}
+            workers = {way: stack.enter_context(ProcessPoolExecutor(1, context)) for way in WAYS}
             record[name] = _measure(name, workers, pairs, 60 * minutes / len(names), precision)
         make, recipe = NETWORKS[name]
         cost = asdict(step_cost(make(), recipe.batch_size, peak, precision))

@@ -96,9 +96,17 @@ def run_course(
 
 
 def load_summary(folder: Path) -> list[Outcome]:
-    """The outcomes of an earlier run into this folder; none if there was no run."""
+    """The outcomes of an earlier run into this folder; none if there was no run.
+
+    Raises `ValueError` for a summary that another version of the library wrote.
+    """
     path = folder / SUMMARY
-    return [Outcome(**row) for row in json.loads(path.read_text())] if path.exists() else []
+    try:
+        return [Outcome(**row) for row in json.loads(path.read_text())] if path.exists() else []
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{path} is no summary that this version can read ({error}): delete the folder."
+        ) from error
 
 
 def _runs_alone(path: Path) -> bool:
@@ -109,6 +117,8 @@ def _runs_alone(path: Path) -> bool:
 def _execute(tasks: Sequence[tuple], jobs: int) -> Iterator[Outcome]:
     """`_run` for every task, `jobs` side by side; outcomes in the order in which they are ready."""
     workers = max(1, min(jobs, cpu_count(), len(tasks)))
+    if workers > 1:  # the last are the longest: begun first, they leave no core idle at the end
+        tasks = reversed(tasks)
     # joblib divides the cores among its workers; a single worker is this process, with all of them.
     parallel = Parallel(workers, return_as="generator_unordered", pre_dispatch=workers)
     yield from parallel(delayed(_run)(*task) for task in tasks)

@@ -57,6 +57,10 @@ def test_a_batch_keeps_what_finished_and_resumes_what_failed(tmp_path):
     assert (folder / "00_good.ipynb").stat().st_mtime_ns == finished, "run again for nothing"
     assert course.load_summary(folder) == second
 
+    (folder / course.SUMMARY).write_text('[{"notebook": "00_good", "status": "ok"}]')
+    with pytest.raises(ValueError, match=r"summary\.json is no summary .* delete"):
+        course.load_summary(folder)
+
 
 @pytest.mark.skipif(cpu_count() < 2, reason="one core runs one notebook at a time")
 def test_notebooks_run_side_by_side_but_those_that_measure(tmp_path, monkeypatch):
@@ -81,13 +85,15 @@ else:
 import os, pathlib
 assert os.environ.get("OMP_NUM_THREADS") is None
 summary = pathlib.Path("{folder}/run/summary.json").read_text()
-assert summary.count('"ok"') == 2
+assert summary.count('"ok"') == 3
 """
+    late = f"from pathlib import Path\nassert any(Path({str(tmp_path / 'run')!r}).glob('0[12]*'))"
+    early = write_notebook(tmp_path / "00_b.ipynb", late)  # short, so there is no hurry
     last = write_notebook(tmp_path / "00_c.ipynb", alone.format(**fields), tags=["alone"])
-    outcomes = course.run_course([last, first, second], tmp_path / "run", "digits")
-    assert [outcome.notebook for outcome in outcomes] == ["00_c", "01_a", "02_b"]
-    assert [outcome.error for outcome in outcomes] == ["", "", ""]
-    assert outcomes[1].cores == outcomes[2].cores == cpu_count() // 2
+    outcomes = course.run_course([early, last, first, second], tmp_path / "run", "digits")
+    assert [outcome.notebook for outcome in outcomes] == ["00_b", "00_c", "01_a", "02_b"]
+    assert [outcome.error for outcome in outcomes] == ["", "", "", ""]
+    assert outcomes[2].cores == outcomes[3].cores == cpu_count() // 2
     with pytest.raises(ValueError, match="jobs must be 1 or more, not 0"):
         course.run_course([first], tmp_path / "other", "digits", jobs=0)
 

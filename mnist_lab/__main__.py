@@ -54,7 +54,7 @@ def run(notebooks, dataset, parameters, resume, jobs) -> None:
 @click.option("--pairs", default=5, show_default=True, help="How often each side is timed.")
 @click.option("--minutes", default=10.0, show_default=True, help="About how long it may take.")
 @click.option("--precision", type=click.Choice(PRECISIONS), default="auto", help="Of `fit`.")
-@click.option("--quick", is_flag=True, help="Few digits and pairs: about a minute.")
+@click.option("--quick", is_flag=True, help="Few digits and pairs: less than a minute.")
 def bench(network, pairs, minutes, precision, quick) -> None:
     """Time the textbook way of training against `fit`, alternating."""
     from mnist_lab import bench

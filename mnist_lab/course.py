@@ -82,7 +82,7 @@ def run_course(
             raise ValueError(f"no notebook has a parameter {name!r}.")
     data = load_data(dataset)  # once for all: it may download, or explain why it cannot
     folder.mkdir(parents=True, exist_ok=True)
-    outcomes = {outcome.notebook: outcome for outcome in load_summary(folder)}
+    outcomes = {outcome.notebook: outcome for outcome in load_outcomes(folder / SUMMARY)}
     tasks: dict[bool, list] = {False: [], True: []}
     for path in notebooks:
         if path.stem not in outcomes or outcomes[path.stem].status != "ok":
@@ -95,17 +95,16 @@ def run_course(
     return [outcomes[path.stem] for path in notebooks]
 
 
-def load_summary(folder: Path) -> list[Outcome]:
-    """The outcomes of an earlier run into this folder; none if there was no run.
+def load_outcomes(path: Path) -> list[Outcome]:
+    """The outcomes that an earlier run wrote into this file; none if there is no such file.
 
-    Raises `ValueError` for a summary that another version of the library wrote.
+    Raises `ValueError` for a file that another version of the library wrote.
     """
-    path = folder / SUMMARY
     try:
         return [Outcome(**row) for row in json.loads(path.read_text())] if path.exists() else []
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"{path} is no summary that this version can read ({error}): delete the folder."
+            f"{path} is no summary that this version can read ({error}): delete it."
         ) from error
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import nbformat
 
 from mnist_lab.bench import EPOCH, NETWORKS
-from mnist_lab.course import Outcome, find_notebooks, load_summary
+from mnist_lab.course import SUMMARY, Outcome, find_notebooks, load_outcomes
 from mnist_lab.race import EXAMPLE_EPOCHS, epochs_to
 from mnist_lab.records import load_records, results_table, seed_interval, write_whole
 
@@ -27,7 +27,7 @@ def publish(run: Path, root: Path) -> None:
 
     Nothing is written unless everything can be.
     """
-    outcomes = {outcome.notebook: outcome for outcome in load_summary(run)}
+    outcomes = {outcome.notebook: outcome for outcome in load_outcomes(run / SUMMARY)}
     executed = {}
     for path in find_notebooks(root / "notebooks"):
         outcome = outcomes.get(path.stem)
@@ -40,7 +40,7 @@ def publish(run: Path, root: Path) -> None:
     records.mkdir(exist_ok=True)
     for record in (run / "records").glob("*.json"):
         shutil.copy(record, records)
-    shutil.copy(run / "summary.json", records / COSTS_FILE)
+    shutil.copy(run / SUMMARY, records / COSTS_FILE)
     _take_picture(root)
     refresh_readme(root)
 
@@ -56,7 +56,7 @@ def _take_picture(root: Path) -> None:
 
 def newest_run(root: Path) -> Path:
     """The latest folder of `runs/` that holds a summary. Raises `ValueError` if there is none."""
-    runs = sorted((root / "runs").glob("*/summary.json"))
+    runs = sorted((root / "runs").glob(f"*/{SUMMARY}"))
     if not runs:
         raise ValueError(f"there is no run in {root / 'runs'}: execute the course first.")
     return runs[-1].parent
@@ -87,7 +87,7 @@ def refresh_readme(root: Path) -> None:
     path, records = root / "README.md", root / "notebooks" / "records"
     text = path.read_text(encoding="utf-8")
     tables = {
-        "notebooks": notebook_table(load_costs(records)),
+        "notebooks": notebook_table(load_outcomes(records / COSTS_FILE)),
         "results": results_table(load_records(records)),
         "speed": speed_table(records / "speed"),
     }
@@ -99,11 +99,6 @@ def refresh_readme(root: Path) -> None:
             flags=re.DOTALL,
         )
     write_whole(path, text)
-
-
-def load_costs(records: Path) -> list[Outcome]:
-    """What the published run of every notebook cost."""
-    return [Outcome(**row) for row in json.loads((records / COSTS_FILE).read_text())]
 
 
 def notebook_table(outcomes: Sequence[Outcome]) -> str:

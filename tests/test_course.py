@@ -55,11 +55,11 @@ def test_a_batch_keeps_what_finished_and_resumes_what_failed(tmp_path):
     second = course.run_course([good, bad], folder, "digits")
     assert [outcome.status for outcome in second] == ["ok", "ok"]
     assert (folder / "00_good.ipynb").stat().st_mtime_ns == finished, "run again for nothing"
-    assert course.load_summary(folder) == second
+    assert course.load_outcomes(folder / course.SUMMARY) == second
 
     (folder / course.SUMMARY).write_text('[{"notebook": "00_good", "status": "ok"}]')
     with pytest.raises(ValueError, match=r"summary\.json is no summary .* delete"):
-        course.load_summary(folder)
+        course.load_outcomes(folder / course.SUMMARY)
 
 
 @pytest.mark.skipif(cpu_count() < 2, reason="one core runs one notebook at a time")

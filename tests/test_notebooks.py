@@ -10,11 +10,12 @@ import papermill
 import pytest
 
 from conftest import NOTEBOOKS, ROOT, compared, count_compared, printing_cells
-from mnist_lab.publish import cost_line, load_costs, notebook_table, speed_table
+from mnist_lab.course import load_outcomes
+from mnist_lab.publish import COSTS_FILE, cost_line, notebook_table, speed_table
 from mnist_lab.records import load_records, results_table
 
 RECORDS = ROOT / "notebooks" / "records"
-COSTS = {outcome.notebook: outcome for outcome in load_costs(RECORDS)}
+COSTS = {outcome.notebook: outcome for outcome in load_outcomes(RECORDS / COSTS_FILE)}
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
 

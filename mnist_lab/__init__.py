@@ -1,6 +1,8 @@
 """The helper library of the course: one idea a file.
 
-data → augment → training → evaluation; `anatomy` and `figures` look at what these make.
+data → augment → training → evaluation; `anatomy` and `figures` look at what these make. A notebook
+imports these. `bench` stands on them and measures speed; `course` stands on both, and executes and
+publishes the notebooks. Nothing imports what stands above it.
 """
 
 from mnist_lab.anatomy import (

@@ -37,14 +37,14 @@ def main() -> None:
 @click.option("--jobs", default=2, show_default=True, help="How many notebooks run side by side.")
 def run(notebooks, dataset, parameters, resume, jobs) -> None:
     """Execute the course (or NOTEBOOKS, such as 03) into runs/<timestamp>/."""
-    from mnist_lab import course
+    from mnist_lab.course import execute
 
     root = project_root()
     folder = resume or root / "runs" / datetime.now().strftime("%Y-%m-%dT%H-%M-%S")
-    chosen = course.find_notebooks(root / "notebooks", notebooks)
+    chosen = execute.find_notebooks(root / "notebooks", notebooks)
     values = {name: _value(text) for name, text in parameters}
-    outcomes = course.run_course(chosen, folder, dataset, values, jobs)
-    click.echo(course.summary_table(outcomes))
+    outcomes = execute.run_course(chosen, folder, dataset, values, jobs)
+    click.echo(execute.summary_table(outcomes))
     click.echo(f"\nThe executed notebooks are in {folder}.")
     sys.exit(any(outcome.status != "ok" for outcome in outcomes))
 
@@ -57,11 +57,11 @@ def run(notebooks, dataset, parameters, resume, jobs) -> None:
 @click.option("--quick", is_flag=True, help="Few digits and pairs: less than a minute.")
 def bench(network, pairs, minutes, precision, quick) -> None:
     """Time the textbook way of training against `fit`, alternating."""
-    from mnist_lab import bench
+    from mnist_lab.bench import epochs
 
     if quick:
-        pairs, minutes = min(pairs, bench.QUICK_PAIRS), bench.QUICK_MINUTES
-    bench.main(network, pairs, minutes, precision)
+        pairs, minutes = min(pairs, epochs.QUICK_PAIRS), epochs.QUICK_MINUTES
+    epochs.main(network, pairs, minutes, precision)
 
 
 @main.command()
@@ -70,9 +70,9 @@ def bench(network, pairs, minutes, precision, quick) -> None:
 @click.option("--epochs", default=3, show_default=True, help="Length of a run.")
 def compare(network, seeds, epochs) -> None:
     """Compare the accuracy of the textbook way with that of `fit`, seed by seed."""
-    from mnist_lab import compare
+    from mnist_lab.bench import accuracy
 
-    compare.main(network, seeds, epochs)
+    accuracy.main(network, seeds, epochs)
 
 
 @main.command()
@@ -81,7 +81,7 @@ def compare(network, seeds, epochs) -> None:
               help="Train PyTorch's example too, for so many epochs.")  # fmt: skip
 def race(seeds, example_epochs) -> None:
     """Time to 99 % (and 99.4 %) of the test digits, against PyTorch's own MNIST example."""
-    from mnist_lab import race
+    from mnist_lab.bench import race
 
     race.main(seeds, example_epochs)
 
@@ -90,7 +90,7 @@ def race(seeds, example_epochs) -> None:
 @click.argument("folder", required=False, type=FOLDER)
 def publish(folder) -> None:
     """Take a run on MNIST (the newest, or FOLDER) over: its outputs, records, costs and tables."""
-    from mnist_lab.publish import newest_run, publish
+    from mnist_lab.course.publish import newest_run, publish
 
     root = project_root()
     publish(folder or newest_run(root), root)
@@ -101,7 +101,7 @@ def publish(folder) -> None:
 @click.option("--ref", default="main", show_default=True, help="Branch or tag.")
 def links(repo, ref) -> None:
     """Point every badge and setup cell to another repository (after a fork)."""
-    from mnist_lab.links import rewrite
+    from mnist_lab.course.links import rewrite
 
     for path in rewrite(project_root(), repo, ref):
         click.echo(f"rewrote {path}")

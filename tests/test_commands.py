@@ -6,41 +6,42 @@ import pytest
 from click.testing import CliRunner
 from stand_ins import InProcess
 
-from mnist_lab import bench, compare, race, records
+from mnist_lab import records
 from mnist_lab.__main__ import main
+from mnist_lab.bench import accuracy, epochs, race
 
 
 @pytest.mark.parametrize(
-    ("module", "options", "expected"),
+    ("module", "line", "expected"),
     [
-        (bench, "", {"network": "both", "pairs": 5, "minutes": 10, "precision": "auto"}),
+        (epochs, "bench", {"network": "both", "pairs": 5, "minutes": 10, "precision": "auto"}),
         (
-            bench,
-            "--network gap --pairs 2 --minutes 0.5 --precision bf16",
+            epochs,
+            "bench --network gap --pairs 2 --minutes 0.5 --precision bf16",
             {"network": "gap", "pairs": 2, "minutes": 0.5, "precision": "bf16"},
         ),
         (
-            bench,
-            "--quick --network bottleneck",
+            epochs,
+            "bench --quick --network bottleneck",
             {
                 "network": "bottleneck",
-                "pairs": bench.QUICK_PAIRS,
-                "minutes": bench.QUICK_MINUTES,
+                "pairs": epochs.QUICK_PAIRS,
+                "minutes": epochs.QUICK_MINUTES,
                 "precision": "auto",
             },
         ),
-        (compare, "--network gap", {"network": "gap", "seeds": 5, "num_epochs": 3}),
+        (accuracy, "compare --network gap", {"network": "gap", "seeds": 5, "num_epochs": 3}),
         (
-            compare,
-            "--network bottleneck --seeds 7 --epochs 2",
+            accuracy,
+            "compare --network bottleneck --seeds 7 --epochs 2",
             {"network": "bottleneck", "seeds": 7, "num_epochs": 2},
         ),
-        (race, "", {"seeds": 10, "example_epochs": 0}),
-        (race, "--seeds 4 --example-epochs 3", {"seeds": 4, "example_epochs": 3}),
+        (race, "race", {"seeds": 10, "example_epochs": 0}),
+        (race, "race --seeds 4 --example-epochs 3", {"seeds": 4, "example_epochs": 3}),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )
-def test_the_options_of_a_command_are_passed_on(module, options, expected, monkeypatch):
+def test_the_options_of_a_command_are_passed_on(module, line, expected, monkeypatch):
     seen, signature = [], inspect.signature(module.main)
 
     def spy(*arguments, **named):
@@ -49,8 +50,7 @@ def test_the_options_of_a_command_are_passed_on(module, options, expected, monke
         seen.append(call.arguments)
 
     monkeypatch.setattr(module, "main", spy)
-    name = module.__name__.split(".")[-1]
-    result = CliRunner().invoke(main, [name, *options.split()])
+    result = CliRunner().invoke(main, line.split())
     assert (result.exit_code, seen) == (0, [expected]), result.output
 
 
@@ -74,7 +74,7 @@ def test_the_options_of_a_command_are_passed_on(module, options, expected, monke
 )
 def test_a_bad_value_ends_in_one_sentence(line, sentence, monkeypatch, tmp_path):
     monkeypatch.setenv("MNIST_LAB_SOURCE", "digits")
-    for module in (bench, compare, race):  # nothing may start in a process of its own
+    for module in (epochs, accuracy, race):  # nothing may start in a process of its own
         monkeypatch.setattr(module, "ProcessPoolExecutor", InProcess)
         monkeypatch.setattr(records, "project_root", lambda: tmp_path)
     result = CliRunner().invoke(main, line.split())

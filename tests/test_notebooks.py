@@ -10,8 +10,8 @@ import papermill
 import pytest
 
 from conftest import NOTEBOOKS, ROOT, compared, count_compared, printing_cells
-from mnist_lab.course import load_outcomes
-from mnist_lab.publish import COSTS_FILE, cost_line, notebook_table, speed_table
+from mnist_lab.course.execute import load_outcomes
+from mnist_lab.course.publish import COSTS_FILE, cost_line, notebook_table, speed_table
 from mnist_lab.records import load_records, results_table
 
 RECORDS = ROOT / "notebooks" / "records"

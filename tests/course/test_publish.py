@@ -8,8 +8,8 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from mnist_lab.course import Outcome
-from mnist_lab.publish import cost_line, newest_run, publish, speed_table
+from mnist_lab.course.execute import Outcome
+from mnist_lab.course.publish import cost_line, newest_run, publish, speed_table
 
 COST = "**Cost:** not measured yet"
 

@@ -10,12 +10,13 @@ import torch.nn.functional as F
 from stand_ins import FakeTime, InProcess
 from torch import nn
 
-from mnist_lab import race, records
+from mnist_lab import records
 from mnist_lab.anatomy import count_parameters
 from mnist_lab.augment import normalize
+from mnist_lab.bench import race
+from mnist_lab.bench.race import ExampleNet, Sprint
 from mnist_lab.data import Digits, load_data
 from mnist_lab.evaluation import evaluate
-from mnist_lab.race import ExampleNet, Sprint
 from mnist_lab.records import seed_interval
 from mnist_lab.training import History, OneCycle, Recipe, fit
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from IPython.core.inputtransformer2 import TransformerManager
 
-from mnist_lab.links import badges, current, rewrite, setup_cell
+from mnist_lab.course.links import badges, current, rewrite, setup_cell
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 OLD, NEW = ("ada/course", "main"), ("grace/her-course.py", "v1.0")
 PYPROJECT = """\

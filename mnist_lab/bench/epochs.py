@@ -22,12 +22,12 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from mnist_lab.bench.limits import measure_peak, step_cost
+from mnist_lab.bench.textbook import textbook_accuracy, textbook_batches, textbook_fit
 from mnist_lab.data import Digits, load_data
-from mnist_lab.limits import measure_peak, step_cost
 from mnist_lab.networks import BottleneckNet, GapNet
 from mnist_lab.records import processor, save_measurement
 from mnist_lab.speed import cheap_dropout, has_native_bf16, keep_freed_memory
-from mnist_lab.textbook import textbook_accuracy, textbook_batches, textbook_fit
 from mnist_lab.training import BOTTLENECK_RECIPE, GAP_RECIPE, Batches, fit, make_optimizer, predict
 
 NETWORKS = {"gap": (GapNet, GAP_RECIPE), "bottleneck": (BottleneckNet, BOTTLENECK_RECIPE)}

@@ -10,15 +10,15 @@ from torch.optim import lr_scheduler
 from torch.utils.data import DataLoader, TensorDataset
 from torchvision import transforms
 
-from mnist_lab import textbook
 from mnist_lab.augment import Rotate
-from mnist_lab.data import Digits, Split, load_data
-from mnist_lab.textbook import (
+from mnist_lab.bench import textbook
+from mnist_lab.bench.textbook import (
     textbook_accuracy,
     textbook_batches,
     textbook_epoch,
     textbook_fit,
 )
+from mnist_lab.data import Digits, Split, load_data
 from mnist_lab.training import OneCycle, Recipe, StepDown
 
 PLAIN = Recipe(num_epochs=3, batch_size=32, lr=0.01)

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from mnist_lab import limits
 from mnist_lab.anatomy import count_macs, layers
-from mnist_lab.limits import Peak, measure_peak, step_cost
+from mnist_lab.bench import limits
+from mnist_lab.bench.limits import Peak, measure_peak, step_cost
 from mnist_lab.networks import BottleneckNet, GapNet, StridedNet
 
 

@@ -15,8 +15,8 @@ from nbformat.v4 import new_code_cell, new_notebook
 from papermill.exceptions import PapermillExecutionError
 
 from conftest import NOTEBOOKS, ROOT
-from mnist_lab import course
 from mnist_lab.__main__ import main
+from mnist_lab.course import execute
 
 
 def write_notebook(path, *sources, figures="print('accuracy: 97 %')", tags=()):
@@ -40,26 +40,26 @@ def test_a_batch_keeps_what_finished_and_resumes_what_failed(tmp_path):
     bad = write_notebook(
         tmp_path / "01_bad.ipynb", f"import os\nassert os.path.exists({str(marker)!r}), 'broken'"
     )
-    first = course.run_course([good, bad], folder, "digits")
+    first = execute.run_course([good, bad], folder, "digits")
     assert [outcome.status for outcome in first] == ["ok", "failed"]
     assert first[0].figures == {"accuracy": "97 %"}
     assert first[0].peak_mb > 20 and first[0].seconds > 0 and first[0].digits == "small digits"
 
-    table = course.summary_table(first)
+    table = execute.summary_table(first)
     assert "cell [2]" in table and "assert os.path.exists" in table
     assert "AssertionError: broken" in table
     assert (folder / "01_bad.ipynb").exists() and not list(folder.glob(".partial*"))
 
     marker.touch()
     finished = (folder / "00_good.ipynb").stat().st_mtime_ns
-    second = course.run_course([good, bad], folder, "digits")
+    second = execute.run_course([good, bad], folder, "digits")
     assert [outcome.status for outcome in second] == ["ok", "ok"]
     assert (folder / "00_good.ipynb").stat().st_mtime_ns == finished, "run again for nothing"
-    assert course.load_outcomes(folder / course.SUMMARY) == second
+    assert execute.load_outcomes(folder / execute.SUMMARY) == second
 
-    (folder / course.SUMMARY).write_text('[{"notebook": "00_good", "status": "ok"}]')
+    (folder / execute.SUMMARY).write_text('[{"notebook": "00_good", "status": "ok"}]')
     with pytest.raises(ValueError, match=r"summary\.json is no summary .* delete"):
-        course.load_outcomes(folder / course.SUMMARY)
+        execute.load_outcomes(folder / execute.SUMMARY)
 
 
 @pytest.mark.skipif(cpu_count() < 2, reason="one core runs one notebook at a time")
@@ -90,12 +90,12 @@ assert summary.count('"ok"') == 3
     late = f"from pathlib import Path\nassert any(Path({str(tmp_path / 'run')!r}).glob('0[12]*'))"
     early = write_notebook(tmp_path / "00_b.ipynb", late)  # short, so there is no hurry
     last = write_notebook(tmp_path / "00_c.ipynb", alone.format(**fields), tags=["alone"])
-    outcomes = course.run_course([early, last, first, second], tmp_path / "run", "digits")
+    outcomes = execute.run_course([early, last, first, second], tmp_path / "run", "digits")
     assert [outcome.notebook for outcome in outcomes] == ["00_b", "00_c", "01_a", "02_b"]
     assert [outcome.error for outcome in outcomes] == ["", "", "", ""]
     assert outcomes[2].cores == outcomes[3].cores == cpu_count() // 2
     with pytest.raises(ValueError, match="jobs must be 1 or more, not 0"):
-        course.run_course([first], tmp_path / "other", "digits", jobs=0)
+        execute.run_course([first], tmp_path / "other", "digits", jobs=0)
 
 
 def test_an_interrupted_notebook_leaves_nothing_half_done(tmp_path, monkeypatch):
@@ -106,23 +106,23 @@ def test_an_interrupted_notebook_leaves_nothing_half_done(tmp_path, monkeypatch)
     path = write_notebook(tmp_path / "00_a.ipynb")
     monkeypatch.setattr(papermill, "execute_notebook", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        course.run_course([path], tmp_path / "run", "digits")
+        execute.run_course([path], tmp_path / "run", "digits")
     assert list((tmp_path / "run").iterdir()) == []
 
 
 def test_parameters_reach_the_notebooks_that_declare_them(tmp_path):
     path = write_notebook(tmp_path / "00_a.ipynb", figures="print('n:', n)")
-    (outcome,) = course.run_course([path], tmp_path / "run", "digits", {"n": 5})
+    (outcome,) = execute.run_course([path], tmp_path / "run", "digits", {"n": 5})
     assert outcome.figures == {"n": "5"}
     with pytest.raises(ValueError, match="no notebook has a parameter 'm'"):
-        course.run_course([path], tmp_path / "other", "digits", {"m": 5})
+        execute.run_course([path], tmp_path / "other", "digits", {"m": 5})
 
 
 def test_notebooks_are_chosen_by_their_beginnings():
-    chosen = course.find_notebooks(ROOT / "notebooks", ["03", "00_start"])
+    chosen = execute.find_notebooks(ROOT / "notebooks", ["03", "00_start"])
     assert [path.name[:2] for path in chosen] == ["00", "03"]
     with pytest.raises(ValueError, match="no notebook begins with '99'"):
-        course.find_notebooks(ROOT / "notebooks", ["99"])
+        execute.find_notebooks(ROOT / "notebooks", ["99"])
 
 
 def test_the_command_exits_with_failure_and_one_sentence(tmp_path, monkeypatch):
@@ -152,7 +152,7 @@ def test_the_command_exits_with_failure_and_one_sentence(tmp_path, monkeypatch):
 def test_a_wrong_parameter_fails_at_once_with_one_sentence(
     notebook, parameters, sentence, tmp_path
 ):
-    (path,) = course.find_notebooks(ROOT / "notebooks", [notebook])
+    (path,) = execute.find_notebooks(ROOT / "notebooks", [notebook])
     with pytest.raises(PapermillExecutionError, match=sentence) as failure:
         papermill.execute_notebook(
             str(path), str(tmp_path / "out.ipynb"), parameters, progress_bar=False

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import nbformat
 
-from mnist_lab.bench import EPOCH, NETWORKS
-from mnist_lab.course import SUMMARY, Outcome, find_notebooks, load_outcomes
-from mnist_lab.race import EXAMPLE_EPOCHS, epochs_to
+from mnist_lab.bench.epochs import EPOCH, NETWORKS
+from mnist_lab.bench.race import EXAMPLE_EPOCHS, epochs_to
+from mnist_lab.course.execute import SUMMARY, Outcome, find_notebooks, load_outcomes
 from mnist_lab.records import load_records, results_table, seed_interval, write_whole
 
 COST = re.compile(r"^\*\*Cost:\*\*.*$", re.MULTILINE)

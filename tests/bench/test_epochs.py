@@ -15,10 +15,11 @@ from PIL import Image
 from stand_ins import FakeTime, InProcess
 from torch import Tensor, nn
 
-from mnist_lab import bench, limits, records
+from mnist_lab import records
 from mnist_lab.__main__ import main as command
 from mnist_lab.augment import CropAndResize, Rotate
-from mnist_lab.bench import EPOCH, PARTS, WAYS, table
+from mnist_lab.bench import epochs, limits
+from mnist_lab.bench.epochs import EPOCH, PARTS, WAYS, table
 from mnist_lab.data import Digits, load_data
 from mnist_lab.networks import BottleneckNet, GapNet
 from mnist_lab.training import Recipe
@@ -31,14 +32,14 @@ def few(monkeypatch):
     """80 training digits and 40 for validation, in the place of all."""
     small = load_data("digits")
     data = Digits("few digits", small.train.first(80), small.validation.first(40), small.test)
-    monkeypatch.setattr(bench, "_data", lambda: data)
+    monkeypatch.setattr(epochs, "_data", lambda: data)
     return data
 
 
 @pytest.fixture
 def time(monkeypatch):
     time = FakeTime()
-    monkeypatch.setattr(bench, "time", time)
+    monkeypatch.setattr(epochs, "time", time)
     return time
 
 
@@ -102,9 +103,9 @@ def test_scaled_seconds_are_marked(digits, scaled):
     "wrong", [{"pairs": 0}, {"pairs": -1}, {"minutes": 0}, {"minutes": -0.5}], ids=str
 )
 def test_no_pairs_or_no_time_are_refused_before_anything_starts(wrong, monkeypatch):
-    monkeypatch.setattr(bench, "load_data", lambda: pytest.fail("too late"))
+    monkeypatch.setattr(epochs, "load_data", lambda: pytest.fail("too late"))
     with pytest.raises(ValueError, match=r"^pairs and minutes must be above 0, not .*\.$"):
-        bench.main("gap", **wrong)
+        epochs.main("gap", **wrong)
 
 
 def ask(monkeypatch, seconds, pairs):
@@ -129,10 +130,10 @@ def ask(monkeypatch, seconds, pairs):
         return {"images_per_second": 1 / pace[way], "latency": pace[way]}
 
     for work in (epoch, parts, inference):
-        monkeypatch.setattr(bench, f"_{work.__name__}", work)
-    monkeypatch.setattr(bench, "_available", lambda: EPOCH)
-    monkeypatch.setattr(bench, "_peak_bytes", lambda: 5)
-    record = bench._measure("gap", workers, pairs, seconds, "fp32")
+        monkeypatch.setattr(epochs, f"_{work.__name__}", work)
+    monkeypatch.setattr(epochs, "_available", lambda: EPOCH)
+    monkeypatch.setattr(epochs, "_peak_bytes", lambda: 5)
+    record = epochs._measure("gap", workers, pairs, seconds, "fp32")
     for worker, work, *arguments in asked:
         if work in (epoch, parts, inference):
             assert worker is workers[arguments[0]], "each way must keep to its own process"
@@ -151,7 +152,7 @@ def test_the_time_is_shared_out_and_short_epochs_are_scaled_to_whole_ones(monkey
     assert record["peak_bytes"] == {"textbook": 5, "fit": 5}
 
 
-@pytest.mark.parametrize(("seconds", "digits"), [(1e9, EPOCH), (1e-9, bench.WARM_UP_DIGITS)])
+@pytest.mark.parametrize(("seconds", "digits"), [(1e9, EPOCH), (1e-9, epochs.WARM_UP_DIGITS)])
 def test_an_epoch_is_never_longer_than_the_whole_nor_shorter_than_the_warm_up(
     monkeypatch, seconds, digits
 ):
@@ -190,10 +191,10 @@ def test_an_epoch_is_one_epoch_of_the_asked_share_of_both_splits(
 
         return train
 
-    for original in (bench.fit, bench.textbook_fit):
-        monkeypatch.setattr(bench, original.__name__, spy(original))
-    monkeypatch.setitem(bench.NETWORKS, "gap", (linear, PLAIN))
-    assert bench._epoch(way, "gap", asked, "bf16") > 0
+    for original in (epochs.fit, epochs.textbook_fit):
+        monkeypatch.setattr(epochs, original.__name__, spy(original))
+    monkeypatch.setitem(epochs.NETWORKS, "gap", (linear, PLAIN))
+    assert epochs._epoch(way, "gap", asked, "bf16") > 0
     ((name, data, recipe, precision),) = seen
     assert (name, precision) == (("fit", "bf16") if way == "fit" else ("textbook_fit", None))
     assert recipe == replace(PLAIN, num_epochs=1)
@@ -205,10 +206,10 @@ def test_an_epoch_is_one_epoch_of_the_asked_share_of_both_splits(
 
 @pytest.mark.parametrize("way", WAYS)
 def test_the_seconds_of_an_epoch_are_those_of_the_training_alone(few, time, monkeypatch, way):
-    monkeypatch.setitem(bench.NETWORKS, "gap", (lambda: time.takes(100), PLAIN))
-    monkeypatch.setattr(bench, "fit", lambda *_, **__: time.takes(3))
-    monkeypatch.setattr(bench, "textbook_fit", lambda *_: time.takes(5))
-    assert bench._epoch(way, "gap", 20, "fp32") == {"fit": 3, "textbook": 5}[way]
+    monkeypatch.setitem(epochs.NETWORKS, "gap", (lambda: time.takes(100), PLAIN))
+    monkeypatch.setattr(epochs, "fit", lambda *_, **__: time.takes(3))
+    monkeypatch.setattr(epochs, "textbook_fit", lambda *_: time.takes(5))
+    assert epochs._epoch(way, "gap", 20, "fp32") == {"fit": 3, "textbook": 5}[way]
 
 
 # The parts of a step
@@ -266,18 +267,18 @@ class Slow:
 @pytest.mark.parametrize("way", WAYS)
 def test_every_second_of_a_step_is_counted_for_its_part(few, time, monkeypatch, way):
     recipe = replace(PLAIN, augment=(Blacken(time),), mean=0.5, std=0.25)
-    monkeypatch.setitem(bench.NETWORKS, "gap", (lambda: Costly(time), recipe))
-    batches, textbook, optimizers = bench.Batches, bench.textbook_batches, bench.make_optimizer
-    monkeypatch.setattr(bench, "Batches", lambda *a: Slow(batches(*a), time))
-    monkeypatch.setattr(bench, "textbook_batches", lambda *a: (Slow(textbook(*a)[0], time), None))
+    monkeypatch.setitem(epochs.NETWORKS, "gap", (lambda: Costly(time), recipe))
+    batches, textbook, optimizers = epochs.Batches, epochs.textbook_batches, epochs.make_optimizer
+    monkeypatch.setattr(epochs, "Batches", lambda *a: Slow(batches(*a), time))
+    monkeypatch.setattr(epochs, "textbook_batches", lambda *a: (Slow(textbook(*a)[0], time), None))
 
     def slow_optimizer(*arguments, **options):
         optimizer, *schedules = optimizers(*arguments, **options)
         optimizer.register_step_post_hook(lambda *_: time.takes(11))
         return optimizer, *schedules
 
-    monkeypatch.setattr(bench, "make_optimizer", slow_optimizer)
-    assert bench._parts(way, "gap", "fp32", steps=4) == {
+    monkeypatch.setattr(epochs, "make_optimizer", slow_optimizer)
+    assert epochs._parts(way, "gap", "fp32", steps=4) == {
         "data": 13,
         "augmentation": 2,
         "forward": 3,
@@ -290,9 +291,9 @@ def test_every_second_of_a_step_is_counted_for_its_part(few, time, monkeypatch, 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_the_parts_of_a_real_step_are_all_there(few, monkeypatch, way, precision):
-    recipe = replace(bench.NETWORKS["bottleneck"][1], batch_size=8)
-    monkeypatch.setitem(bench.NETWORKS, "bottleneck", (BottleneckNet, recipe))
-    parts = bench._parts(way, "bottleneck", precision, steps=2)
+    recipe = replace(epochs.NETWORKS["bottleneck"][1], batch_size=8)
+    monkeypatch.setitem(epochs.NETWORKS, "bottleneck", (BottleneckNet, recipe))
+    parts = epochs._parts(way, "bottleneck", precision, steps=2)
     assert tuple(parts) == PARTS
     assert all(math.isfinite(seconds) for seconds in parts.values())
     # Dropout is a difference of two timings: noise can make it negative.
@@ -314,8 +315,8 @@ def test_the_parts_are_computed_as_each_way_computes_them(few, monkeypatch, way,
             seen.append((y.dtype, "forward" in vars(self.drop), self.drop.training))
             return y.flatten(1)
 
-    monkeypatch.setitem(bench.NETWORKS, "gap", (Look, PLAIN))
-    bench._parts(way, "gap", precision, steps=2)
+    monkeypatch.setitem(epochs.NETWORKS, "gap", (Look, PLAIN))
+    epochs._parts(way, "gap", precision, steps=2)
     low = way == "fit" and precision == "bf16"
     dtype = torch.bfloat16 if low else torch.float32
     assert seen == [(dtype, way == "fit", on) for on in (True, False)] * 2
@@ -326,15 +327,15 @@ def test_only_dropout_is_switched():
     dropouts = {module for module in network.modules() if isinstance(module, nn.Dropout)}
     assert dropouts
     for on in (False, True):
-        bench._dropout(network, on)
+        epochs._dropout(network, on)
         assert all(module.training == on for module in dropouts)
         assert all(module.training for module in network.modules() if module not in dropouts)
 
 
 @pytest.mark.parametrize("transform", [Rotate(15), CropAndResize(22, p=0.5)], ids=str)
 def test_a_timed_transform_does_what_it_did(transform):
-    clock = bench._Clock()
-    timed, images = bench._Timed(transform, clock), load_data("digits").train.images[:20]
+    clock = epochs._Clock()
+    timed, images = epochs._Timed(transform, clock), load_data("digits").train.images[:20]
     results = [each(images, torch.Generator().manual_seed(3)) for each in (transform, timed)]
     assert torch.equal(*results) and not torch.equal(results[0], images)
     batch = clock.seconds["augmentation"]
@@ -367,50 +368,50 @@ def test_inference_is_timed_after_a_warm_up(few, time, monkeypatch, way):
             self.read += len(x)
             return self.fc(x.flatten(1))
 
-    monkeypatch.setitem(bench.NETWORKS, "gap", (Reads, PLAIN))
-    assert bench._inference(way, "gap", 40) == {"images_per_second": 40 / 20.25, "latency": 0.75}
+    monkeypatch.setitem(epochs.NETWORKS, "gap", (Reads, PLAIN))
+    assert epochs._inference(way, "gap", 40) == {"images_per_second": 40 / 20.25, "latency": 0.75}
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("name", bench.NETWORKS)
+@pytest.mark.parametrize("name", epochs.NETWORKS)
 def test_real_networks_have_a_latency_and_a_throughput(few, way, name):
-    figures = bench._inference(way, name, 10)
+    figures = epochs._inference(way, name, 10)
     assert set(figures) == {"images_per_second", "latency"}
     assert all(0 < figure < math.inf for figure in figures.values())
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the peak in /proc")
 def test_the_peak_remembers_memory_that_was_given_back():
-    before, now = bench._peak_bytes(), psutil.Process().memory_info().rss
+    before, now = epochs._peak_bytes(), psutil.Process().memory_info().rss
     size = max(0, before - now) + 2**26
     torch.ones(size, dtype=torch.uint8)
-    peak = bench._peak_bytes()
+    peak = epochs._peak_bytes()
     assert before + 2**25 < peak < before + 2**27
-    assert bench._peak_bytes() >= peak
+    assert epochs._peak_bytes() >= peak
 
 
 def test_without_proc_the_present_memory_is_told(monkeypatch):
-    monkeypatch.setattr(bench.Path, "exists", lambda path: False)
-    assert bench._peak_bytes() == pytest.approx(psutil.Process().memory_info().rss, rel=0.1)
+    monkeypatch.setattr(epochs.Path, "exists", lambda path: False)
+    assert epochs._peak_bytes() == pytest.approx(psutil.Process().memory_info().rss, rel=0.1)
 
 
 # Where there are fewer digits than are asked for
 
 
 def test_seconds_are_scaled_from_the_digits_that_were_trained_on(few, time, monkeypatch):
-    monkeypatch.setattr(bench, "fit", lambda n, data, r, **_: time.takes(len(data.train)))
-    monkeypatch.setattr(bench, "textbook_fit", lambda n, data, r: time.takes(len(data.train)))
-    monkeypatch.setattr(bench, "_parts", lambda *_: dict.fromkeys(PARTS, 1.0))
-    monkeypatch.setattr(bench, "_inference", lambda *_: {"latency": 1.0})
-    record = bench._measure("gap", {way: InProcess() for way in WAYS}, 1, 1e6, "fp32")
+    monkeypatch.setattr(epochs, "fit", lambda n, data, r, **_: time.takes(len(data.train)))
+    monkeypatch.setattr(epochs, "textbook_fit", lambda n, data, r: time.takes(len(data.train)))
+    monkeypatch.setattr(epochs, "_parts", lambda *_: dict.fromkeys(PARTS, 1.0))
+    monkeypatch.setattr(epochs, "_inference", lambda *_: {"latency": 1.0})
+    record = epochs._measure("gap", {way: InProcess() for way in WAYS}, 1, 1e6, "fp32")
     assert record["digits_per_epoch"] == len(few.train)
     assert record["seconds_per_epoch"]["fit"] == pytest.approx([EPOCH])
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_the_steps_go_on_when_the_digits_are_through(few, monkeypatch, way):
-    monkeypatch.setitem(bench.NETWORKS, "gap", (linear, replace(PLAIN, batch_size=8)))
-    bench._parts(way, "gap", "fp32", steps=6)
+    monkeypatch.setitem(epochs.NETWORKS, "gap", (linear, replace(PLAIN, batch_size=8)))
+    epochs._parts(way, "gap", "fp32", steps=6)
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -420,8 +421,8 @@ def test_the_throughput_counts_the_digits_that_were_read(few, time, monkeypatch,
             time.takes(len(x))
             return super().forward(x.flatten(1))
 
-    monkeypatch.setitem(bench.NETWORKS, "gap", (lambda: Reads(784, 10), PLAIN))
-    assert bench._inference(way, "gap", 1_000)["images_per_second"] == 1
+    monkeypatch.setitem(epochs.NETWORKS, "gap", (lambda: Reads(784, 10), PLAIN))
+    assert epochs._inference(way, "gap", 1_000)["images_per_second"] == 1
 
 
 # Everything together
@@ -435,12 +436,12 @@ def test_the_command_measures_both_ways_and_writes_a_record(tmp_path, monkeypatc
         asked.append((workers, context.get_start_method()))
         return pool
 
-    monkeypatch.setattr(bench, "ProcessPoolExecutor", share)
+    monkeypatch.setattr(epochs, "ProcessPoolExecutor", share)
     monkeypatch.setenv("MNIST_LAB_SOURCE", "digits")
     monkeypatch.setattr(records, "project_root", lambda: tmp_path)
     monkeypatch.setattr(limits, "REPEATS", 1)
-    monkeypatch.setattr(bench, "WARM_UP_DIGITS", 64)
-    monkeypatch.setattr(bench, "QUICK_MINUTES", 1e-6)
+    monkeypatch.setattr(epochs, "WARM_UP_DIGITS", 64)
+    monkeypatch.setattr(epochs, "QUICK_MINUTES", 1e-6)
     options = ["--network", "bottleneck", "--pairs", "1", "--precision", "fp32", "--quick"]
     result = CliRunner().invoke(command, ["bench", *options])
     assert result.exit_code == 0, result.output

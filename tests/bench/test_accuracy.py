@@ -8,8 +8,9 @@ import pytest
 import torch
 from stand_ins import InProcess
 
-from mnist_lab import compare, records
-from mnist_lab.bench import NETWORKS, WAYS
+from mnist_lab import records
+from mnist_lab.bench import accuracy
+from mnist_lab.bench.epochs import NETWORKS, WAYS
 from mnist_lab.data import Digits, load_data
 from mnist_lab.records import seed_interval
 from mnist_lab.training import BOTTLENECK_RECIPE, GAP_RECIPE, StepDown
@@ -20,7 +21,7 @@ def few(monkeypatch):
     """64 training digits and 20 for validation, in the place of all."""
     small = load_data("digits")
     data = Digits("few digits", small.train.first(64), small.validation.first(20), small.test)
-    monkeypatch.setattr(compare, "_data", lambda: data)
+    monkeypatch.setattr(accuracy, "_data", lambda: data)
     return data
 
 
@@ -29,7 +30,7 @@ def few(monkeypatch):
 
 def test_the_difference_is_fit_less_textbook_in_points():
     validation = {"textbook": [0.99, 0.9925, 0.985], "fit": [0.991, 0.99, 0.9855]}
-    rows = compare.table({"network": "SomeNet", "validation": validation}).splitlines()
+    rows = accuracy.table({"network": "SomeNet", "validation": validation}).splitlines()
     low, high = seed_interval([0.1, -0.25, 0.05])
     assert low < 0 < high
     assert [row.split() for row in rows] == [
@@ -43,13 +44,13 @@ def test_the_difference_is_fit_less_textbook_in_points():
 
 @pytest.mark.parametrize(("num_epochs", "step_size"), [(20, 15), (4, 3), (3, 2), (1, 1)])
 def test_a_shorter_run_steps_down_in_proportion(num_epochs, step_size):
-    recipe = compare.shortened(BOTTLENECK_RECIPE, num_epochs)
+    recipe = accuracy.shortened(BOTTLENECK_RECIPE, num_epochs)
     schedule = StepDown(step_size, BOTTLENECK_RECIPE.schedule.gamma)
     assert recipe == replace(BOTTLENECK_RECIPE, num_epochs=num_epochs, schedule=schedule)
 
 
 def test_onecycle_keeps_its_proportions_by_itself():
-    assert compare.shortened(GAP_RECIPE, 3) == replace(GAP_RECIPE, num_epochs=3)
+    assert accuracy.shortened(GAP_RECIPE, 3) == replace(GAP_RECIPE, num_epochs=3)
 
 
 # A run
@@ -67,11 +68,11 @@ def test_both_ways_start_from_the_same_weights_with_the_same_seed(few, monkeypat
 
         return train
 
-    monkeypatch.setattr(compare, "textbook_fit", note([0.1, 0.2]))
+    monkeypatch.setattr(accuracy, "textbook_fit", note([0.1, 0.2]))
     fast = SimpleNamespace(validation_accuracy=[0.3, 0.4], precision="bf16")
-    monkeypatch.setattr(compare, "fit", note(fast))
+    monkeypatch.setattr(accuracy, "fit", note(fast))
     runs = [(way, seed) for seed in (3, 4) for way in WAYS]
-    accuracies = [compare._train(way, "gap", seed, 2) for way, seed in runs]
+    accuracies = [accuracy._train(way, "gap", seed, 2) for way, seed in runs]
     assert accuracies == [(0.2, "fp32"), (0.4, "bf16")] * 2, (
         "the accuracy after the last epoch, each way's own"
     )
@@ -86,10 +87,10 @@ def test_both_ways_start_from_the_same_weights_with_the_same_seed(few, monkeypat
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_real_run_ends_in_an_accuracy_that_its_seed_decides(few, way):
-    accuracy, _ = compare._train(way, "bottleneck", 1, 1)
-    assert accuracy * 20 == pytest.approx(round(accuracy * 20)), "a share of 20 digits"
+    share, _ = accuracy._train(way, "bottleneck", 1, 1)
+    assert share * 20 == pytest.approx(round(share * 20)), "a share of 20 digits"
     torch.rand(5)
-    assert compare._train(way, "bottleneck", 1, 1)[0] == accuracy
+    assert accuracy._train(way, "bottleneck", 1, 1)[0] == share
 
 
 # Everything together
@@ -97,9 +98,9 @@ def test_a_real_run_ends_in_an_accuracy_that_its_seed_decides(few, way):
 
 @pytest.mark.parametrize("seeds", [1, 0, -2])
 def test_fewer_than_two_seeds_are_refused_before_anything_starts(monkeypatch, seeds):
-    monkeypatch.setattr(compare, "ProcessPoolExecutor", lambda *_: pytest.fail("too late"))
+    monkeypatch.setattr(accuracy, "ProcessPoolExecutor", lambda *_: pytest.fail("too late"))
     with pytest.raises(ValueError, match=rf"^seeds must be 2 or more, not {seeds}\.$"):
-        compare.main("gap", seeds)
+        accuracy.main("gap", seeds)
 
 
 @pytest.mark.parametrize("network", NETWORKS)
@@ -113,9 +114,9 @@ def test_every_accuracy_is_recorded_for_its_way_and_seed(tmp_path, monkeypatch, 
 
     monkeypatch.setenv("MNIST_LAB_SOURCE", "digits")
     monkeypatch.setattr(records, "project_root", lambda: tmp_path)
-    monkeypatch.setattr(compare, "ProcessPoolExecutor", InProcess)
-    monkeypatch.setattr(compare, "_train", train)
-    record = compare.main(network, seeds=3, num_epochs=4)
+    monkeypatch.setattr(accuracy, "ProcessPoolExecutor", InProcess)
+    monkeypatch.setattr(accuracy, "_train", train)
+    record = accuracy.main(network, seeds=3, num_epochs=4)
 
     assert sorted(asked) == sorted((way, network, seed, 4) for way in WAYS for seed in range(3))
     assert record["validation"] == {
@@ -125,9 +126,9 @@ def test_every_accuracy_is_recorded_for_its_way_and_seed(tmp_path, monkeypatch, 
     assert record["precision"] == "bf16", "that of fit"
     make, recipe = NETWORKS[network]
     assert record["network"] == make.__name__ and record["digits"] == "small digits"
-    assert record["recipe"] == repr(compare.shortened(recipe, 4))
+    assert record["recipe"] == repr(accuracy.shortened(recipe, 4))
     (path,) = (tmp_path / "runs" / "compare").iterdir()
     assert path.name.startswith(f"{network}-") and json.loads(path.read_text()) == record
     printed = capsys.readouterr().out
-    assert compare.table(record) in printed
+    assert accuracy.table(record) in printed
     assert f"written: {path.relative_to(tmp_path)}" in printed

@@ -9,10 +9,10 @@ from functools import cache
 import torch
 from tqdm import tqdm
 
-from mnist_lab.bench import NETWORKS, WAYS
+from mnist_lab.bench.epochs import NETWORKS, WAYS
+from mnist_lab.bench.textbook import textbook_fit
 from mnist_lab.data import Digits, load_data
 from mnist_lab.records import processor, save_measurement, seed_interval
-from mnist_lab.textbook import textbook_fit
 from mnist_lab.training import Recipe, StepDown, fit
 
 

@@ -1,14 +1,16 @@
 """The command line: `python -m mnist_lab run | bench | compare | race | publish | links`."""
 
 import json
+import os
 import sys
-from datetime import datetime
 from pathlib import Path
 
 import click
 
-from mnist_lab.data import SOURCES, DataError, project_root
+from mnist_lab.files import project_root
 
+# Nothing else is imported before its command begins: `--help` and a wrong option answer at once.
+SOURCES = ["auto", "mnist", "digits"]
 PRECISIONS = ["auto", "fp32", "bf16"]
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
@@ -19,7 +21,7 @@ class Sentences(click.Group):
     def invoke(self, context: click.Context):
         try:
             return super().invoke(context)
-        except (ValueError, DataError) as error:
+        except ValueError as error:
             raise click.UsageError(str(error)) from error
 
 
@@ -30,20 +32,35 @@ def main() -> None:
 
 @main.command()
 @click.argument("notebooks", nargs=-1)
-@click.option("--dataset", type=click.Choice(SOURCES), default="auto", help="Which digits.")
+@click.option("--dataset", type=click.Choice(SOURCES), help="Which digits.  [default: auto]")
 @click.option("-p", "--parameter", "parameters", nargs=2, multiple=True, metavar="NAME VALUE",
               help="Override a notebook parameter.")  # fmt: skip
-@click.option("--resume", type=FOLDER, help="An interrupted run: execute what is missing.")
-@click.option("--jobs", default=2, show_default=True, help="How many notebooks run side by side.")
-def run(notebooks, dataset, parameters, resume, jobs) -> None:
-    """Execute the course (or NOTEBOOKS, such as 03) into runs/<timestamp>/."""
+@click.option("--jobs", type=click.IntRange(min=1), help="Notebooks side by side.  [default: 2]")
+@click.option("--resume", type=FOLDER, help="Continue an interrupted run, as it was begun.")
+def run(notebooks, dataset, parameters, jobs, resume) -> None:
+    """Execute the course (or NOTEBOOKS: 03, or paths) into runs/<timestamp>/."""
+    if resume and (notebooks or dataset or parameters or jobs):
+        raise click.UsageError(
+            "--resume continues a run as it was begun: give no notebooks, digits, parameters or "
+            "jobs with it, or begin a new run without it."
+        )
     from mnist_lab.course import execute
+    from mnist_lab.course.notebooks import find_notebooks
+    from mnist_lab.course.supervise import Interrupted
+    from mnist_lab.files import Unwritable
 
-    root = project_root()
-    folder = resume or root / "runs" / datetime.now().strftime("%Y-%m-%dT%H-%M-%S")
-    chosen = execute.find_notebooks(root / "notebooks", notebooks)
-    values = {name: _value(text) for name, text in parameters}
-    outcomes = execute.run_course(chosen, folder, dataset, values, jobs)
+    folder = resume
+    try:
+        if not resume:
+            root, values = project_root(), {name: _value(text) for name, text in parameters}
+            chosen = find_notebooks(root / "notebooks", notebooks)
+            folder = execute.begin(chosen, root / "runs", dataset, values, jobs or 2)
+        outcomes = execute.run_batch(folder)
+    except Interrupted as signal:
+        click.echo(f"\n{signal} {_how_to_continue(folder)}", err=True)
+        sys.exit(128 + signal.number)
+    except Unwritable as error:
+        raise click.ClickException(f"{error} {_how_to_continue(folder)}".strip()) from error
     click.echo(execute.summary_table(outcomes))
     click.echo(f"\nThe executed notebooks are in {folder}.")
     sys.exit(any(outcome.status != "ok" for outcome in outcomes))
@@ -105,6 +122,15 @@ def links(repo, ref) -> None:
 
     for path in rewrite(project_root(), repo, ref):
         click.echo(f"rewrote {path}")
+
+
+def _how_to_continue(folder: Path | None) -> str:
+    if folder is None:
+        return ""
+    return (
+        "What had finished is kept: continue with "
+        f"python -m mnist_lab run --resume {os.path.relpath(folder)}"
+    )
 
 
 def _value(text: str):

@@ -1,7 +1,8 @@
 """Where the digits come from, and how they are split.
 
-MNIST comes through torchvision (its mirrors, its MD5s). Where MNIST cannot be had, the
-course runs on the 1,797 handwritten digits that scikit-learn ships.
+MNIST comes through torchvision (its mirrors, its MD5s), and no file is used that is not the
+original to the bit. Where MNIST cannot be had, the course runs on the 1,797 handwritten digits
+that scikit-learn ships.
 
 Sources: LeCun et al., "Gradient-based learning applied to document recognition",
 doi:10.1109/5.726791; Alpaydin and Kaynak, "Optical Recognition of Handwritten Digits",
@@ -9,12 +10,12 @@ doi:10.24432/C50P49.
 """
 
 import gzip
+import hashlib
 import os
 import shutil
 import socket
 import tempfile
 import threading
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,23 +24,34 @@ from urllib.parse import urlsplit
 import numpy as np
 import torch
 import torch.nn.functional as F
-from filelock import FileLock
 from PIL import Image
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision.datasets import MNIST
-from torchvision.datasets.mnist import read_image_file, read_label_file
-from torchvision.datasets.utils import check_md5, extract_archive
+
+from mnist_lab.files import lock_of, project_root
 
 SPLIT_SEED = 0  # one split for everybody, whatever the seed of a run
 CONNECT_SECONDS = 5  # how long a mirror may take to answer before we call it unreachable
 SOURCES = ("auto", "mnist", "digits")
 REMEDY = "delete it and download MNIST again."
+# Bytes and MD5 of MNIST's files. The MD5s of the packed ones are those of torchvision's
+# MNIST.resources; all else was taken from files that have these MD5s.
+ORIGINALS = {
+    "train-images-idx3-ubyte.gz": (9_912_422, "f68b3c2dcbeaaa9fbdd348bbdeb94873"),
+    "train-labels-idx1-ubyte.gz": (28_881, "d53e105ee54ea40749a09fcbcd1e9432"),
+    "t10k-images-idx3-ubyte.gz": (1_648_877, "9fb629c4189551a2d022fa330f9573f3"),
+    "t10k-labels-idx1-ubyte.gz": (4_542, "ec29112dd5afa0611ce80d1b7f02629c"),
+    "train-images-idx3-ubyte": (47_040_016, "6bbc9ace898e44ae57da46a324031adb"),
+    "train-labels-idx1-ubyte": (60_008, "a25bea736e30d166cdddb491f175f624"),
+    "t10k-images-idx3-ubyte": (7_840_016, "2646ac647ad5339dbf082846283269ea"),
+    "t10k-labels-idx1-ubyte": (10_008, "27ae3e4e09519cfbb04c329615203637"),
+}
 
 
-class DataError(Exception):
+class DataError(ValueError):
     """The digits cannot be used as they are; the message says what is wrong and what to do."""
 
 
@@ -110,12 +122,12 @@ def load_data(source: str = "auto", root: str | os.PathLike | None = None) -> Di
     prefers MNIST, and says in one sentence when it has to take the small digits. The variable
     `MNIST_LAB_SOURCE` decides for `"auto"` (the tests use it).
 
-    `root`: a folder with MNIST's four original `.gz` files, or a torchvision root. Without it:
-    `$MNIST_LAB_DATA` if set, else the repository's `data/`. MNIST is downloaded into it if it
-    holds none.
+    `root`: a folder with MNIST's four original files, packed or not, or a torchvision root.
+    Without it: `$MNIST_LAB_DATA` if set, else the repository's `data/`. MNIST is downloaded into
+    it if it holds none.
 
-    Raises `ValueError` for an unknown source, `DataError` for files that are corrupt, truncated,
-    incomplete or not MNIST's, `Unavailable` if `"mnist"` is asked for and cannot be had.
+    Raises `ValueError` for an unknown source, `DataError` for files that are incomplete,
+    unreadable or not MNIST's to the bit, `Unavailable` if `"mnist"` is asked for and cannot be had.
     """
     if source == "auto":
         source = os.environ.get("MNIST_LAB_SOURCE") or "auto"
@@ -132,15 +144,6 @@ def load_data(source: str = "auto", root: str | os.PathLike | None = None) -> Di
         return _small_digits()
 
 
-def project_root() -> Path:
-    """The repository that the current folder lies in, or the current folder outside of one."""
-    here = Path.cwd()
-    for folder in (here, *here.parents):
-        if (folder / "mnist_lab" / "data.py").exists() and (folder / "notebooks").is_dir():
-            return folder
-    return here
-
-
 def _root(root: str | os.PathLike | None) -> Path:
     if root is not None:
         return Path(root)
@@ -148,8 +151,8 @@ def _root(root: str | os.PathLike | None) -> Path:
     if not variable:
         return project_root() / "data"
     # A relative path counts from the repository, so that it means the same in notebooks/.
-    folder = project_root() / Path(variable).expanduser()
-    if not folder.is_dir():
+    folder = project_root() / os.path.expanduser(variable)
+    if not os.path.isdir(folder):
         raise DataError(
             f"MNIST_LAB_DATA is {variable!r}, which is not a folder: create it or unset it."
         )
@@ -158,21 +161,17 @@ def _root(root: str | os.PathLike | None) -> Path:
 
 def _mnist_files(root: Path) -> list[Path]:
     """The four files of MNIST below `root`, in torchvision's order; downloaded if need be."""
-    found = _find(root)
-    if found is None:
-        with _lock(root):  # another process may be downloading: wait, then look again
-            found = _find(root) or _download(root)
-    return found
+    return _find(root) or _download(root)
 
 
 def _find(root: Path) -> list[Path] | None:
-    """All four files, None if there is none; a `.gz` is preferred, because its MD5 is known."""
+    """All four files, None if there is none; of a file's two forms, the packed one."""
     names = [name for name, _ in MNIST.resources]
     for folder in (root, root / "MNIST" / "raw"):
         files = []
         for name in names:
             forms = (folder / name, folder / name.removesuffix(".gz"))
-            files.append(next((form for form in forms if form.is_file()), None))
+            files.append(next((form for form in forms if os.path.isfile(form)), None))
         if all(files):
             return files
         if any(files):
@@ -184,38 +183,38 @@ def _find(root: Path) -> list[Path] | None:
     return None
 
 
-def _lock(root: Path) -> FileLock:
+def _download(root: Path) -> list[Path]:
+    """Fetch MNIST into `root`, which is not even made unless all of it is there."""
+    there = next((folder for folder in (root, *root.parents) if os.path.exists(folder)), root)
     try:
-        root.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=root):
-            pass
+        with tempfile.TemporaryDirectory(dir=there, prefix=".download-") as scratch:
+            if not _any_answers([urlsplit(mirror).hostname for mirror in MNIST.mirrors]):
+                raise Unavailable(f"MNIST is not in {root}, and its mirrors cannot be reached.")
+            with lock_of(root):  # another process may be downloading: wait, then look again
+                if _find(root) is None:
+                    _fetch(root, scratch)
     except OSError as error:
         raise Unavailable(
             f"MNIST is not in {root}, and nothing can be written there ({error.strerror}): "
             "choose another folder with MNIST_LAB_DATA."
         ) from error
-    return FileLock(root / ".download.lock")
-
-
-def _download(root: Path) -> list[Path]:
-    """Download beside the final place and rename, so that no one ever sees half a download."""
-    hosts = [urlsplit(mirror).hostname for mirror in MNIST.mirrors]
-    if not _any_answers(hosts):
-        raise Unavailable(f"MNIST is not in {root}, and its mirrors cannot be reached.")
-    with tempfile.TemporaryDirectory(dir=root, prefix=".download-") as scratch:
-        timeout = socket.getdefaulttimeout()
-        socket.setdefaulttimeout(CONNECT_SECONDS)  # torchvision sets none of its own
-        try:
-            MNIST(scratch, download=True)
-        except (OSError, RuntimeError) as error:
-            raise Unavailable(
-                f"MNIST is not in {root}, and its download failed ({error})."
-            ) from error
-        finally:
-            socket.setdefaulttimeout(timeout)
-        shutil.rmtree(root / "MNIST", ignore_errors=True)  # empty folders, or _find had found it
-        os.replace(Path(scratch) / "MNIST", root / "MNIST")
     return _find(root)
+
+
+def _fetch(root: Path, scratch: str) -> None:
+    """Download into `scratch` and rename, so that no one ever sees half a download."""
+    timeout = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(CONNECT_SECONDS)  # torchvision sets none of its own
+    try:
+        MNIST(scratch, download=True)
+    except (OSError, RuntimeError) as error:
+        reason = " ".join(str(error).split())  # torchvision's has a line for each mirror
+        raise Unavailable(f"MNIST is not in {root}, and its download failed ({reason}).") from error
+    finally:
+        socket.setdefaulttimeout(timeout)
+    shutil.rmtree(root / "MNIST", ignore_errors=True)  # empty folders, or _find had found it
+    root.mkdir(parents=True, exist_ok=True)
+    os.replace(Path(scratch) / "MNIST", root / "MNIST")
 
 
 def _any_answers(hosts: list[str]) -> bool:
@@ -238,40 +237,34 @@ def _any_answers(hosts: list[str]) -> bool:
 
 
 def _mnist(files: list[Path]) -> Digits:
-    parts = []
-    for images_file, labels_file, count in ((*files[:2], 60_000), (*files[2:], 10_000)):
-        images, labels = _read(images_file, read_image_file), _read(labels_file, read_label_file)
-        if len(images) != len(labels):
-            raise DataError(
-                f"{images_file} holds {len(images):,} images, but {labels_file} "
-                f"{len(labels):,} labels: {REMEDY}"
-            )
-        if images.shape != (count, 28, 28):
-            shape, original = "×".join(map(str, images.shape)), f"{count}×28×28"
-            raise DataError(
-                f"{images_file} holds {shape} pixels, but MNIST's has {original}: {REMEDY}"
-            )
-        if labels.max() > 9:
-            raise DataError(f"{labels_file} holds the label {labels.max()}, not 0 to 9: {REMEDY}")
-        parts.append(Split(images.unsqueeze(1), labels))
-    for file, (_, md5) in zip(files, MNIST.resources):
-        if file.suffix == ".gz" and not check_md5(file, md5):
-            raise DataError(f"{file} has the wrong MD5, it is not MNIST's original: {REMEDY}")
-    return Digits("MNIST", *_cut(parts[0], 10_000), parts[1])
+    train, validation = _cut(_original(*files[:2]), 10_000)
+    return Digits("MNIST", train, validation, _original(*files[2:]))
 
 
-def _read(file: Path, parse: Callable[[str], Tensor]) -> Tensor:
-    with tempfile.TemporaryDirectory() as scratch:
-        unpacked = file
-        if file.suffix == ".gz":
-            try:
-                unpacked = extract_archive(str(file), scratch)
-            except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-                raise DataError(f"{file} is a corrupt gzip file ({error}): {REMEDY}") from error
-        try:
-            return parse(str(unpacked))
-        except Exception as error:  # torchvision's parser asserts, views and indexes its way
-            raise DataError(f"{file} is truncated or not an IDX file: {REMEDY}") from error
+def _original(images_file: Path, labels_file: Path) -> Split:
+    # Known to the bit, so that nothing is left to check: behind a header of 16 or 8 bytes, one byte
+    # for each pixel or label. (torchvision's readers would want it unpacked on a disk.)
+    images = torch.frombuffer(_unpack(images_file), dtype=torch.uint8, offset=16)
+    labels = torch.frombuffer(_unpack(labels_file), dtype=torch.uint8, offset=8)
+    return Split(images.view(-1, 1, 28, 28), labels.long())
+
+
+def _unpack(file: Path) -> bytearray:
+    """The unpacked content of one of MNIST's files. What is not the original is refused before it
+    is unpacked, and what has not even its size before it is read."""
+    size, md5 = ORIGINALS[file.name]
+    try:
+        found = file.stat().st_size
+        if found != size:
+            raise DataError(f"{file} has {found:,} bytes, but MNIST's original {size:,}: {REMEDY}")
+        content = file.read_bytes()
+    except OSError as error:
+        raise DataError(
+            f"{file} cannot be read ({error.strerror}): make it readable, or {REMEDY}"
+        ) from error
+    if hashlib.md5(content, usedforsecurity=False).hexdigest() != md5:
+        raise DataError(f"{file} has the wrong MD5, it is not MNIST's original: {REMEDY}")
+    return bytearray(gzip.decompress(content) if file.suffix == ".gz" else content)
 
 
 def _small_digits() -> Digits:

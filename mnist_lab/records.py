@@ -17,9 +17,12 @@ from scipy.stats import t
 from torch import nn
 
 from mnist_lab.anatomy import count_parameters
-from mnist_lab.data import Digits, project_root
+from mnist_lab.data import Digits
 from mnist_lab.evaluation import Evaluation
+from mnist_lab.files import project_root, write_whole
 from mnist_lab.training import History
+
+RECORDS = "*-seed*.json"
 
 
 def save_record(network: nn.Module, data: Digits, history: History, test: Evaluation) -> Path:
@@ -62,7 +65,7 @@ def save_record(network: nn.Module, data: Digits, history: History, test: Evalua
 
 def load_records(folder: str | os.PathLike) -> list[dict]:
     """All records of a folder, ordered by file name."""
-    return [json.loads(path.read_text()) for path in sorted(Path(folder).glob("*-seed*.json"))]
+    return [json.loads(path.read_text()) for path in sorted(Path(folder).glob(RECORDS))]
 
 
 def results_table(records: list[dict]) -> str:
@@ -115,14 +118,3 @@ def save_measurement(kind: str, record: dict, label: str = "") -> Path:
     write_whole(path, json.dumps(record, indent=1) + "\n")
     print(f"\nwritten: {path.relative_to(project_root())}")
     return path
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file so that a reader finds the old one or the new one, never half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
-    try:
-        partial.write_text(text, encoding="utf-8", newline="\n")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)

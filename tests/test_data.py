@@ -7,7 +7,9 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
+import tracemalloc
 from types import SimpleNamespace
 from urllib.error import URLError
 
@@ -56,16 +58,25 @@ def originals(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def pins(originals, tmp_path_factory):
+    """Bytes and MD5 of these files, packed and unpacked."""
+    folder = shutil.copytree(originals, tmp_path_factory.mktemp("pins") / "both")
+    for name in NAMES:
+        extract_archive(str(folder / name), str(folder))
+    return {path.name: (path.stat().st_size, md5(path)) for path in folder.iterdir()}
+
+
 @pytest.fixture
-def folder(originals, tmp_path, monkeypatch):
+def folder(originals, pins, tmp_path, monkeypatch):
     """A folder of the four files, which pass for MNIST's originals."""
-    checksums = [(name, md5(originals / name)) for name in NAMES]
-    monkeypatch.setattr(torchvision_mnist.MNIST, "resources", checksums)
+    monkeypatch.setattr(data, "ORIGINALS", pins)
     return shutil.copytree(originals, tmp_path / "mnist")
 
 
 @pytest.fixture(autouse=True)
-def no_settings_and_no_network(monkeypatch):
+def no_settings_and_no_network(tmp_path_factory, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path_factory.mktemp("temporary")))
     monkeypatch.delenv("MNIST_LAB_DATA", raising=False)
     monkeypatch.delenv("MNIST_LAB_SOURCE", raising=False)
     monkeypatch.setattr(data, "_any_answers", lambda hosts: False)
@@ -182,12 +193,12 @@ def test_a_split_of_no_digits_is_refused(small, count):
 # Files that are not what they should be
 
 
-def damage(name, change):
-    """A way to spoil one file, and the name of that file."""
-    return pytest.param(name, change, id=f"{change.__name__} {name.split('-ubyte')[0]}")
+def damage(name, change, words):
+    """A file, a way to spoil it, and what is then said."""
+    return pytest.param(name, change, words, id=f"{change.__name__} {name}")
 
 
-def not_gzip(path):
+def no_mnist(path):
     path.write_bytes(b"<html>moved</html>")
 
 
@@ -197,42 +208,8 @@ def bit_flipped(path):
     path.write_bytes(content)
 
 
-def garbled(path):
-    content = path.read_bytes()
-    path.write_bytes(content[:100] + bytes(range(255, 0, -1)) + content[355:])
-
-
 def cut_short(path):
     path.write_bytes(path.read_bytes()[:-100])
-
-
-def empty_inside(path):
-    write(path, b"")
-
-
-def truncated_inside(path):
-    with gzip.open(path) as file:
-        content = file.read()
-    write(path, content[:-1])
-
-
-def too_long_inside(path):
-    with gzip.open(path) as file:
-        content = file.read()
-    write(path, content + b"\0")
-
-
-def wrong_kind(path):
-    write(path, idx(np.zeros((2, 2))))
-
-
-def another_length(path):
-    sides = (7, 28, 28) if "images" in path.name else (7,)
-    write(path, idx(np.zeros(sides)))
-
-
-def label_ten(path):
-    write(path, idx(np.arange(10_000) % 11))
 
 
 def packed_again(path):
@@ -246,28 +223,30 @@ def missing(path):
     path.unlink()
 
 
+SIZE, PIXEL = r"has [\d,]+ bytes, but MNIST's original [\d,]+: delete it", "has the wrong MD5"
+
+
 @pytest.mark.parametrize(
-    ("name", "change"),
+    ("name", "change", "words"),
     [
-        damage(TRAIN_IMAGES, not_gzip),
-        damage(TRAIN_IMAGES, bit_flipped),
-        damage(TRAIN_LABELS, garbled),
-        damage(TRAIN_LABELS, cut_short),
-        damage(TRAIN_LABELS, empty_inside),
-        damage(TRAIN_LABELS, truncated_inside),
-        damage(TRAIN_LABELS, too_long_inside),
-        damage(TRAIN_LABELS, wrong_kind),
-        damage(TRAIN_IMAGES, wrong_kind),
-        damage(TRAIN_IMAGES, another_length),
-        damage(TRAIN_LABELS, another_length),
-        damage(TEST_LABELS, label_ten),
-        damage(TEST_LABELS, packed_again),
-        damage(TEST_IMAGES, missing),
+        damage(TRAIN_IMAGES, no_mnist, SIZE),
+        damage(TRAIN_IMAGES, bit_flipped, PIXEL),
+        damage(TRAIN_LABELS, cut_short, SIZE),
+        damage(TEST_IMAGES, bit_flipped, PIXEL),
+        damage(TEST_LABELS, packed_again, SIZE),
+        damage(TEST_IMAGES, missing, "a part of MNIST, but .* is missing"),
+        *(
+            damage(name.removesuffix(".gz"), change, words)
+            for name in NAMES
+            for change, words in ((bit_flipped, PIXEL), (cut_short, SIZE))
+        ),
     ],
 )
-def test_a_bad_file_is_one_clear_sentence_and_never_a_fallback(folder, capsys, name, change):
+def test_a_bad_file_is_one_clear_sentence_and_never_a_fallback(folder, capsys, name, change, words):
+    if not name.endswith(".gz"):
+        extract_archive(str(folder / f"{name}.gz"), str(folder), remove_finished=True)
     change(folder / name)
-    with pytest.raises(DataError) as caught:
+    with pytest.raises(DataError, match=words) as caught:
         load_data("auto", folder)
     message = str(caught.value)
     assert name in message and str(folder) in message
@@ -277,28 +256,48 @@ def test_a_bad_file_is_one_clear_sentence_and_never_a_fallback(folder, capsys, n
     assert capsys.readouterr().out == ""
 
 
-def test_files_of_the_wrong_size_are_not_mnist(folder):
-    for name in NAMES[:2]:
-        another_length(folder / name)
-    with pytest.raises(DataError, match=r"7×28×28 pixels, but MNIST's has 60000×28×28"):
+def test_a_truncated_file_is_told_by_its_size(folder, pins):
+    cut_short(folder / TEST_LABELS)
+    size = pins[TEST_LABELS][0]
+    with pytest.raises(DataError, match=f"has {size - 100:,} bytes, but MNIST's original {size:,}"):
         load_data("mnist", folder)
 
 
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        (not_gzip, "a corrupt gzip file"),
-        (truncated_inside, "truncated or not an IDX file"),
-        (another_length, "holds 10,000 images, but .* 7 labels"),
-        (label_ten, "holds the label 10, not 0 to 9"),
-        (packed_again, "wrong MD5"),
-        (missing, f"a part of MNIST, but {TEST_LABELS} is missing"),
-    ],
-)
-def test_the_sentence_says_what_is_wrong(folder, change, words):
-    change(folder / TEST_LABELS)
-    with pytest.raises(DataError, match=words):
-        load_data("mnist", folder)
+def test_a_huge_file_is_refused_unread(folder):
+    size = 2**26
+    os.truncate(folder / TRAIN_IMAGES, size)
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match="has 67,108,864 bytes"):
+            load_data("mnist", folder)
+        assert tracemalloc.get_traced_memory()[1] < size / 10
+    finally:
+        tracemalloc.stop()
+
+
+def test_an_unreadable_file_is_one_clear_sentence(folder, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(data.Path, "read_bytes", refuse)
+    with pytest.raises(DataError) as caught:
+        load_data("auto", folder)
+    message = str(caught.value)
+    start = f"{folder / TRAIN_IMAGES} cannot be read (Permission denied): make it readable, or"
+    assert message.startswith(start) and "\n" not in message and message.endswith(".")
+
+
+def test_mnist_is_unpacked_without_a_disk(folder, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(folder / "nowhere"))
+    assert load_data("mnist", folder).is_mnist
+
+
+def test_the_pins_are_those_of_torchvision_and_of_mnists_shapes():
+    packed = {name: md5 for name, (_, md5) in data.ORIGINALS.items() if name.endswith(".gz")}
+    assert packed == dict(torchvision_mnist.MNIST.resources)
+    unpacked = {name: size for name, (size, _) in data.ORIGINALS.items() if name not in packed}
+    sizes = [16 + 60_000 * 784, 8 + 60_000, 16 + 10_000 * 784, 8 + 10_000]
+    assert unpacked == {name.removesuffix(".gz"): size for name, size in zip(NAMES, sizes)}
 
 
 # Where to look
@@ -313,9 +312,10 @@ def test_the_variable_names_the_folder_and_an_argument_outranks_it(folder, tmp_p
 
 @pytest.mark.parametrize("source", ["mnist", "auto"])
 def test_a_variable_that_names_no_folder_is_an_error(tmp_path, monkeypatch, source):
-    monkeypatch.setenv("MNIST_LAB_DATA", str(tmp_path / "nowhere"))
-    with pytest.raises(DataError, match=r"MNIST_LAB_DATA is '.*nowhere', which is not a folder"):
-        load_data(source)
+    for variable in (str(tmp_path / "nowhere"), "~nobody-is-called-this/nowhere"):
+        monkeypatch.setenv("MNIST_LAB_DATA", variable)
+        with pytest.raises(DataError, match=r"MNIST_LAB_DATA is '.*nowhere', which is not a fold"):
+            load_data(source)
     assert not (tmp_path / "nowhere").exists()
 
 
@@ -327,10 +327,13 @@ def test_without_settings_the_data_lie_in_the_repository(tmp_path, monkeypatch, 
     if inside:
         (tmp_path / "mnist_lab" / "data.py").touch()
     monkeypatch.chdir(here)
+    before = set(tmp_path.rglob("*"))
     with pytest.raises(Unavailable) as caught:
         load_data("mnist")
     expected = (tmp_path if inside else here) / "data"
     assert f"not in {expected}," in str(caught.value)
+    assert load_data("auto").name == "small digits"
+    assert set(tmp_path.rglob("*")) == before, "something was left behind"
 
 
 def test_an_unknown_source_is_refused_by_name():
@@ -352,11 +355,12 @@ def test_the_source_variable_decides_for_auto_alone(tmp_path, monkeypatch, capsy
 # When MNIST cannot be had
 
 
-@pytest.fixture(params=["no network", "root is a file", "root is below a file"])
+@pytest.fixture(params=["no network", "no such name", "root is a file", "root is below a file"])
 def hopeless(request, tmp_path):
     (tmp_path / "file").touch()
     return {
         "no network": tmp_path / "new",
+        "no such name": tmp_path / ("new" * 100),
         "root is a file": tmp_path / "file",
         "root is below a file": tmp_path / "file" / "below",
     }[request.param]
@@ -367,7 +371,7 @@ def test_insisting_on_mnist_says_why_it_cannot_be_had(hopeless):
         load_data("mnist", hopeless)
     message = str(caught.value)
     assert str(hopeless) in message and "\n" not in message and message.endswith(".")
-    cause = "cannot be reached" if hopeless.name == "new" else "nothing can be written there"
+    cause = "nothing can be written there" if "file" in hopeless.parts else "cannot be reached"
     assert cause in message
 
 
@@ -406,7 +410,8 @@ def test_mnist_is_downloaded_once_and_whole(tmp_path, mirror):
     assert load_data("mnist", root).is_mnist
     assert mirror == NAMES
     assert socket.getdefaulttimeout() == before
-    assert list(root.glob(".download-*")) == []
+    assert [path.name for path in root.iterdir()] == ["MNIST"]
+    assert {path.name for path in tmp_path.iterdir()} == {"mnist", "new"}
 
 
 @pytest.mark.parametrize(
@@ -427,10 +432,11 @@ def test_a_download_that_dies_half_way_leaves_nothing_behind(
 
     monkeypatch.setattr(torchvision_mnist, "download_and_extract_archive", dies)
     root, before = tmp_path / "new", socket.getdefaulttimeout()
-    with pytest.raises(seen):
+    with pytest.raises(seen) as caught:
         load_data("mnist", root)
+    assert "\n" not in str(caught.value)
     assert mirror == NAMES[:2]
-    assert {path.name for path in root.iterdir()} <= {".download.lock"}
+    assert {path.name for path in tmp_path.iterdir()} == {"mnist"}
     assert socket.getdefaulttimeout() == before
 
 
@@ -440,10 +446,26 @@ def test_a_folder_that_was_emptied_as_told_is_filled_again(tmp_path, mirror):
     assert load_data("mnist", tmp_path / "new").is_mnist
 
 
+def test_a_folder_that_cannot_be_made_is_one_clear_sentence(tmp_path, mirror):
+    with pytest.raises(Unavailable, match=r"nothing can be written there \([^\n]+\): choose"):
+        load_data("mnist", tmp_path / ("new" * 100))
+    assert {path.name for path in tmp_path.iterdir()} == {"mnist"}
+
+
+def test_a_relative_mnist_lab_data_means_the_same_in_the_notebooks_folder(tmp_path, monkeypatch):
+    for folder in ("repo/notebooks", "repo/mnist_lab", "digits"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "repo/mnist_lab/data.py").touch()
+    monkeypatch.setenv("MNIST_LAB_DATA", "../digits")
+    monkeypatch.chdir(tmp_path / "repo/notebooks")
+    assert data._root(None).resolve() == tmp_path / "digits"
+
+
 TWO_AT_ONCE = """
 import os, shutil, sys, time
 from pathlib import Path
 from torchvision.datasets import mnist
+from torchvision.datasets.utils import extract_archive
 from mnist_lab import data
 
 originals, root, log = map(Path, sys.argv[1:])
@@ -454,7 +476,7 @@ def fetch(url, download_root, filename, md5):
         file.write(filename + "\\n")
     time.sleep(0.3)
     shutil.copy(originals / filename, download_root)
-    data.extract_archive(f"{download_root}/{filename}", download_root)
+    extract_archive(f"{download_root}/{filename}", download_root)
 
 mnist.download_and_extract_archive = fetch
 child = os.fork()  # from here on there are two
@@ -473,16 +495,10 @@ def test_two_processes_that_start_at_once_download_once(tmp_path):
     for name in NAMES:
         write(originals / name, idx(np.zeros((3, 28, 28) if "images" in name else 3)))
     command = [sys.executable, "-c", TWO_AT_ONCE, originals, root, log]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=120, check=True)
+    env = os.environ | {"TMPDIR": tempfile.tempdir}
+    done = subprocess.run(
+        command, stdout=subprocess.PIPE, text=True, timeout=120, check=True, env=env
+    )
     assert done.stdout.split() == ["whole", "whole"]
     assert log.read_text().split() == NAMES
-    assert {path.name for path in root.iterdir()} == {".download.lock", "MNIST"}
-
-
-def test_a_relative_mnist_lab_data_means_the_same_in_the_notebooks_folder(tmp_path, monkeypatch):
-    for folder in ("repo/notebooks", "repo/mnist_lab", "digits"):
-        (tmp_path / folder).mkdir(parents=True)
-    (tmp_path / "repo/mnist_lab/data.py").touch()
-    monkeypatch.setenv("MNIST_LAB_DATA", "../digits")
-    monkeypatch.chdir(tmp_path / "repo/notebooks")
-    assert data._root(None).resolve() == tmp_path / "digits"
+    assert [path.name for path in root.iterdir()] == ["MNIST"]

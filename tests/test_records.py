@@ -1,7 +1,6 @@
 """What a run leaves behind: whole files, and tables that say what the records say."""
 
 import json
-import os
 import platform
 from dataclasses import replace
 
@@ -19,7 +18,6 @@ from mnist_lab.records import (
     results_table,
     save_record,
     seed_interval,
-    write_whole,
 )
 from mnist_lab.training import BOTTLENECK_RECIPE, GAP_RECIPE, History
 
@@ -115,53 +113,6 @@ def test_other_files_are_not_taken_for_records(folder):
     (folder / ".partial-seed0").write_text("{")
     assert len(load_records(folder)) == 1
     assert load_records(folder / "nowhere") == []
-
-
-# Whole files
-
-
-def test_a_write_replaces_the_whole_file(tmp_path):
-    path = tmp_path / "new" / "file.json"
-    write_whole(path, "a longer text, with ×")
-    write_whole(path, "short")
-    assert path.read_text(encoding="utf-8") == "short"
-    assert os.listdir(path.parent) == ["file.json"]
-
-
-def test_a_reader_never_sees_half_a_file(tmp_path, monkeypatch):
-    path = tmp_path / "file.json"
-    path.write_text("old")
-    seen = []
-    replace_file = os.replace
-
-    def look_first(source, target):
-        seen.append(path.read_text())
-        assert os.path.dirname(source) == str(tmp_path), "only within a folder is it one step"
-        replace_file(source, target)
-
-    monkeypatch.setattr(records.os, "replace", look_first)
-    write_whole(path, "new")
-    assert (seen, path.read_text()) == (["old"], "new")
-
-
-def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
-    path = tmp_path / "file.json"
-    write_whole(path, "old")
-
-    def full(source, target):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(records.os, "replace", full)
-    with pytest.raises(OSError, match="No space"):
-        write_whole(path, "new")
-    assert path.read_text() == "old"
-    assert os.listdir(tmp_path) == ["file.json"]
-
-
-def test_a_written_file_has_the_mode_of_any_new_file(tmp_path):
-    (tmp_path / "any").touch()
-    write_whole(tmp_path / "new", "text")
-    assert (tmp_path / "new").stat().st_mode == (tmp_path / "any").stat().st_mode
 
 
 # Tables

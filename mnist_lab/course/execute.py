@@ -1,7 +1,7 @@
 """Papermill over the notebooks: the whole course in one batch, with what it cost.
 
-Every notebook is executed into a folder of the run. The folder's `summary.json` is rewritten after
-each notebook, so that an interrupted batch can be resumed.
+A batch is a folder. `batch.json` says what was asked for, and `summary.json`, rewritten after each
+notebook, what became of it: so an interrupted batch can be continued, and only as it was begun.
 
 Notebooks run side by side and share the cores: networks as small as these are trained sooner two
 at a time with one thread each than one after the other with two. A notebook that measures time has
@@ -10,26 +10,36 @@ a cell tagged `alone`: it runs after the others, with every core to itself.
 
 import itertools
 import json
-import multiprocessing
 import os
-import threading
-import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from pathlib import Path
+from queue import SimpleQueue
 
-import nbformat
 import papermill
-import psutil
-import torch
+from filelock import Timeout
 from joblib import Parallel, cpu_count, delayed
-from papermill.exceptions import PapermillExecutionError
 
+from mnist_lab.course import worker
+from mnist_lab.course.notebooks import key_figures, read, runs_alone, same_source
+from mnist_lab.course.supervise import Stop, signals_pull, supervise
 from mnist_lab.data import load_data
-from mnist_lab.records import write_whole
+from mnist_lab.files import Unwritable, lock_of, write_whole
+from mnist_lab.speed import choose_threads
 
-POLL_SECONDS = 0.1
-SUMMARY = "summary.json"
+BATCH, SUMMARY = "batch.json", "summary.json"
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a batch was asked for. `digits`: "mnist" or "digits", what "auto" came to."""
+
+    notebooks: list[Path]
+    digits: str
+    parameters: dict
+    jobs: int
 
 
 @dataclass
@@ -37,7 +47,7 @@ class Outcome:
     """What became of one notebook, on so many cores. `peak_mb`: its kernel's memory, 10⁶ bytes."""
 
     notebook: str
-    status: str  # "ok" or "failed"
+    status: str  # "ok" or "failed…"
     seconds: float
     cores: int
     peak_mb: int
@@ -46,53 +56,90 @@ class Outcome:
     error: str = ""
 
 
-def find_notebooks(folder: Path, names: Sequence[str] = ()) -> list[Path]:
-    """The notebooks of the course in order; with names or their beginnings ("03"), those only.
-
-    Raises `ValueError` for a name that fits none.
-    """
-    notebooks = sorted(folder.glob("[0-9][0-9]_*.ipynb"))
-    if not notebooks:
-        raise ValueError(f"there are no notebooks in {folder}.")
-    for name in names:
-        if not any(path.name.startswith(name) for path in notebooks):
-            raise ValueError(f"no notebook begins with {name!r}; there are: {_names(notebooks)}.")
-    return [path for path in notebooks if not names or path.name.startswith(tuple(names))]
-
-
-def run_course(
+def begin(
     notebooks: Sequence[Path],
-    folder: Path,
-    dataset: str = "auto",
+    runs: Path,
+    dataset: str | None = None,
     parameters: dict | None = None,
     jobs: int = 2,
-) -> list[Outcome]:
-    """Execute notebooks into `folder`, `jobs` at a time, and return what became of each.
+) -> Path:
+    """Make the folder of a new batch in `runs`, named after the time, and return it.
 
-    Notebooks that `folder` already holds as finished are not run again. `parameters` override
-    those of the notebooks that declare them. There are never more jobs than cores. Raises
-    `ValueError` for a parameter that no notebook declares, and for less than one job.
+    `parameters` override those of the notebooks that declare them; `dataset` (`load_data`'s source)
+    is one of them. `jobs` notebooks run at a time, but never more than there are cores. Raises
+    `ValueError` for a parameter that no notebook declares, for two notebooks of one name, and for
+    less than one job.
     """
     if jobs < 1:
         raise ValueError(f"jobs must be 1 or more, not {jobs}.")
+    if len({path.stem for path in notebooks}) < len(notebooks):
+        raise ValueError("two of the notebooks have the same name: run them one after the other.")
     parameters = dict(parameters or {})
-    declared = {path: papermill.inspect_notebook(str(path)) for path in notebooks}
+    declared = {name for path in notebooks for name in _declared(path)}
     for name in parameters:
-        if not any(name in names for names in declared.values()):
+        if name not in declared:
             raise ValueError(f"no notebook has a parameter {name!r}.")
-    data = load_data(dataset)  # once for all: it may download, or explain why it cannot
-    folder.mkdir(parents=True, exist_ok=True)
-    outcomes = {outcome.notebook: outcome for outcome in load_outcomes(folder / SUMMARY)}
-    tasks: dict[bool, list] = {False: [], True: []}
-    for path in notebooks:
-        if path.stem not in outcomes or outcomes[path.stem].status != "ok":
-            given = {name: parameters[name] for name in declared[path] if name in parameters}
-            tasks[_runs_alone(path)].append((path, folder, given, data.name))
-    for outcome in itertools.chain(_execute(tasks[False], jobs), _execute(tasks[True], 1)):
-        outcomes[outcome.notebook] = outcome
-        rows = [asdict(outcomes[name]) for name in sorted(outcomes)]
-        write_whole(folder / SUMMARY, json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
-    return [outcomes[path.stem] for path in notebooks]
+    source = parameters.pop("dataset", dataset)
+    if dataset not in (None, source):
+        raise ValueError(f"-p dataset {source} contradicts --dataset {dataset}: give one of them.")
+    data = load_data(source or "auto")  # once for all: it may download, or say why it cannot
+    folder = _new_folder(runs)
+    batch = Batch(list(notebooks), "mnist" if data.is_mnist else "digits", parameters, jobs)
+    paths = [os.path.relpath(path, folder) for path in notebooks]
+    write_whole(folder / BATCH, json.dumps(asdict(batch) | {"notebooks": paths}, indent=1) + "\n")
+    return folder
+
+
+def load_batch(folder: Path) -> Batch:
+    """What a folder's batch was asked for. Raises `ValueError` if it holds none."""
+    try:
+        batch = json.loads((folder / BATCH).read_text(encoding="utf-8"))
+        paths = [Path(os.path.normpath(folder / path)) for path in batch.pop("notebooks")]
+        return Batch(paths, **batch)
+    except (OSError, TypeError, KeyError, ValueError) as error:
+        raise ValueError(
+            f"{folder} holds no batch that can be continued ({BATCH}: {error}): begin a new one."
+        ) from error
+
+
+def run_batch(folder: Path) -> list[Outcome]:
+    """Execute what is missing in a batch's folder, and return what became of each notebook.
+
+    A notebook that has finished is not run again, unless its source has changed since or its
+    executed copy is missing: then it is named. Raises `ValueError` for a folder without a batch, or
+    with another runner at work; `Interrupted` after SIGINT, SIGTERM or SIGHUP; `Unwritable`.
+    What had finished is kept in each case.
+    """
+    batch, stop = load_batch(folder), Stop()
+    digits = load_data(batch.digits).name
+    with _only_runner(folder), signals_pull(stop):
+        for leftover in folder.glob(".partial-*"):  # of a runner that was killed
+            leftover.unlink()
+        outcomes = {outcome.notebook: outcome for outcome in load_outcomes(folder / SUMMARY)}
+        missing = [path for path in batch.notebooks if _is_missing(path, folder, outcomes)]
+        alone = [path for path in missing if runs_alone(read(path))]
+        others = [path for path in missing if path not in alone]
+        for result in itertools.chain(
+            _execute(others, batch.jobs, folder, batch, digits, stop),
+            _execute(alone, 1, folder, batch, digits, stop),
+        ):
+            try:
+                if isinstance(result, Unwritable):
+                    raise result
+                if result:
+                    outcomes[result.notebook] = result
+                    rows = [outcomes[name] for name in sorted(outcomes)]
+                    write_whole(folder / SUMMARY, summary_text(rows))
+            except Unwritable as error:
+                stop.pull(error)
+        if stop.reason:
+            raise stop.reason
+    return [outcomes[path.stem] for path in batch.notebooks]
+
+
+def summary_text(outcomes: Sequence[Outcome]) -> str:
+    """What `load_outcomes` reads."""
+    return json.dumps([asdict(row) for row in outcomes], indent=1, ensure_ascii=False) + "\n"
 
 
 def load_outcomes(path: Path) -> list[Outcome]:
@@ -108,108 +155,121 @@ def load_outcomes(path: Path) -> list[Outcome]:
         ) from error
 
 
-def _runs_alone(path: Path) -> bool:
-    cells = nbformat.read(path, as_version=4).cells
-    return any("alone" in cell.metadata.get("tags", []) for cell in cells)
-
-
-def _execute(tasks: Sequence[tuple], jobs: int) -> Iterator[Outcome]:
-    """`_run` for every task, `jobs` side by side; outcomes in the order in which they are ready."""
-    workers = max(1, min(jobs, cpu_count(), len(tasks)))
-    if workers > 1:  # the last are the longest: begun first, they leave no core idle at the end
-        tasks = reversed(tasks)
-    # joblib divides the cores among its workers; a single worker is this process, with all of them.
-    parallel = Parallel(workers, return_as="generator_unordered", pre_dispatch=workers)
-    yield from parallel(delayed(_run)(*task) for task in tasks)
-
-
-def _run(path: Path, folder: Path, parameters: dict, digits: str) -> Outcome:
-    target, partial = folder / path.name, folder / f".partial-{path.name}"
-    # The kernel inherits these, and how many threads this process may use.
-    os.environ["MNIST_LAB_SOURCE"] = "mnist" if digits == "MNIST" else "digits"
-    os.environ["MNIST_LAB_RECORDS"] = str(folder.resolve() / "records")
-    error, start = "", time.perf_counter()
-    with _PeakMemory() as memory:
-        try:
-            papermill.execute_notebook(
-                str(path),
-                str(partial),
-                parameters,
-                cwd=str(path.parent),
-                progress_bar={"desc": path.stem, "unit": "cell", "position": _line()},
-                extra_arguments=["--log-level=ERROR"],  # the kernel's start is no news
-            )
-        except PapermillExecutionError as failure:
-            error = (
-                f"cell [{failure.exec_count}]:\n{failure.source}\n\n"
-                f"{failure.ename}: {failure.evalue}"
-            )
-        except BaseException:
-            partial.unlink(missing_ok=True)  # half a notebook is of no use to anyone
-            raise
-    os.replace(partial, target)
-    seconds = time.perf_counter() - start
-    figures = key_figures(target)
-    status = "failed" if error else "ok"
-    cores = torch.get_num_threads()
-    return Outcome(path.stem, status, seconds, cores, memory.megabytes, digits, figures, error)
-
-
-def _line() -> int:
-    """Which line of the terminal is this worker's: LokyProcess-1 writes to the first."""
-    number = multiprocessing.current_process().name.rpartition("-")[2]
-    return int(number) - 1 if number.isdigit() else 0
-
-
-def key_figures(notebook: Path) -> dict[str, str]:
-    """What the cells tagged `key-figures` print: lines of `name: value`."""
-    figures = {}
-    for cell in nbformat.read(notebook, as_version=4).cells:
-        if "key-figures" in cell.metadata.get("tags", []):
-            for output in cell.outputs:
-                lines = output.get("text", "").splitlines()
-                figures |= dict(line.split(": ", 1) for line in lines if ": " in line)
-    return figures
-
-
 def summary_table(outcomes: Sequence[Outcome]) -> str:
     """The end of a batch as text: a row for each notebook, then the failures in full."""
-    lines = [f"{'notebook':<40}{'status':<8}{'seconds':>8}{'peak MB':>9}  {'digits':<14}figures"]
+    wide = max(len(row.status) for row in outcomes) + 2
+    lines = [
+        f"{'notebook':<40}{'status':<{wide}}{'seconds':>8}{'peak MB':>9}  {'digits':<14}figures"
+    ]
     for row in outcomes:
         figures = "; ".join(f"{name}: {value}" for name, value in row.figures.items())
         lines.append(
-            f"{row.notebook:<40}{row.status:<8}{row.seconds:>8.1f}{row.peak_mb:>9,}"
+            f"{row.notebook:<40}{row.status:<{wide}}{row.seconds:>8.1f}{row.peak_mb:>9,}"
             f"  {row.digits:<14}{figures}"
         )
-    lines += [f"\n{row.notebook} failed in {row.error}" for row in outcomes if row.error]
+    lines += [f"\n{row.notebook}, {row.error}" for row in outcomes if row.error]
     return "\n".join(lines)
 
 
-class _PeakMemory:
-    """The most memory that the processes started meanwhile (the kernel) held together."""
-
-    def __enter__(self) -> "_PeakMemory":
-        self.megabytes, self._stop = 0, threading.Event()
-        self._before = set(psutil.Process().children(recursive=True))
-        self._thread = threading.Thread(target=self._poll, daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _poll(self) -> None:
-        this = psutil.Process()
-        while not self._stop.wait(POLL_SECONDS):
-            total = 0
-            for child in set(this.children(recursive=True)) - self._before:
-                try:
-                    total += child.memory_info().rss
-                except psutil.NoSuchProcess:
-                    continue
-            self.megabytes = max(self.megabytes, round(total / 1e6))
+def _new_folder(runs: Path) -> Path:
+    """A folder of its own for each batch, also for two that begin in the same second."""
+    stamp = datetime.now().strftime("%Y-%m-%dT%H-%M-%S")
+    for number in itertools.count(1):
+        folder = runs / (f"{stamp}-{number}" if number > 1 else stamp)
+        try:
+            runs.mkdir(parents=True, exist_ok=True)
+            folder.mkdir()
+            return folder
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise Unwritable(folder, error.strerror) from error
 
 
-def _names(notebooks: Sequence[Path]) -> str:
-    return ", ".join(path.stem for path in notebooks)
+def _declared(path: Path) -> dict[str, str]:
+    """The parameters of a notebook, and the source text of their values."""
+    read(path)  # papermill's own words for what is no notebook are many
+    return {name: row["default"] for name, row in papermill.inspect_notebook(str(path)).items()}
+
+
+def _is_missing(path: Path, folder: Path, outcomes: dict[str, Outcome]) -> bool:
+    """Whether a notebook has to be executed; if it had finished before, say why again."""
+    if path.stem not in outcomes or outcomes[path.stem].status != worker.OK:
+        return True
+    copy = folder / path.name
+    if not copy.exists():
+        print(f"{path.stem} is run again: its executed copy is missing.")
+    elif not same_source(read(copy), read(path)):
+        print(f"{path.stem} is run again: its source has changed since.")
+    else:
+        return False
+    return True
+
+
+def _execute(notebooks: Sequence[Path], jobs: int, *batch) -> Iterator[Outcome | Unwritable | None]:
+    """`_run` for every notebook, `jobs` side by side; results in the order they are ready."""
+    workers = max(1, min(jobs, cpu_count(), len(notebooks)))
+    lines: SimpleQueue[int] = SimpleQueue()  # of the terminal: one for each progress bar
+    for line in range(workers):
+        lines.put(line)
+    cores = _cores(workers)
+    if workers > 1:  # the last are the longest: begun first, they leave no core idle at the end
+        notebooks = reversed(notebooks)
+    # Threads are enough: each watches over a process of its own.
+    parallel = Parallel(workers, prefer="threads", return_as="generator_unordered",
+                        pre_dispatch=workers)  # fmt: skip
+    yield from parallel(delayed(_run)(path, cores, lines, *batch) for path in notebooks)
+
+
+def _cores(workers: int) -> int:
+    """How many cores a notebook may use: those of `OMP_NUM_THREADS`, or its share of all.
+
+    A share is not more than a training takes anyway, so that the same seed gives the same result
+    however many notebooks run side by side.
+    """
+    if "OMP_NUM_THREADS" in os.environ:
+        return choose_threads()
+    return cpu_count() if workers == 1 else min(cpu_count() // workers, choose_threads())
+
+
+def _run(
+    path: Path, cores: int, lines: SimpleQueue, folder: Path, batch: Batch, digits: str, stop: Stop
+) -> Outcome | Unwritable | None:
+    """Execute one notebook: what became of it, or what could not be written; None once stopped."""
+    if stop.is_set():
+        return None
+    declared = _declared(path)
+    parameters = {name: batch.parameters[name] for name in declared if name in batch.parameters}
+    if declared.get("dataset", "auto").strip("\"'") != "auto":  # it would choose for itself
+        parameters["dataset"] = batch.digits
+    environment = {
+        "MNIST_LAB_SOURCE": batch.digits,
+        "MNIST_LAB_RECORDS": str(folder.resolve() / "records"),
+    }
+    if cores < cpu_count():
+        environment["OMP_NUM_THREADS"] = str(cores)
+    line = lines.get()
+    try:
+        result = supervise(path, folder / path.name, parameters, environment, line, stop)
+    except Unwritable as error:
+        return error
+    finally:
+        lines.put(line)
+    if result is None:
+        return None
+    figures = key_figures(read(folder / path.name)) if result.status == worker.OK else {}
+    return Outcome(path.stem, result.status, result.seconds, cores, result.peak_mb, digits,
+                   figures, result.error)  # fmt: skip
+
+
+@contextmanager
+def _only_runner(folder: Path) -> Iterator[None]:
+    """Two runners in one folder would overwrite each other's notebooks: refuse the second."""
+    lock = lock_of(folder, timeout=0)
+    try:
+        with lock:
+            yield
+            with suppress(OSError):  # Windows keeps what is open
+                os.unlink(lock.lock_file)
+    except Timeout:
+        raise ValueError(f"another runner is at work in {folder}: wait until it ends.") from None

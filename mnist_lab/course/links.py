@@ -10,7 +10,7 @@ import re
 import tomllib
 from pathlib import Path
 
-from mnist_lab.records import write_whole
+from mnist_lab.files import write_all
 
 START = "00_start_here"  # where the README's badges lead
 GITHUB = "https://github.com/"
@@ -19,7 +19,13 @@ BINDER = "https://mybinder.org/"
 COLAB_IMAGE = f"{COLAB}assets/colab-badge.svg"
 BINDER_IMAGE = f"{BINDER}badge_logo.svg"
 
-REPO = re.compile(r"[A-Za-z0-9-]+/[\w.-]*[\w-](?<!\.git)", re.ASCII)
+# GitHub's rules, and no '-' or '.' in front of a name: a command takes the one for an option, and
+# the other hides a folder.
+REPO = re.compile(
+    r"(?!.{40,}/)[A-Za-z0-9]+(-[A-Za-z0-9]+)*"  # OWNER
+    r"/(?!.{101})\w([\w.-]*[\w-])?(?<!\.git)(?<!\.wiki)",  # NAME
+    re.ASCII,
+)
 # Stricter than git: what means the same in a Colab path, a Binder path and pip's `@ref`.
 REF = re.compile(r"\w+([.-]\w+)*", re.ASCII)
 # The badges are known by their pictures, whatever they are called and wherever they lead.
@@ -60,10 +66,14 @@ def rewrite(root: Path, repo: str, ref: str = "main") -> list[Path]:
     Changes pyproject's Repository and, in README and notebooks, badges, setup cells and the plain
     address of the repository; outputs stay as they are. Nothing is written unless all can be.
 
-    Raises `ValueError` for a name that cannot be one, or a file that cannot be followed.
+    Raises `ValueError` for a name that cannot be one, or a file that cannot be followed or written.
     """
     if not REPO.fullmatch(repo):
-        raise ValueError(f"{repo!r} is not a repository: write OWNER/NAME.")
+        raise ValueError(
+            f"{repo!r} is not a repository: write OWNER/NAME, at most 39 letters and digits with "
+            "single '-' in between, and at most 100 letters, digits, '_', '-' and '.', with no "
+            "'-' or '.' in front and no '.', '.git' or '.wiki' at the end."
+        )
     if not REF.fullmatch(ref):
         raise ValueError(
             f"{ref!r} cannot be used as a ref: name a branch, tag or commit that is made of "
@@ -93,8 +103,7 @@ def rewrite(root: Path, repo: str, ref: str = "main") -> list[Path]:
     if _repository(changed[pyproject]) != repo:
         raise ValueError(f'{pyproject} has no line Repository = "{GITHUB}{old}".')
     changed = {path: text for path, text in changed.items() if text != texts[path]}
-    for path, text in changed.items():
-        write_whole(path, text)
+    write_all(changed)
     return list(changed)
 
 
@@ -147,3 +156,7 @@ def _read(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise ValueError(f"{path} is missing: is this the course's repository?") from None
+    except OSError as error:
+        raise ValueError(
+            f"{path} cannot be read ({error.strerror}): make it readable, then try again."
+        ) from error

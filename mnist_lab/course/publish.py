@@ -6,26 +6,34 @@ What the notebooks and the README state as measured is written here, never by ha
 import base64
 import json
 import re
-import shutil
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import nbformat
+from nbformat import NotebookNode, writes
 
 from mnist_lab.bench.epochs import EPOCH, NETWORKS
 from mnist_lab.bench.race import EXAMPLE_EPOCHS, epochs_to
-from mnist_lab.course.execute import SUMMARY, Outcome, find_notebooks, load_outcomes
-from mnist_lab.records import load_records, results_table, seed_interval, write_whole
+from mnist_lab.course.execute import SUMMARY, Outcome, load_outcomes, summary_text
+from mnist_lab.course.notebooks import (
+    COST,
+    find_notebooks,
+    has_tag,
+    read,
+    same_source,
+    without_traces,
+)
+from mnist_lab.files import write_all
+from mnist_lab.records import RECORDS, results_table, seed_interval
 
-COST = re.compile(r"^\*\*Cost:\*\*.*$", re.MULTILINE)
 COSTS_FILE = "costs.json"
 
 
 def publish(run: Path, root: Path) -> None:
-    """Take over a whole run on MNIST with the stored parameters, or raise `ValueError`.
+    """Take over a whole run on MNIST of the stored notebooks with their stored parameters.
 
-    Nothing is written unless everything can be.
+    Raises `ValueError` for any other run, for a notebook that was edited since, for what is missing
+    and for what cannot be written. Nothing is written unless everything can be.
     """
     outcomes = {outcome.notebook: outcome for outcome in load_outcomes(run / SUMMARY)}
     executed = {}
@@ -33,25 +41,78 @@ def publish(run: Path, root: Path) -> None:
         outcome = outcomes.get(path.stem)
         if outcome is None or outcome.status != "ok" or outcome.digits != "MNIST":
             raise ValueError(f"{run} holds no finished run of {path.stem} on MNIST.")
-        executed[path] = _clean(nbformat.read(run / path.name, as_version=4), outcome)
-    for path, notebook in executed.items():
-        write_whole(path, nbformat.writes(notebook) + "\n")
-    records = root / "notebooks" / "records"
-    records.mkdir(exist_ok=True)
-    for record in (run / "records").glob("*.json"):
-        shutil.copy(record, records)
-    shutil.copy(run / SUMMARY, records / COSTS_FILE)
-    _take_picture(root)
-    refresh_readme(root)
+        executed[path] = _taken_over(run / path.name, path, outcome)
+    records, rows = root / "notebooks" / "records", [outcomes[path.stem] for path in executed]
+    new = {path.name: _text(path) for path in sorted((run / "records").glob("*.json"))}
+    old = {path.name: _text(path) for path in sorted(records.glob(RECORDS))}
+    tables = {
+        "notebooks": notebook_table(rows),
+        "results": results_table(
+            [_record(name, text) for name, text in sorted((old | new).items())]
+        ),
+        "speed": speed_table(records / "speed"),
+    }
+    write_all(
+        {path: writes(notebook) + "\n" for path, notebook in executed.items()}
+        | {records / name: text for name, text in new.items()}
+        | {records / COSTS_FILE: summary_text(rows)}
+        | {records / "picture.png": _picture(list(executed.values()))}
+        | {root / "README.md": _with_tables(root / "README.md", tables)}
+    )
 
 
-def _take_picture(root: Path) -> None:
+def _record(name: str, text: str) -> dict:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise ValueError(
+            f"the record {name} is not JSON ({error}): remove it, or run again."
+        ) from error
+
+
+def _taken_over(copy: Path, stored: Path, outcome: Outcome) -> NotebookNode:
+    """The executed notebook without papermill's traces, its measured cost written in."""
+    notebook = without_traces(read(copy))
+    if any(has_tag(cell, "injected-parameters") for cell in notebook.cells):
+        raise ValueError(f"{copy} was run with other parameters than the stored.")
+    if not same_source(notebook, read(stored)):
+        raise ValueError(
+            f"{stored} differs from {copy} in more than outputs: execute it as it is now, with "
+            f"python -m mnist_lab run --resume {copy.parent}"
+        )
+    notebook.cells[0].source = COST.sub(cost_line(outcome), notebook.cells[0].source)
+    return notebook
+
+
+def _picture(notebooks: Sequence[NotebookNode]) -> bytes:
     """The README's picture: that of the notebook cell tagged `readme-picture`."""
-    for path in find_notebooks(root / "notebooks"):
-        for cell in nbformat.read(path, as_version=4).cells:
-            if "readme-picture" in cell.metadata.get("tags", []):
-                png = base64.b64decode(cell.outputs[0].data["image/png"])
-                (root / "notebooks" / "records" / "picture.png").write_bytes(png)
+    for notebook in notebooks:
+        for cell in notebook.cells:
+            if has_tag(cell, "readme-picture"):
+                for output in cell.outputs:
+                    if "image/png" in output.get("data", {}):
+                        return base64.b64decode(output.data["image/png"])
+    raise ValueError("no cell tagged readme-picture has made a picture: the README needs one.")
+
+
+def _with_tables(readme: Path, tables: Mapping[str, str]) -> str:
+    """The README's text, each table between its marks made anew."""
+    text = _text(readme)
+    for name, table in tables.items():
+        marks = rf"(<!-- {name} -->\n).*?(\n<!-- end -->)"
+        text, count = re.subn(
+            marks, lambda match, table=table: match[1] + table + match[2], text, flags=re.DOTALL
+        )
+        if count != 1:
+            raise ValueError(f"{readme} needs one <!-- {name} --> and its <!-- end -->: {count}.")
+    return text
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read ({error.strerror}).") from error
 
 
 def newest_run(root: Path) -> Path:
@@ -62,43 +123,12 @@ def newest_run(root: Path) -> Path:
     return runs[-1].parent
 
 
-def _clean(notebook: nbformat.NotebookNode, outcome: Outcome) -> nbformat.NotebookNode:
-    """The executed notebook without papermill's traces, its measured cost written in."""
-    notebook.metadata.pop("papermill", None)
-    for cell in notebook.cells:
-        cell.metadata.pop("papermill", None)
-        cell.metadata.pop("execution", None)
-        if "injected-parameters" in cell.metadata.get("tags", []):
-            raise ValueError(f"{outcome.notebook} was run with other parameters than the stored.")
-    notebook.cells[0].source = COST.sub(cost_line(outcome), notebook.cells[0].source)
-    return notebook
-
-
 def cost_line(outcome: Outcome) -> str:
     """The line at the top of a notebook that says what it costs."""
     return (
         f"**Cost:** about {_duration(outcome.seconds)} and {outcome.peak_mb:,} MB of memory on "
         f"{_cores(outcome)}, measured with MNIST."
     )
-
-
-def refresh_readme(root: Path) -> None:
-    """Write the README's tables anew from the records and the costs."""
-    path, records = root / "README.md", root / "notebooks" / "records"
-    text = path.read_text(encoding="utf-8")
-    tables = {
-        "notebooks": notebook_table(load_outcomes(records / COSTS_FILE)),
-        "results": results_table(load_records(records)),
-        "speed": speed_table(records / "speed"),
-    }
-    for name, table in tables.items():
-        text = re.sub(
-            rf"(<!-- {name} -->\n).*?(\n<!-- end -->)",
-            lambda match, table=table: match[1] + table + match[2],
-            text,
-            flags=re.DOTALL,
-        )
-    write_whole(path, text)
 
 
 def notebook_table(outcomes: Sequence[Outcome]) -> str:

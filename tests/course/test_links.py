@@ -195,13 +195,20 @@ def test_a_badge_that_went_astray_is_brought_back(course):
 @pytest.mark.parametrize(
     "repo",
     ["", "course", "ada/", "/course", "ada/my course", "ada/course/x", "ada/..", "ada/course.git",
-     "https://github.com/ada/course", "ada/course\n", "a_a/course", "ada/cöurse"],
+     "https://github.com/ada/course", "ada/course\n", "a_a/course", "ada/cöurse", "-a/b", "a-/b",
+     "a--b/c", "a/-b", "a/.b", "a/b.", "a/b.wiki", "a" * 40 + "/b", "a/" + "b" * 101],
 )  # fmt: skip
 def test_a_bad_repository_is_refused_in_one_sentence(course, repo):
     before = everything(course)
-    with pytest.raises(ValueError, match=r"is not a repository: write OWNER/NAME\.$"):
+    with pytest.raises(ValueError, match=r"is not a repository: write OWNER/NAME, [^\n]*\.$"):
         rewrite(course, repo)
     assert everything(course) == before
+
+
+@pytest.mark.parametrize("repo", ["a/b", "A-1-b/_c--.d-", "a" * 39 + "/" + "b" * 100, "a/git"])
+def test_what_github_takes_is_taken(course, repo):
+    rewrite(course, repo)
+    assert current(course) == (repo, "main")
 
 
 @pytest.mark.parametrize("ref", ["", "feature/x", "v1..2", "a b", "-x", "v1.", "v1@2", "main\n"])
@@ -219,6 +226,7 @@ def test_a_bad_ref_is_refused_in_one_sentence(course, ref):
         ("notebooks/01_broken.ipynb", "[]", "is not a notebook"),
         ("pyproject.toml", "[project]\n", "names no Repository"),
         ("pyproject.toml", PYPROJECT.replace("github.com", "example.org"), "Repository is"),
+        ("pyproject.toml", PYPROJECT.replace("ada/course", "ada/.course"), "Repository is"),
         ("pyproject.toml", PYPROJECT.replace("Repository =", '"Repository" ='), "has no line"),
         ("README.md", None, "is missing"),
         ("pyproject.toml", None, "is missing"),
@@ -234,6 +242,30 @@ def test_nothing_is_written_unless_everything_can_be(course, name, text, sentenc
     with pytest.raises(ValueError, match=sentence):
         rewrite(course, *NEW)
     assert everything(course) == before
+
+
+@pytest.mark.parametrize("name", ["README.md", "notebooks/00_start_here.ipynb", "pyproject.toml"])
+def test_nothing_is_written_if_one_file_cannot_be(course, monkeypatch, name):
+    before, open_file = everything(course), Path.open
+
+    def protect(path, mode="r", *args, **kwargs):  # from everybody, even from root
+        if path == course / name and mode not in ("r", "rb"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return open_file(path, mode, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "open", protect)
+    with pytest.raises(ValueError) as caught:
+        rewrite(course, *NEW)
+    assert str(caught.value).startswith(f"{course / name} cannot be written (Permission denied): ")
+    assert everything(course) == before
+
+
+def test_a_file_that_cannot_be_read_is_named(course):
+    path = course / "notebooks" / "01_folder.ipynb"
+    path.mkdir()
+    with pytest.raises(ValueError, match=r"01_folder\.ipynb cannot be read \([^\n]+\): .*\.$"):
+        rewrite(course, *NEW)
+    assert current(course) == OLD
 
 
 def test_a_readme_without_a_badge_has_no_current_ref(course):

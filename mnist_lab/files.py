@@ -1,0 +1,80 @@
+"""The repository's files: where they lie, and that they are written whole or not at all."""
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from uuid import uuid4
+
+from filelock import FileLock
+
+
+def project_root() -> Path:
+    """The repository that the current folder lies in, or the current folder outside of one."""
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / "mnist_lab" / "data.py").exists() and (folder / "notebooks").is_dir():
+            return folder
+    return here
+
+
+class Unwritable(OSError, ValueError):
+    """A file cannot be written; the message says which, why, and what to do."""
+
+    def __init__(self, path: str | os.PathLike, reason: str):
+        super().__init__(
+            f"{path} cannot be written ({reason}): make room for it or make it writable, then "
+            "try again."
+        )
+
+
+def lock_of(folder: Path, **options) -> FileLock:
+    """A lock for a folder, but outside of it: its file cannot be deleted safely when done.
+
+    `options` are `FileLock`'s.
+    """
+    name = hashlib.sha256(os.fsencode(os.path.realpath(folder))).hexdigest()[:32]
+    # Whoever comes second to a folder that several share must be able to open the same file.
+    return FileLock(Path(tempfile.gettempdir()) / f"mnist-lab-{name}.lock", mode=0o666, **options)
+
+
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write a file so that a reader finds the old one or the new one, never half of it.
+
+    A text becomes UTF-8 with the line ends it has; missing folders are made. Raises `Unwritable`.
+    """
+    write_all({path: content})
+
+
+def write_all(files: Mapping[Path, str | bytes]) -> None:
+    """Write several files, all of them or none.
+
+    What can hinder it, a full disk or a protected file or folder, is found before the first is
+    replaced; then they are, in the order given. Raises `Unwritable` for the first that cannot be
+    written.
+    """
+    with ExitStack() as clean_up:
+        partials = {}
+        try:
+            for path, content in files.items():
+                partials[path] = _write_beside(path, content, clean_up)
+            for path, partial in partials.items():
+                os.replace(partial, path)
+        except OSError as error:
+            raise Unwritable(path, error.strerror) from error
+
+
+def _write_beside(path: Path, content: str | bytes, clean_up: ExitStack) -> Path:
+    """A file in the same folder, for only within a folder is a rename sure to be one step."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".partial-{uuid4().hex}")  # tempfile's would be the user's alone
+    with partial.open("xb") as file:
+        clean_up.callback(partial.unlink, missing_ok=True)
+        file.write(content.encode() if isinstance(content, str) else content)
+    if path.exists():
+        path.open("r+b").close()  # a rename asks the folder only, or on Windows fails too late
+        shutil.copymode(path, partial)
+    return partial

@@ -12,6 +12,9 @@ from mnist_lab.course.execute import Outcome
 from mnist_lab.course.publish import cost_line, newest_run, publish, speed_table
 
 COST = "**Cost:** not measured yet"
+TABLES = "".join(
+    f"<!-- {name} -->\nold\n<!-- end -->\n\n" for name in ("notebooks", "results", "speed")
+)
 
 
 def notebook(*, executed: bool, injected: bool = False):
@@ -31,8 +34,7 @@ def root(tmp_path):
     (tmp_path / "notebooks").mkdir()
     for name in ("00_a", "01_b"):
         nbformat.write(notebook(executed=False), tmp_path / f"notebooks/{name}.ipynb")
-    tables = "<!-- notebooks -->\n\n<!-- end -->\n\n<!-- results -->\nold\n<!-- end -->\n"
-    (tmp_path / "README.md").write_text(f"# Title\n\n{tables}")
+    (tmp_path / "README.md").write_text(f"# Title\n\n{TABLES}")
     return tmp_path
 
 
@@ -64,21 +66,76 @@ def test_outputs_costs_and_tables_are_taken_over(root):
     assert "old" not in readme and readme.startswith("# Title")
 
 
+def edit(root, run):
+    path = root / "notebooks/01_b.ipynb"
+    path.write_text(path.read_text().replace("Text.", "Text, edited since."))
+
+
+def retag(root, run):
+    path = root / "notebooks/01_b.ipynb"
+    path.write_text(path.read_text().replace('"readme-picture"', '"readme-picture", "mnist"'))
+
+
+def drop_pictures(root, run):
+    for path in run.glob("*.ipynb"):
+        copy = nbformat.read(path, as_version=4)
+        copy.cells[1].outputs = [new_output("stream", name="stdout", text="no picture")]
+        nbformat.write(copy, path)
+
+
+def unmark(root, run):
+    path = root / "README.md"
+    path.write_text(path.read_text().replace("<!-- results -->", ""))
+
+
+def break_record(root, run):
+    (run / "records/gapnet-mnist-seed0.json").write_text('{"network": ')
+
+
+def block_records(root, run):
+    (root / "notebooks/records").write_text("a file where the folder should be")
+
+
 @pytest.mark.parametrize(
     ("flaw", "sentence"),
     [
         ({"status": "failed"}, "no finished run of 01_b on MNIST"),
         ({"digits": "small digits"}, "no finished run of 01_b on MNIST"),
         ({"notebook": "01_other"}, "no finished run of 01_b on MNIST"),
-        ({"injected": True}, "01_b was run with other parameters"),
+        ({"injected": True}, "01_b.ipynb was run with other parameters"),
+        (edit, "01_b.ipynb differs from .* in more than outputs: execute it as it is now"),
+        (retag, "01_b.ipynb differs from .* in more than outputs"),
+        (drop_pictures, "no cell tagged readme-picture has made a picture"),
+        (unmark, "README.md needs one <!-- results -->"),
+        (lambda root, run: (root / "README.md").unlink(), "README.md cannot be read"),
+        (lambda root, run: (run / "01_b.ipynb").unlink(), "01_b.ipynb cannot be read"),
+        (lambda root, run: (run / "01_b.ipynb").write_text("{"), "01_b.ipynb is not a notebook"),
+        (break_record, "the record gapnet-mnist-seed0.json is not JSON"),
+        (block_records, "cannot be written"),
     ],
+    ids=lambda value: getattr(value, "__name__", None),
 )
 def test_a_flawed_run_is_refused_and_changes_nothing(root, flaw, sentence):
-    run = make_run(root, **flaw)
+    run = make_run(root, **(flaw if isinstance(flaw, dict) else {}))
+    if callable(flaw):
+        flaw(root, run)
     before = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
-    with pytest.raises(ValueError, match=sentence):
+    with pytest.raises(ValueError, match=sentence) as refusal:
         publish(run, root)
+    assert "\n" not in str(refusal.value)
     assert before == {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def test_what_only_an_execution_writes_is_no_difference(root):
+    run = make_run(root)
+    for path in run.glob("*.ipynb"):
+        copy = nbformat.read(path, as_version=4)
+        copy.metadata |= {"language_info": {"version": "3.99"}, "papermill": {"duration": 1}}
+        copy.cells[0].metadata |= {"tags": [], "execution": {"iopub.status.busy": "now"}}
+        copy.cells[1].execution_count = 7
+        nbformat.write(copy, path)
+    publish(run, root)
+    publish(run, root)  # the cost that is written in is no difference either
 
 
 def test_the_newest_run_is_found_and_its_absence_is_said(root):

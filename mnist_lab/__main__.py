@@ -72,8 +72,14 @@ def run(notebooks, dataset, parameters, jobs, resume) -> None:
 @click.option("--minutes", default=10.0, show_default=True, help="About how long it may take.")
 @click.option("--precision", type=click.Choice(PRECISIONS), default="auto", help="Of `fit`.")
 @click.option("--quick", is_flag=True, help="Few digits and pairs: less than a minute.")
-def bench(network, pairs, minutes, precision, quick) -> None:
+@click.option("--busy", is_flag=True, help="Instead: `fit` beside other work, by its threads.")
+def bench(network, pairs, minutes, precision, quick, busy) -> None:
     """Time the textbook way of training against `fit`, alternating."""
+    if busy:
+        from mnist_lab.bench import busy
+
+        busy.main(network, pairs, precision)
+        return
     from mnist_lab.bench import epochs
 
     if quick:

@@ -6,23 +6,22 @@ knows its torchvision counterpart, which the DataLoader path uses and the tests 
 """
 
 import math
-from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor
 from torchvision import transforms
 
+from mnist_lab.checked import Fraction, checked
 
-@dataclass(frozen=True)
+
+@checked
 class Rotate:
     """Turn every image by its own angle, drawn evenly from ±`degrees`; the corners stay black."""
 
-    degrees: float
-
-    def __post_init__(self):
-        if not isinstance(self.degrees, int | float) or not 0 <= self.degrees <= 180:
-            raise ValueError(f"degrees must be a number from 0 to 180, not {self.degrees!r}.")
+    degrees: Annotated[float, Field(ge=0, le=180, description="a number from 0 to 180")]
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         draws = torch.rand(len(images), generator=generator)
@@ -32,12 +31,12 @@ class Rotate:
         return transforms.RandomRotation(self.degrees, fill=0)
 
 
-@dataclass(frozen=True)
+@checked
 class CropAndResize:
     """With probability `p`, enlarge the inner `size`×`size` pixels to the whole image."""
 
-    size: int
-    p: float
+    size: Annotated[int, Field(ge=1, le=28, description="a whole number from 1 to 28")]
+    p: Fraction
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         chosen = torch.rand(len(images), generator=generator) < self.p
@@ -50,15 +49,11 @@ class CropAndResize:
         return transforms.Compose([crop, transforms.Resize(28)])
 
 
-@dataclass(frozen=True)
+@checked
 class Shift:
     """Move every image by up to `pixels` in both directions, drawn evenly; what enters is black."""
 
-    pixels: int
-
-    def __post_init__(self):
-        if not isinstance(self.pixels, int) or not 0 <= self.pixels <= 28:
-            raise ValueError(f"pixels must be a whole number from 0 to 28, not {self.pixels!r}.")
+    pixels: Annotated[int, Field(ge=0, le=28, description="a whole number from 0 to 28")]
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         count, _, height, width = images.shape

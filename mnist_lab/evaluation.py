@@ -74,10 +74,17 @@ class Mistake:
 def evaluate(network: nn.Module, split: Split, recipe: Recipe) -> Evaluation:
     """Ask a trained network about every digit of a split, normalised as in its recipe.
 
-    Outputs may be logits or log-probabilities: softmax turns both into probabilities.
+    Outputs may be logits or log-probabilities: softmax turns both into probabilities. Raises
+    `ValueError` as `predict` does, and for outputs that are not finite.
     """
     probabilities = predict(network, split, recipe).softmax(1)
     labels = split.labels.cpu()
+    lost = int(probabilities.isnan().any(1).sum())
+    if lost:
+        raise ValueError(
+            f"the outputs of the network are not finite for {lost:,} of {len(labels):,} digits: "
+            "train it again, at a lower learning rate."
+        )
     correct = int((probabilities.argmax(1) == labels).sum())
     return Evaluation(probabilities, labels, correct, *wilson_interval(correct, len(labels)))
 

@@ -12,7 +12,6 @@ from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 
-import torch
 from scipy.stats import t
 from torch import nn
 
@@ -48,7 +47,7 @@ def save_record(network: nn.Module, data: Digits, history: History, test: Evalua
         "seconds_per_epoch": history.seconds,
         "device": history.device,
         "precision": history.precision,
-        "threads": torch.get_num_threads(),
+        "threads": history.threads,
         "processor": processor(),
         "versions": {
             "python": platform.python_version(),

@@ -5,16 +5,53 @@ Each function says what it buys and where it does not apply.
 
 import ctypes
 import math
+import os
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from joblib import cpu_count
 from torch import Tensor, nn
 from torch.profiler import record_function
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # from glibc's malloc.h
 WINDOWS_PER_DRAW = 4
+MOST_THREADS = 4  # more were never measured: they would share out ever smaller pieces
+
+
+def choose_threads() -> int:
+    """How many threads a training takes: half of the cores, from 1 to `MOST_THREADS`.
+
+    A step of these networks takes some ten milliseconds, in which its threads meet at hundreds of
+    barriers. One that has to share its core keeps all others waiting, each time: with a thread for
+    every core, a single busy process beside it makes a training several times as slow. Half of the
+    cores leave room for it, or for a second training. The number depends on the machine alone and
+    not on its load, so that the same seed gives the same result. `OMP_NUM_THREADS` overrides it.
+    """
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    if given.isdigit() and int(given) > 0:
+        return int(given)
+    return max(1, min(cpu_count() // 2, MOST_THREADS))
+
+
+@contextmanager
+def few_threads(number: int | None = None) -> Iterator[int]:
+    """While it lasts, PyTorch computes with `number` threads, which it yields.
+
+    Without a number: with `choose_threads()`, unless PyTorch was told to take fewer. Raises
+    `ValueError` for a number that is not whole or below 1.
+    """
+    before = torch.get_num_threads()
+    if number is None:
+        number = min(before, choose_threads())
+    elif isinstance(number, bool) or not isinstance(number, int) or number < 1:
+        raise ValueError(f"num_threads must be a whole number from 1 on, not {number!r}.")
+    torch.set_num_threads(number)
+    try:
+        yield number
+    finally:
+        torch.set_num_threads(before)
 
 
 def keep_freed_memory() -> bool:

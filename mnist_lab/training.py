@@ -5,43 +5,66 @@ The loop itself is `_train_epoch`; the two published recipes stand under `Recipe
 
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field, replace
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
+from pydantic import AfterValidator, Field
 from torch import Tensor, nn
 from torch.optim import lr_scheduler
 
+from mnist_lab import doors
 from mnist_lab.augment import CropAndResize, Rotate, normalize
+from mnist_lab.checked import Count, Fraction, NotNegative, Positive, Seed, Share, Switch, checked
 from mnist_lab.data import Digits, Split
 from mnist_lab.progress import EpochLines
-from mnist_lab.speed import cheap_dropout, has_native_bf16, keep_freed_memory
+from mnist_lab.speed import cheap_dropout, few_threads, has_native_bf16, keep_freed_memory
 
 EVALUATION_BATCH = 250  # small enough for its activations to stay in the processor's cache
-LOSSES = ("nll", "cross_entropy")
-OPTIMIZERS = ("adam", "sgd")
 PRECISIONS = ("auto", "fp32", "bf16")
 
 
-@dataclass(frozen=True)
+@checked
 class OneCycle:
     """Learning rate up to `max_lr`, then down, stepped per batch. Smith, arXiv:1708.07120."""
 
-    max_lr: float
-    pct_start: float
-    cycle_momentum: bool = True  # Adam's first beta goes from 0.95 to 0.85 and back, as torch does
+    max_lr: Positive
+    pct_start: Annotated[float, Field(gt=0, lt=1, description="a number between 0 and 1")]
+    cycle_momentum: Switch = True  # Adam's first beta: from 0.95 to 0.85 and back, as torch does
 
 
-@dataclass(frozen=True)
+@checked
 class StepDown:
     """Learning rate times `gamma` after every `step_size` epochs (torch's StepLR)."""
 
-    step_size: int
-    gamma: float
+    step_size: Count
+    gamma: Annotated[float, Field(gt=0, le=1, description="a number above 0 and up to 1")]
 
 
-@dataclass(frozen=True)
+def _transform(value: object) -> object:
+    """Something that changes batches, or tells its torchvision counterpart; not a class of them."""
+    if isinstance(value, type) or not (callable(value) or hasattr(value, "torchvision")):
+        raise ValueError("no transform")
+    return value
+
+
+Optimizer = Annotated[Literal["adam", "sgd"], Field(description="one of adam, sgd")]
+Loss = Annotated[Literal["nll", "cross_entropy"], Field(description="one of nll, cross_entropy")]
+Betas = Annotated[
+    tuple[Share, Share], Field(description="a tuple of two numbers from 0 to below 1")
+]
+Schedule = Annotated[
+    OneCycle | StepDown | None, Field(description="a OneCycle(…), a StepDown(…) or None")
+]
+Transforms = Annotated[
+    tuple[Annotated[object, AfterValidator(_transform)], ...],
+    Field(description="a tuple of transforms such as (Rotate(7),)"),
+]
+
+
+@checked
 class Recipe:
     """Every hyperparameter of a run. Raises `ValueError` for values that cannot be meant.
 
@@ -50,42 +73,35 @@ class Recipe:
     on the scale 0 to 1. `seed` fixes the order of the digits, the augmentation and the dropout.
     """
 
-    num_epochs: int
-    batch_size: int
-    lr: float
-    optimizer: str = "adam"
-    weight_decay: float = 0.0
-    momentum: float = 0.0  # sgd only
-    betas: tuple[float, float] = (0.9, 0.999)  # adam only
-    schedule: OneCycle | StepDown | None = None
-    loss: str = "cross_entropy"
-    label_smoothing: float = 0.0  # cross_entropy only
-    augment: tuple = ()
-    mean: float = 0.1307
-    std: float = 0.3081
-    seed: int = 0
+    num_epochs: Count
+    batch_size: Count
+    lr: Positive
+    optimizer: Optimizer = "adam"
+    weight_decay: NotNegative = 0.0
+    momentum: Share = 0.0  # sgd only
+    betas: Betas = (0.9, 0.999)  # adam only
+    schedule: Schedule = None
+    loss: Loss = "cross_entropy"
+    label_smoothing: Share = 0.0  # cross_entropy only
+    augment: Transforms = ()
+    mean: Fraction = 0.1307
+    std: Positive = 0.3081
+    seed: Seed = 0
 
     def __post_init__(self):
-        for name, least in (("num_epochs", 1), ("batch_size", 1), ("seed", 0)):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < least:
-                raise ValueError(f"{name} must be a whole number from {least} on, not {value!r}.")
-        for name in ("lr", "std"):
-            value = getattr(self, name)
-            if not isinstance(value, int | float) or not 0 < value < float("inf"):
-                raise ValueError(f"{name} must be a number above 0, not {value!r}.")
-        for name, shares in (("betas", self.betas), ("label_smoothing", (self.label_smoothing,))):
-            if not all(isinstance(share, int | float) and 0 <= share < 1 for share in shares):
-                raise ValueError(f"{name} must be from 0 up to 1, not {getattr(self, name)!r}.")
-        if self.label_smoothing and self.loss != "cross_entropy":
-            raise ValueError(f"label_smoothing goes with cross_entropy, not with {self.loss}.")
-        for name, known in (("optimizer", OPTIMIZERS), ("loss", LOSSES)):
-            value = getattr(self, name)
-            if value not in known:
-                raise ValueError(f"{name} must be one of {', '.join(known)}, not {value!r}.")
+        for name, companion, chosen in (
+            ("momentum", "sgd", self.optimizer),
+            ("betas", "adam", self.optimizer),
+            ("label_smoothing", "cross_entropy", self.loss),
+        ):
+            if companion != chosen and getattr(self, name) != getattr(Recipe, name):
+                raise ValueError(f"{name} goes with {companion}, not with {chosen}.")
+        if self.seed >= 2**64:
+            raise ValueError(f"seed must be below 2**64, not {self.seed}.")
 
     def loss_of(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """The mean training loss of a batch: outputs `[B, 10]`, labels `[B]`."""
+        outputs = doors.check_outputs(outputs, len(labels)).float()
         if self.loss == "nll":
             return F.nll_loss(outputs, labels)
         return F.cross_entropy(outputs, labels, label_smoothing=self.label_smoothing)
@@ -124,6 +140,7 @@ class History:
     recipe: Recipe
     device: str
     precision: str
+    threads: int
     train_loss: list[float] = field(default_factory=list)
     train_accuracy: list[float] = field(default_factory=list)
     validation_loss: list[float] = field(default_factory=list)
@@ -173,6 +190,18 @@ def choose_device() -> torch.device:
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
+def choose_precision(precision: str, device: torch.device) -> str:
+    """ "fp32" or "bf16": for "auto", bf16 where the processor has it.
+
+    Raises `ValueError` for any other word.
+    """
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}.")
+    if precision == "auto":
+        return "bf16" if has_native_bf16(device) else "fp32"
+    return precision
+
+
 def fit(
     network: nn.Module,
     data: Digits,
@@ -181,47 +210,62 @@ def fit(
     batches: Iterable[tuple[Tensor, Tensor]] | None = None,
     device: str | torch.device | None = None,
     precision: str = "auto",
+    num_threads: int | None = None,
     progress: bool = True,
 ) -> History:
     """Train `network` in place on `data.train`, and validate it after each epoch.
 
     `batches`: another source of training batches than the split in memory, such as a DataLoader;
-    it must have a length. `device`: see `choose_device`; the network comes back to the device it
-    came from. `precision`: "fp32", "bf16", or "auto" (bf16 where the processor has it).
-    Validation is always in fp32. The same seed gives the same result twice on one machine.
+    it must have a length, and begin anew in every epoch. `device`: see `choose_device`; the network
+    comes back to the device it came from. `precision`: see `choose_precision`; validation is always
+    in fp32. `num_threads`: see `choose_threads`. The same seed gives the same result twice on one
+    machine.
 
-    Raises `ValueError` for an unknown precision, `FloatingPointError` when the loss is no longer
-    finite, saying at which epoch, batch and learning rate.
+    Raises `ValueError` for whatever cannot be trained, or trained on; `FloatingPointError` when the
+    loss is no longer finite, saying at which epoch, batch and learning rate.
     """
-    if precision not in PRECISIONS:
-        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}.")
-    device, home = torch.device(device or choose_device()), next(network.parameters()).device
-    if precision == "auto":
-        precision = "bf16" if has_native_bf16(device) else "fp32"
-    keep_freed_memory()
-    torch.manual_seed(recipe.seed)
+    doors.check_trainable(network)
+    doors.check_kind("data", data, Digits, "Digits, as load_data() gives them")
+    doors.check_kind("recipe", recipe, Recipe, "a Recipe such as GAP_RECIPE")
+    doors.check_split("data.validation", data.validation)
+    device = doors.usable(choose_device() if device is None else device)
+    precision = choose_precision(precision, device)
     generator = torch.Generator().manual_seed(recipe.seed)
-    train, validation = _to(data.train, device), _to(data.validation, device)
-    batches = Batches(train, recipe, generator) if batches is None else batches
-    history = History(type(network).__name__, data.name, recipe, device.type, precision)
-    lines = EpochLines(len(batches), progress)
-    try:
-        network.to(device, memory_format=torch.channels_last)  # convolutions run faster this way
-        optimizer, per_batch, per_epoch = make_optimizer(network, recipe, len(batches))
-        with cheap_dropout(network, generator):
+    if batches is None:
+        doors.check_split("data.train", data.train)
+        batches = Batches(_to(data.train, device), recipe, generator)
+    else:
+        batches = doors.Watched(batches)
+    validation = _to(data.validation, device)
+    lines, home = EpochLines(len(batches), progress), next(network.parameters()).device
+    keep_freed_memory()
+    with (
+        closing(lines),
+        few_threads(num_threads) as threads,
+        doors.alone(network),
+        cheap_dropout(network, generator),
+    ):
+        history = History(
+            type(network).__name__, data.name, recipe, device.type, precision, threads
+        )
+        torch.manual_seed(recipe.seed)
+        try:
+            # Convolutions run faster in this memory format.
+            network.to(device, memory_format=torch.channels_last)
+            optimizer, per_batch, per_epoch = make_optimizer(network, recipe, len(batches))
             for _ in range(recipe.num_epochs):
                 start = time.perf_counter()
                 _train_epoch(network, batches, optimizer, per_batch, history, lines)
                 per_epoch.step()
                 history.train_seconds.append(time.perf_counter() - start)
-                loss, accuracy = _score(predict(network, validation, recipe), validation, recipe)
+                outputs = predict(network, validation, recipe, threads)
+                loss, accuracy = _score(outputs, validation, recipe)
                 history.validation_loss.append(loss)
                 history.validation_accuracy.append(accuracy)
                 history.seconds.append(time.perf_counter() - start)
                 lines.line(history.last_line())
-    finally:
-        lines.close()
-        network.to(home)
+        finally:
+            network.to(home)
     return history
 
 
@@ -235,7 +279,9 @@ def _train_epoch(network, batches, optimizer, schedule, history, lines) -> None:
         labels = labels.to(device)
         with _autocast(device, history.precision):
             outputs = network(images)
-        loss = history.recipe.loss_of(outputs.float(), labels)
+        loss = history.recipe.loss_of(outputs, labels)
+        if not history.batch_lr:  # the first batch tells
+            doors.check_loss(history.recipe.loss, outputs)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -300,17 +346,26 @@ def make_optimizer(network: nn.Module, recipe: Recipe, num_batches: int, fused: 
 
 
 @torch.no_grad()
-def predict(network: nn.Module, split: Split, recipe: Recipe) -> Tensor:
+def predict(
+    network: nn.Module, split: Split, recipe: Recipe, num_threads: int | None = None
+) -> Tensor:
     """The network's outputs `[N, 10]` for a split, in evaluation mode and fp32, on the CPU.
 
-    The images are normalised as the recipe says. The network is left in evaluation mode.
+    The images are normalised as the recipe says. `num_threads`: see `choose_threads`. The network
+    is left in evaluation mode. Raises `ValueError` for a split without digits or not as `Split`
+    says, or for outputs of another form.
     """
-    device = next(network.parameters()).device
+    doors.check_network(network)
+    doors.check_kind("recipe", recipe, Recipe, "a Recipe such as GAP_RECIPE")
+    doors.check_split("split", split)
+    device = next(network.parameters(), split.images).device
     network.eval()
     outputs = []
-    for images in split.images.split(EVALUATION_BATCH):
-        images = normalize(images.to(device), recipe.mean, recipe.std)
-        outputs.append(network(images.to(memory_format=torch.channels_last)))
+    with few_threads(num_threads):
+        for images in split.images.split(EVALUATION_BATCH):
+            images = normalize(images.to(device), recipe.mean, recipe.std)
+            answers = network(images.to(memory_format=torch.channels_last))
+            outputs.append(doors.check_outputs(answers, len(images)))
     return torch.cat(outputs).float().cpu()
 
 

@@ -1,5 +1,7 @@
 """Each transform of a batch against its torchvision counterpart on PIL images."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -84,10 +86,25 @@ def test_angles_are_drawn_evenly_from_both_sides_of_zero(monkeypatch):
     assert (quarters - 1_000).abs().max() < 4 * (4_000 * 0.25 * 0.75) ** 0.5
 
 
-@pytest.mark.parametrize("degrees", [-7, 181, float("nan"), "7"])
+@pytest.mark.parametrize("degrees", [-7, 181, float("nan"), "7", True, None])
 def test_an_angle_that_cannot_be_meant_is_refused(degrees):
-    with pytest.raises(ValueError, match=f"degrees must be .* not {degrees!r}"):
+    with pytest.raises(
+        ValueError, match=f"^degrees must be a number from 0 to 180, not {degrees!r}"
+    ):
         Rotate(degrees)
+
+
+@pytest.mark.parametrize(
+    ("size", "p", "sentence"),
+    [
+        *((22, p, f"p must be a number from 0 to 1, not {p}.") for p in (2, -0.1, float("nan"))),
+        *((size, 0.1, f"size must be a whole number from 1 to 28, not {size}.")
+          for size in (40, 0, 22.0, True)),
+    ],
+)  # fmt: skip
+def test_a_crop_that_cannot_be_meant_is_refused(size, p, sentence):
+    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
+        CropAndResize(size, p)
 
 
 @pytest.mark.parametrize("size", [22, 21, 14])
@@ -123,9 +140,11 @@ def test_images_move_evenly_to_every_place_where_torchvision_crops_the_padded_im
     assert repr(Shift(pixels).torchvision()) == repr(transforms.RandomCrop(28, padding=pixels))
 
 
-@pytest.mark.parametrize("pixels", [-1, 29, 1.5, "1"])
+@pytest.mark.parametrize("pixels", [-1, 29, 1.5, "1", True])
 def test_a_shift_that_cannot_be_meant_is_refused(pixels):
-    with pytest.raises(ValueError, match=f"pixels must be .* not {pixels!r}"):
+    with pytest.raises(
+        ValueError, match=f"^pixels must be a whole number from 0 to 28, not {pixels!r}"
+    ):
         Shift(pixels)
 
 

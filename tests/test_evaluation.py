@@ -80,5 +80,25 @@ def test_the_mistakes_come_with_the_surest_first():
     assert [mistake.label_probability for mistake in mistakes] == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("lost", [torch.nan, torch.inf, -torch.inf])
+def test_outputs_that_are_not_finite_are_no_answers(lost):
+    outputs = torch.eye(3, 10)
+    outputs[1] = lost
+    with pytest.raises(ValueError, match="of the network are not finite for 2 of 3 digits: train"):
+        ask(outputs, rows=[0, 1, 1])
+
+
+def test_a_probability_of_nothing_is_an_answer():
+    outputs = torch.full((1, 10), -torch.inf)
+    outputs[0, 4] = 0
+    assert ask(outputs, rows=[0]).predictions.tolist() == [4]
+
+
+def ask(outputs, rows):
+    images = torch.zeros(len(rows), 1, 28, 28, dtype=torch.uint8)
+    images[:, 0, 0, 0] = torch.tensor(rows)
+    return evaluate(Answers(outputs), Split(images, torch.zeros(len(rows)).long()), RECIPE)
+
+
 def test_an_evaluation_reads_as_one_line():
     assert str(evaluation()) == "50.00% (3 of 6), 95 % interval 18.76% to 81.24%"

@@ -35,7 +35,7 @@ def history(epochs=3):
     falling = [1 / (epoch + 1) for epoch in range(epochs)]
     rising = [1 - 0.3 * loss for loss in falling]
     rates = [0.01 * batch for batch in range(2 * epochs)]
-    return History("GapNet", "small digits", GAP_RECIPE, "cpu", "fp32", falling, rising, falling,
+    return History("GapNet", "small digits", GAP_RECIPE, "cpu", "fp32", 1, falling, rising, falling,
                    rising, falling, falling, falling * 2, rates)  # fmt: skip
 
 

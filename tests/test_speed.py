@@ -13,9 +13,12 @@ from torch import nn
 from mnist_lab import speed
 from mnist_lab.networks import GapNet
 from mnist_lab.speed import (
+    MOST_THREADS,
     WINDOWS_PER_DRAW,
     cheap_dropout,
+    choose_threads,
     dropped_positions,
+    few_threads,
     has_native_bf16,
     keep_freed_memory,
 )
@@ -384,3 +387,43 @@ def test_glibc_is_asked_to_keep_big_buffers(monkeypatch, answers, kept):
     assert keep_freed_memory() is kept
     # M_MMAP_THRESHOLD and M_TRIM_THRESHOLD of malloc.h
     assert asked == [(-3, 32 * 2**20), (-1, 2**30)][: len(asked)]
+
+
+# Threads
+
+
+@pytest.mark.parametrize(
+    ("cores", "told", "chosen"),
+    [(1, "", 1), (2, "", 1), (4, "", 2), (6, "", 3), (64, "", MOST_THREADS),
+     (2, "2", 2), (64, "64", 64), (4, "1", 1), (4, "0", 2), (4, "many", 2)],
+)  # fmt: skip
+def test_the_number_of_threads_follows_from_the_machine_unless_told(
+    cores, told, chosen, monkeypatch
+):
+    monkeypatch.setattr(speed, "cpu_count", lambda: cores)
+    monkeypatch.setenv("OMP_NUM_THREADS", told)
+    assert choose_threads() == chosen
+
+
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(("asked", "rule", "taken"), [(None, 1, 1), (None, 3, 2), (3, 1, 3)])
+def test_threads_are_taken_for_a_while_and_given_back(asked, rule, taken, two_threads, monkeypatch):
+    monkeypatch.setattr(speed, "choose_threads", lambda: rule)
+    with pytest.raises(KeyError), few_threads(asked) as number:
+        assert number == torch.get_num_threads() == taken
+        raise KeyError
+    assert torch.get_num_threads() == 2
+
+
+@pytest.mark.parametrize("number", [0, -1, 1.5, True, "2"])
+def test_a_number_of_threads_must_be_one(number):
+    wanted = "num_threads must be a whole number from 1 on, not"
+    with pytest.raises(ValueError, match=wanted), few_threads(number):
+        pass

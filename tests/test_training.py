@@ -1,18 +1,22 @@
 """Recipes, and the loop that follows them: against a plain PyTorch loop, on a few digits."""
 
 import copy
+import json
 import re
 from dataclasses import asdict, replace
+from functools import partial
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.utils import parameters_to_vector
 from torch.optim import lr_scheduler
 from torch.utils.data import DataLoader
 
 from mnist_lab import training
-from mnist_lab.augment import CropAndResize, Rotate, normalize, textbook_transform
+from mnist_lab.augment import CropAndResize, Rotate, Shift, normalize, textbook_transform
 from mnist_lab.data import Digits, load_data
 from mnist_lab.networks import BottleneckNet, GapNet
 from mnist_lab.training import (
@@ -115,8 +119,36 @@ def test_the_bottleneck_recipe_is_the_published_one():
         ("betas", (0.9, 1)),
         ("betas", (-0.1, 0.9)),
         ("betas", ("0.9", 0.9)),
+        ("betas", 0.9),
+        ("betas", [0.9, 0.999]),
+        ("betas", (0.9, 0.99, 0.999)),
         ("label_smoothing", 1),
         ("label_smoothing", -0.1),
+        ("lr", True),
+        ("mean", float("nan")),
+        ("mean", 33.3),  # on the scale 0 to 255
+        ("std", float("inf")),
+        ("std", None),
+        ("weight_decay", -1e-4),
+        ("weight_decay", float("nan")),
+        ("weight_decay", float("inf")),
+        ("weight_decay", "x"),
+        ("momentum", 5),
+        ("momentum", 1),
+        ("momentum", -0.1),
+        ("optimizer", ["adam"]),
+        ("loss", None),
+        ("schedule", "onecycle"),
+        ("schedule", OneCycle),
+        ("schedule", {"step_size": 1, "gamma": 0.1}),
+        ("augment", None),
+        ("augment", (5,)),
+        ("augment", [Rotate(7)]),
+        ("augment", Rotate(7)),
+        ("augment", (Rotate,)),
+        ("seed", 2**64),
+        ("seed", 1.0),
+        ("seed", True),
     ],
 )
 def test_a_value_that_cannot_be_meant_is_refused_by_name(name, value):
@@ -125,9 +157,65 @@ def test_a_value_that_cannot_be_meant_is_refused_by_name(name, value):
     assert str(caught.value).endswith(".")
 
 
-def test_label_smoothing_without_cross_entropy_is_refused():
-    with pytest.raises(ValueError, match="cross_entropy, not with nll"):
-        replace(GAP_RECIPE, label_smoothing=0.1)
+BETWEEN = "pct_start must be a number between 0 and 1"
+FALLING = "gamma must be a number above 0 and up to 1"
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda: OneCycle(-1, 0.2), "max_lr must be a number above 0, not -1."),
+        (lambda: OneCycle("1", 0.2), "max_lr must be a number above 0, not '1'."),
+        *((partial(OneCycle, 1, x), f"{BETWEEN}, not {x}.") for x in (0, 1, 1.5, -0.2, NAN)),
+        (lambda: OneCycle(0.1, 0.2, "no"), "cycle_momentum must be True or False, not 'no'."),
+        (lambda: StepDown(0, 0.1), "step_size must be a whole number from 1 on, not 0."),
+        (lambda: StepDown(1.5, 0.1), "step_size must be a whole number from 1 on, not 1.5."),
+        *((partial(StepDown, 1, x), f"{FALLING}, not {x}.") for x in (-0.1, 0, 10, NAN)),
+    ],
+)
+def test_a_schedule_that_cannot_be_meant_is_refused(make, sentence):
+    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"label_smoothing": 0.1, "loss": "nll"}, "label_.* goes with cross_entropy, not with nll"),
+        ({"momentum": 0.9}, "momentum goes with sgd, not with adam"),
+        ({"betas": (0.7, 0.9), "optimizer": "sgd"}, "betas goes with adam, not with sgd"),
+    ],
+    ids=["label_smoothing", "momentum", "betas"],
+)
+def test_a_setting_that_would_be_ignored_is_refused(changes, sentence):
+    with pytest.raises(ValueError, match=rf"^{sentence}\.$"):
+        replace(PLAIN, **changes)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"lr": 1, "std": 2, "mean": 0, "weight_decay": 0, "seed": 2**64 - 1},
+        {"mean": 1.0, "betas": (0.0, 0.9), "num_epochs": 10**6},
+        {"optimizer": "sgd", "momentum": 0.9, "schedule": StepDown(1, 1)},
+        {"schedule": OneCycle(1, 0.01, False), "label_smoothing": 0},
+        {"augment": (CropAndResize(28, 1), Shift(0), lambda images, generator: images)},
+    ],
+    ids=str,
+)
+def test_what_can_be_meant_is_kept_as_it_was_given(changes):
+    recipe = replace(PLAIN, **changes)
+    assert {name: repr(getattr(recipe, name)) for name in changes} == {
+        name: repr(value) for name, value in changes.items()
+    }
+    assert replace(recipe, seed=1) == replace(recipe, seed=1) and hash(recipe) == hash(recipe)
+
+
+def test_a_number_of_numpy_becomes_one_that_a_record_can_hold():
+    recipe = replace(PLAIN, lr=np.float32(0.5), mean=np.float64(0.25), betas=(np.float32(0.5), 0.9))
+    values = [recipe.lr, recipe.mean, *recipe.betas]
+    assert json.loads(json.dumps(values)) == [0.5, 0.25, 0.5, 0.9]
 
 
 # The batches
@@ -248,14 +336,21 @@ def test_fit_is_the_plain_loop_with_rarer_settings_too(few, changes):
 
 
 def compare_with_plain_loop(data, recipe):
-    ours, plain = tiny(), tiny()
+    start, ours, plain = (smooth(recipe.loss) for _ in range(3))
     history = fit(ours, data, recipe, **FP32)
     losses, rates = plain_loop(plain, data, recipe)
     assert history.batch_loss == pytest.approx(losses, rel=1e-4)
     assert history.batch_lr == pytest.approx(rates, rel=1e-9)
-    assert losses[-1] < 0.9 * losses[0], "nothing was learnt: there is nothing to compare"
-    for one, other in zip(ours.parameters(), plain.parameters()):
-        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)
+    # Rounding parts the two by 2e-6 of their way, a learning rate that is 1 % off by 9e-3.
+    start, ours, plain = (parameters_to_vector(net.parameters()) for net in (start, ours, plain))
+    assert (ours - plain).norm() < 1e-4 * (plain - start).norm()
+
+
+def smooth(loss):
+    """Without a ReLU: at its kink, a rounding can turn a gradient, and two right loops part."""
+    network = tiny()
+    network[1] = nn.Tanh()
+    return nn.Sequential(*network, nn.LogSoftmax(1)) if loss == "nll" else network
 
 
 def test_the_history_holds_what_the_epochs_were(few):

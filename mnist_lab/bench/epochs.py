@@ -27,8 +27,16 @@ from mnist_lab.bench.textbook import textbook_accuracy, textbook_batches, textbo
 from mnist_lab.data import Digits, load_data
 from mnist_lab.networks import BottleneckNet, GapNet
 from mnist_lab.records import processor, save_measurement
-from mnist_lab.speed import cheap_dropout, has_native_bf16, keep_freed_memory
-from mnist_lab.training import BOTTLENECK_RECIPE, GAP_RECIPE, Batches, fit, make_optimizer, predict
+from mnist_lab.speed import cheap_dropout, choose_threads, few_threads, keep_freed_memory
+from mnist_lab.training import (
+    BOTTLENECK_RECIPE,
+    GAP_RECIPE,
+    Batches,
+    choose_precision,
+    fit,
+    make_optimizer,
+    predict,
+)
 
 NETWORKS = {"gap": (GapNet, GAP_RECIPE), "bottleneck": (BottleneckNet, BOTTLENECK_RECIPE)}
 WAYS = ("textbook", "fit")
@@ -49,19 +57,19 @@ def main(
     if pairs < 1 or minutes <= 0:
         raise ValueError(f"pairs and minutes must be above 0, not {pairs} and {minutes}.")
     data, names = load_data(), list(NETWORKS) if network == "both" else [network]
-    if precision == "auto":
-        precision = "bf16" if has_native_bf16(torch.device("cpu")) else "fp32"
-    peak = measure_peak(precision)
+    precision, threads = choose_precision(precision, torch.device("cpu")), choose_threads()
+    with few_threads():
+        peak = measure_peak(precision)
     record = {
         "digits": data.name,
         "processor": processor(),
-        "threads": torch.get_num_threads(),
+        "threads": threads,
         "torch": torch.__version__,
         "precision": precision,
         "pairs": pairs,
         "peak": asdict(peak),
     }
-    print(f"{data.name}; {processor()}, {torch.get_num_threads()} threads, torch "
+    print(f"{data.name}; {processor()}, {threads} threads, torch "
           f"{torch.__version__}, {precision}; peak {peak.operations / 1e9:.0f} GFLOP/s, "
           f"{peak.bytes / 1e9:.0f} GB/s")  # fmt: skip
     context = multiprocessing.get_context("spawn")
@@ -164,6 +172,7 @@ def _available() -> int:
     return len(_data().train)
 
 
+@few_threads()
 def _epoch(way: str, name: str, digits: int, precision: str) -> float:
     """Seconds of one epoch and its validation, on the first digits of both splits."""
     make, recipe = NETWORKS[name]
@@ -214,6 +223,7 @@ class _Timed:
         return timed
 
 
+@few_threads()
 def _parts(way: str, name: str, precision: str, steps: int | None = None) -> dict[str, float]:
     """Mean seconds per batch of each part of a training step.
 
@@ -271,6 +281,7 @@ def _dropout(network: nn.Module, on: bool) -> None:
             module.train(on)
 
 
+@few_threads()
 def _inference(way: str, name: str, digits: int = 500) -> dict[str, float]:
     """Images per second from the stored pixels to the answers, and the latency of one of them."""
     make, recipe = NETWORKS[name]

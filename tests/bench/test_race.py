@@ -186,7 +186,7 @@ def test_the_seconds_of_a_sprint_have_no_validation_and_no_test(few, time, monke
     def stand_in(network, data, recipe, **_):
         time.takes(0.5 + 10 + 11)  # the network is moved, then two epochs
         return History(
-            "", "", recipe, "cpu", "fp32", validation_accuracy=[0.5, 0.75],
+            "", "", recipe, "cpu", "fp32", 1, validation_accuracy=[0.5, 0.75],
             seconds=[10.0, 11.0], train_seconds=[7.0, 9.0],
         )  # fmt: skip
 

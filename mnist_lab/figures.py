@@ -80,7 +80,7 @@ def plot_bars(names: Sequence[str], values: Sequence[float], label: str, alt: st
 
 def plot_layers(rows: Sequence[Layer]) -> None:
     """Where a network keeps its parameters, and where it does its work."""
-    rows = [row for row in rows if row.parameters]
+    rows = [row for row in rows if row.parameters or row.macs]
     names = [f"{row.kind}  {'×'.join(map(str, row.output))}" for row in rows]
     with plt.rc_context(STYLE):
         size = (COLUMN, 0.8 + 0.28 * len(rows))

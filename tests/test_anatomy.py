@@ -1,9 +1,14 @@
 """What a network is made of: counted by hand, and probed by changing pixels."""
 
+import re
+
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
+from mnist_lab import figures
 from mnist_lab.anatomy import (
     check_requirements,
     count_macs,
@@ -13,7 +18,25 @@ from mnist_lab.anatomy import (
     layers,
     receptive_field,
 )
-from mnist_lab.networks import BottleneckNet, GapNet
+from mnist_lab.networks import BottleneckNet, GapNet, StridedNet
+
+
+class Wired(nn.Module):
+    """Parts by their names, and a function that says how an image passes through them."""
+
+    def __init__(self, wiring, **parts):
+        super().__init__()
+        self.wiring = wiring
+        for name, part in parts.items():
+            setattr(self, name, part)
+
+    def forward(self, x):
+        return self.wiring(self, x)
+
+
+def conv(inputs=1, outputs=1, kernel=3, **settings):
+    return nn.Conv2d(inputs, outputs, kernel, **settings)
+
 
 # Parameters and multiply-accumulates
 
@@ -42,6 +65,38 @@ def test_the_published_networks_cost_what_their_tables_say():
     assert count_macs(BottleneckNet()) == bottleneck
 
 
+COUNTED = {
+    "gap": GapNet(),
+    "bottleneck": BottleneckNet(),
+    "strided": StridedNet(),
+    "grouped": nn.Sequential(conv(1, 4), conv(4, 6, groups=2, stride=2)),
+    "depthwise": nn.Sequential(conv(1, 4), conv(4, 4, groups=4), conv(4, 8, 1)),
+    "padded": nn.Sequential(conv(1, 2, padding=(2, 0)), conv(2, 3, padding="same", dilation=2)),
+    "dense": nn.Sequential(nn.Flatten(), nn.Linear(784, 5), nn.ReLU(), nn.Linear(5, 10)),
+    "used twice": nn.Sequential(conv(), *[conv()] * 2),
+}
+
+
+@pytest.mark.parametrize("network", COUNTED.values(), ids=COUNTED)
+def test_multiply_accumulates_are_half_the_operations_that_torch_counts(network):
+    with FlopCounterMode(display=False) as counter:
+        network(torch.zeros(2, 1, 28, 28))
+    assert count_macs(network) == counter.get_total_flops() // 2 // 2
+
+
+def test_a_layer_that_is_used_twice_works_twice_but_has_its_parameters_once(monkeypatch):
+    network = nn.Sequential(conv(), *[conv()] * 2)
+    rows = layers(network)
+    assert [row.name for row in rows] == ["0", "1", "1"]
+    assert [row.parameters for row in rows] == [10, 10, 0] and count_parameters(network) == 20
+    assert [row.macs for row in rows] == [9 * side**2 for side in (26, 24, 22)]
+    drawn = []
+    monkeypatch.setattr(figures, "show", lambda figure, alt: drawn.append(figure))
+    figures.plot_layers(rows)
+    assert [bar.get_width() for bar in drawn[0].axes[1].patches] == [row.macs / 1e3 for row in rows]
+    figures.plt.close(drawn[0])
+
+
 def test_frozen_parameters_are_not_counted():
     network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4))
     assert count_parameters(network) == 40 + 8
@@ -68,6 +123,10 @@ def test_looking_at_a_network_leaves_it_as_it_was():
     for training in (True, False):
         network.train(training)
         layers(network)
+        assert all(module.training is training for module in network.modules())
+        assert not any(module._forward_hooks for module in network.modules())
+        with pytest.raises(ValueError):
+            layers(network, (3, 28, 28))
         assert all(module.training is training for module in network.modules())
         assert not any(module._forward_hooks for module in network.modules())
     assert all(torch.equal(before[name], now) for name, now in network.state_dict().items())
@@ -124,6 +183,9 @@ CHAINS = {
     "padding": [nn.Conv2d(1, 2, 3, padding=1), nn.MaxPool2d(2), nn.Conv2d(2, 2, 5, padding="same")],
     "tuples": [nn.Conv2d(1, 2, (3, 3), (2, 2)), nn.MaxPool2d((2, 2)), nn.Conv2d(2, 2, (3, 3))],
     "1×1": [nn.Conv2d(1, 2, 1), nn.Dropout(0.5), nn.Conv2d(2, 2, 3)],
+    "padding of two sides": [nn.Conv2d(1, 2, 5, padding=(2, 0)), nn.MaxPool2d(2, padding=(1, 0))],
+    "groups": [nn.Conv2d(1, 4, 3), nn.Conv2d(4, 4, 3, groups=4), nn.Conv2d(4, 2, 3, groups=2)],
+    "used twice": [nn.Conv2d(1, 1, 3), nn.MaxPool2d(2), *[nn.Conv2d(1, 1, 3), nn.ReLU()] * 2],
 }
 
 
@@ -159,9 +221,257 @@ def test_a_head_sees_the_whole_map_and_no_more(head):
     assert seen(network, 28)[-1][0] == 28
 
 
-def test_pooling_to_a_small_map_sees_a_part_of_the_map():
-    network = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.AdaptiveAvgPool2d(4))
+@pytest.mark.parametrize("pool", [nn.AdaptiveAvgPool2d(4), nn.AdaptiveMaxPool2d((4, 4))])
+def test_pooling_to_a_small_map_sees_a_part_of_the_map(pool):
+    network = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), pool)
     assert [(row.field, row.jump) for row in layers(network)] == seen(network, 28)
+
+
+# What else is right
+
+
+def test_windows_are_square_on_images_that_are_not():
+    rows = layers(nn.Sequential(conv(1, 2, 3, stride=2), nn.MaxPool2d(2)), (1, 28, 40))
+    assert [(row.output, row.field) for row in rows] == [((2, 13, 19), 3), ((2, 6, 9), 5)]
+
+
+@pytest.mark.parametrize(
+    ("network", "field"),
+    [
+        (conv(), 3),
+        (nn.Sequential(), 1),
+        (nn.Sequential(nn.MaxPool2d(2), nn.ReLU(inplace=True)), 2),
+        (nn.Sequential(conv(1, 2), nn.LocalResponseNorm(2), nn.Softmax2d(), conv(2)), 5),
+        (nn.Sequential(nn.Flatten(), nn.Linear(784, 5), nn.LayerNorm(5), nn.LogSoftmax(1)), 28),
+        (nn.Sequential(nn.Flatten(), nn.Unflatten(1, (1, 28, 28)), conv()), 3),
+        (nn.Sequential(nn.LazyConv2d(2, 3), nn.AdaptiveAvgPool2d(1)), 28),
+        (GapNet().double(), 32),
+        (BottleneckNet().to(memory_format=torch.channels_last), 36),
+        (Wired(lambda net, x: net.conv(input=(x - 0.13) / 0.31), conv=conv()), 3),
+        (Wired(lambda net, x: net.b(F.dropout(F.leaky_relu(net.a(x)))), a=conv(), b=conv()), 5),
+        (Wired(lambda net, x: net.b(F.pad(net.a(x), [0, 0, 0, 0, 0, 1])), a=conv(), b=conv(2)), 5),
+        (Wired(lambda net, x: net.b(net.a(x).squeeze()), a=conv(1, 2, 28), b=nn.Linear(2, 2)), 28),
+    ],
+)  # fmt: skip
+def test_whatever_works_pixel_by_pixel_is_followed(network, field):
+    assert receptive_field(network) == field
+
+
+# What is refused
+
+MIXES = (
+    "What {} is not made of {} alone, pixel by pixel: only the modules Conv2d, MaxPool2d, "
+    "AvgPool2d, AdaptiveMaxPool2d, AdaptiveAvgPool2d, Linear (behind Flatten) are known to mix "
+    "pixels, and only in a chain."
+).format
+WINDOWS = "{} must have square windows, alike and evenly spaced.".format
+TWO = {"a": conv(), "b": conv()}
+DENSE = {"a": nn.Linear(784, 2), "b": nn.Linear(2, 2)}
+BRANCHES = {
+    "a residual": (
+        Wired(lambda net, x: x + net.a(x), a=conv(padding=1)),
+        MIXES("Wired returns", "Conv2d a"),
+    ),
+    "two convolutions": (
+        Wired(lambda net, x: torch.cat([net.a(x), net.b(x)], 1), **TWO),
+        MIXES("Conv2d b is given", "Conv2d a"),
+    ),
+    "a connection": (
+        Wired(lambda net, x: net.b(net.a(x) + x), a=conv(padding=1), b=conv()),
+        MIXES("Conv2d b is given", "Conv2d a"),
+    ),
+    "a dead end": (
+        Wired(lambda net, x: (net.a(x), net.b(x))[1], **TWO),
+        MIXES("Conv2d b is given", "Conv2d a"),
+    ),
+    "a gate": (
+        Wired(lambda net, x: x * net.b(net.a(x)), a=nn.AvgPool2d(28), b=conv(kernel=1)),
+        MIXES("Wired returns", "Conv2d b"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BRANCHES)
+def test_branches_are_refused_but_held_against_the_assignment(name):
+    network, sentence = BRANCHES[name]
+    refuses(network, sentence)
+    pooling = [] if name == "a gate" else ["pooling or a linear head"]
+    assert verdicts(network) == ["batch norm", "dropout", *pooling]
+
+
+@pytest.mark.parametrize("settings", [
+    {"kernel": (3, 5)}, {"stride": (1, 2)}, {"dilation": (1, 2)}, {"dilation": (2, 1)},
+], ids=str)  # fmt: skip
+def test_convolutions_that_are_not_square_are_refused(settings):
+    refuses(nn.Sequential(conv(**settings)), WINDOWS("Conv2d 0"))
+
+
+@pytest.mark.parametrize("pool", [
+    nn.MaxPool2d((2, 1)), nn.AvgPool2d([2, 3]), nn.MaxPool2d((3, 5), stride=(2,)),
+    nn.AdaptiveMaxPool2d((4, 7)), nn.AdaptiveMaxPool2d(5), nn.AdaptiveAvgPool2d(5),
+    nn.AdaptiveAvgPool2d((1, 28)), nn.AdaptiveAvgPool2d(56),
+], ids=str)  # fmt: skip
+def test_pooling_that_is_not_square_or_not_even_is_refused(pool):
+    refuses(nn.Sequential(pool), WINDOWS(f"{type(pool).__name__} 0"))
+
+
+@pytest.mark.parametrize(
+    "head", [[nn.AdaptiveMaxPool2d(1)], [nn.Flatten(), nn.Linear(28 * 20, 1)]], ids=["pool", "fc"]
+)
+def test_what_sees_all_of_an_image_that_is_not_square_is_refused(head):
+    refuses(
+        nn.Sequential(*head), WINDOWS(f"{type(head[-1]).__name__} {len(head) - 1}"), (1, 28, 20)
+    )
+
+
+@pytest.mark.parametrize("leaf", [
+    nn.ConvTranspose2d(1, 1, 2, stride=2), nn.Upsample(scale_factor=2), nn.PixelUnshuffle(2),
+    nn.ReflectionPad2d(1), nn.ZeroPad2d(1), nn.LayerNorm((28, 28)), nn.GroupNorm(1, 1),
+    nn.InstanceNorm2d(1), nn.BatchNorm2d(1, track_running_stats=False), nn.Softmax(-1),
+    nn.Linear(28, 28), nn.Conv3d(2, 3, 1), nn.MaxPool3d((1, 2, 2)), nn.LPPool2d(2, 2),
+    nn.FractionalMaxPool2d(2, output_size=14), nn.Flatten(2), nn.Unfold(3),
+], ids=lambda leaf: type(leaf).__name__)  # fmt: skip
+def test_leaves_that_mix_pixels_in_unknown_ways_are_refused(leaf):
+    kind = type(leaf).__name__
+    refuses(nn.Sequential(leaf), MIXES(f"{kind} 0 returns", "the image"))
+
+
+class Blurred(nn.Conv2d):
+    """A convolution of another kind."""
+
+    def forward(self, x):
+        return super().forward(F.avg_pool2d(x, 3, 1, 1))
+
+
+def test_a_convolution_that_does_something_else_is_refused():
+    refuses(nn.Sequential(Blurred(1, 1, 3)), MIXES("Blurred 0 returns", "the image"))
+
+
+@pytest.mark.parametrize("function", [
+    lambda x: F.max_pool2d(x, 2), lambda x: F.avg_pool2d(x, 3, 1, 1), lambda x: x.cumsum(2),
+    lambda x: x.flip(3).cumsum(3).flip(3), lambda x: F.pad(x, [1] * 4), lambda x: x[:, :, 1:, 1:],
+    lambda x: F.interpolate(x, scale_factor=2), lambda x: x - x.mean(), lambda x: x.roll(1, 2),
+    lambda x: x.sort(3).values, lambda x: torch.zeros_like(x), lambda x: x.roll(1, 0),
+])  # fmt: skip
+def test_functions_that_mix_pixels_are_refused_before_a_layer_and_at_the_end(function):
+    between = Wired(lambda net, x: net.b(function(net.a(x))), **TWO)
+    refuses(between, MIXES("Conv2d b is given", "Conv2d a"))
+    behind = Wired(lambda net, x: function(net.a(x)), a=conv())
+    refuses(behind, MIXES("Wired returns", "Conv2d a"))
+
+
+@pytest.mark.parametrize(
+    ("network", "sentence"),
+    [
+        (
+            Wired(lambda net, x: net.fc(x.view(-1, 392)), fc=nn.Linear(392, 2)),
+            MIXES("Linear fc is given", "the image"),
+        ),
+        (
+            Wired(lambda net, x: net.conv(x.flatten(2)), conv=nn.Conv1d(1, 2, 3)),
+            MIXES("Conv1d conv returns", "the image"),
+        ),
+        (
+            nn.Sequential(nn.Flatten(), nn.MaxPool1d(2)),
+            MIXES("MaxPool1d 1 returns", "the image"),
+        ),
+        (
+            nn.Sequential(nn.Flatten(), nn.Linear(784, 49), nn.Unflatten(1, (1, 7, 7)), conv()),
+            MIXES("Unflatten 2 returns", "Linear 1"),
+        ),
+        (
+            Wired(lambda net, x: net.fc(x.flatten(1)).argmax(1), fc=nn.Linear(784, 2)),
+            MIXES("Wired returns", "Linear fc"),
+        ),
+        (
+            Wired(lambda net, x: net.conv(x).mean(), conv=conv()),
+            MIXES("Wired returns", "Conv2d conv"),
+        ),
+        (
+            Wired(lambda net, x: net.lstm(x[:, 0])[0], lstm=nn.LSTM(28, 2)),
+            "LSTM lstm must take one tensor and return one, to have a row.",
+        ),
+        (
+            Wired(lambda net, x: net.both(x, x), both=nn.Bilinear(28, 28, 2)),
+            "Bilinear both must take one tensor and return one, to have a row.",
+        ),
+        (
+            nn.Sequential(nn.MaxPool2d(2, return_indices=True)),
+            "MaxPool2d 0 must take one tensor and return one, to have a row.",
+        ),
+        (
+            Wired(lambda net, x: [net.conv(x)], conv=conv()),
+            "Wired must return one tensor, not a list.",
+        ),
+        (
+            Wired(lambda net, x: x, spare=nn.Identity()),
+            "Wired has no layer that an image passes through.",
+        ),
+        (
+            Wired(lambda net, x: net.scale * net.conv(x), conv=conv(),
+                  scale=nn.Parameter(torch.ones(1), requires_grad=False)),
+            "scale is in no layer that an image passes through.",
+        ),
+        (
+            Wired(lambda net, x: net.a(x), **TWO),
+            "b.weight is in no layer that an image passes through.",
+        ),
+        (
+            Wired(lambda net, x: F.conv2d(net.a(x), torch.ones(1, 1, 1, 1)), a=conv()),
+            "Wired must multiply in Conv2d and Linear only, to be counted.",
+        ),
+        (
+            nn.Sequential(nn.Flatten(), nn.Linear(784, 3), nn.GRUCell(3, 2)),
+            "Sequential must multiply in Conv2d and Linear only, to be counted.",
+        ),
+        (
+            nn.Sequential(conv(), nn.ConvTranspose2d(1, 1, 1)),
+            "Sequential must multiply in Conv2d and Linear only, to be counted.",
+        ),
+    ],
+)  # fmt: skip
+def test_a_network_that_rows_cannot_tell_is_refused_in_a_sentence(network, sentence):
+    refuses(network, sentence)
+
+
+WEIGHT, LSTM = torch.eye(2), nn.LSTMCell(2, 2)
+
+
+@pytest.mark.parametrize("multiply", [
+    lambda y: y @ WEIGHT, lambda y: y.mm(WEIGHT), lambda y: torch.addmm(y, y, WEIGHT),
+    lambda y: F.linear(y, WEIGHT), lambda y: torch.inner(y, WEIGHT),
+    lambda y: torch.einsum("ni,ij->nj", y, WEIGHT), lambda y: torch.tensordot(y, WEIGHT, 1),
+    lambda y: torch.linalg.multi_dot([y, WEIGHT, WEIGHT]), lambda y: F.bilinear(y, y, WEIGHT[None]),
+    lambda y: torch.bmm(y[:, None], WEIGHT.expand(len(y), 2, 2))[:, 0],
+    lambda y: torch.baddbmm(y[:, None], y[:, None], WEIGHT.expand(len(y), 2, 2))[:, 0],
+    lambda y: F.scaled_dot_product_attention(*[y[:, None]] * 3)[:, 0],
+    nn.Linear(2, 2), nn.RNNCell(2, 2), nn.GRUCell(2, 2), lambda y: LSTM(y)[0],
+])  # fmt: skip
+def test_products_outside_of_a_networks_modules_are_refused(multiply):
+    """The functions and the modules alike: a module in a closure is in no network."""
+    network = Wired(lambda net, x: multiply(net.b(net.a(x.flatten(1)))), **DENSE)
+    refuses(network, "Wired must multiply in Conv2d and Linear only, to be counted.")
+
+
+def stumble(net, x):
+    raise RuntimeError("a reason\nof several lines")
+
+
+@pytest.mark.parametrize("network", [
+    nn.Sequential(conv(3)), nn.Sequential(nn.BatchNorm1d(1)), nn.Sequential(nn.Embedding(2, 2)),
+    nn.Sequential(conv(), nn.Flatten(), nn.Linear(9, 2)), Wired(lambda net: None, a=conv()),
+    Wired(stumble, a=conv()),
+])  # fmt: skip
+@pytest.mark.parametrize("look", [layers, lambda network: check_requirements(network, 1, 1)])
+def test_a_network_that_takes_no_such_image_is_refused_in_one_line(network, look):
+    kind = type(network).__name__
+    with pytest.raises(ValueError, match=rf"\A{kind} cannot take an image of 1×28×28: .+\Z"):
+        look(network)
+
+
+def refuses(network, sentence, image_size=(1, 28, 28)):
+    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
+        layers(network, image_size)
 
 
 # The published assignment
@@ -236,15 +546,27 @@ def test_at_least_99_4_percent_includes_99_4_percent(accuracy, missing):
     assert verdicts(network(), accuracy=accuracy) == missing
 
 
-@pytest.mark.parametrize("accuracy", [-0.1, 1.01, 99.4, float("nan")])
+def test_frozen_parameters_count_against_the_limit():
+    assert verdicts(network(width=1_000).requires_grad_(False)) == ["parameters"]
+    assert check_requirements(network().requires_grad_(False), 1, 1)[0].measured == "98"
+
+
+def test_layers_are_looked_for_where_rows_cannot_tell_all():
+    odd = nn.Sequential(*network(), nn.Unflatten(1, (1, 10)), nn.LSTM(10, 10))
+    assert verdicts(odd) == []
+
+
+@pytest.mark.parametrize("accuracy", [-0.1, 1.01, 99.4, float("nan"), True, "0.99", None])
 def test_an_accuracy_must_be_a_fraction(accuracy):
     with pytest.raises(ValueError, match="accuracy must be a fraction from 0 to 1"):
         check_requirements(network(), 19, accuracy)
 
 
-def test_a_run_has_at_least_one_epoch():
-    with pytest.raises(ValueError, match="num_epochs must be 1 or more, not 0"):
-        check_requirements(network(), 0, 0.99)
+@pytest.mark.parametrize("epochs", [0, -1, 19.5, 19.0, float("nan"), True, "19", None])
+def test_a_run_has_a_whole_number_of_epochs(epochs):
+    sentence = f"num_epochs must be a whole number from 1 on, not {epochs!r}."
+    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
+        check_requirements(network(), epochs, 0.99)
 
 
 class Impostor(nn.Module):

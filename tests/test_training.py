@@ -202,7 +202,7 @@ def test_a_setting_that_would_be_ignored_is_refused(changes, sentence):
         {"schedule": OneCycle(1, 0.01, False), "label_smoothing": 0},
         {"augment": (CropAndResize(28, 1), Shift(0), lambda images, generator: images)},
     ],
-    ids=str,
+    ids=lambda changes: ", ".join(changes),
 )
 def test_what_can_be_meant_is_kept_as_it_was_given(changes):
     recipe = replace(PLAIN, **changes)

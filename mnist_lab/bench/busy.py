@@ -26,7 +26,7 @@ from mnist_lab.training import choose_precision, fit
 
 SITUATIONS = ("alone", "busy", "second")  # beside nothing, a busy process, a second training
 STEPS = 60  # of a turn: a few seconds, long enough for the scheduler to have its say
-WARM_UP_STEPS = 5
+WARM_UP_STEPS = 10  # OneCycle could not rise within fewer
 
 
 def main(network: str = "both", rounds: int = 5, precision: str = "auto") -> dict:

@@ -45,7 +45,7 @@ def run(notebooks, dataset, parameters, jobs, resume) -> None:
             "jobs with it, or begin a new run without it."
         )
     from mnist_lab.course import execute
-    from mnist_lab.course.notebooks import find_notebooks
+    from mnist_lab.course.source import find_notebooks
     from mnist_lab.course.supervise import Interrupted
     from mnist_lab.files import Unwritable
 

@@ -23,7 +23,7 @@ from filelock import Timeout
 from joblib import Parallel, cpu_count, delayed
 
 from mnist_lab.course import worker
-from mnist_lab.course.notebooks import key_figures, read, runs_alone, same_source
+from mnist_lab.course.source import key_figures, read, runs_alone, same_source
 from mnist_lab.course.supervise import Stop, signals_pull, supervise
 from mnist_lab.data import load_data
 from mnist_lab.files import Unwritable, lock_of, write_whole

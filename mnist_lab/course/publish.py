@@ -15,7 +15,7 @@ from nbformat import NotebookNode, writes
 from mnist_lab.bench.epochs import EPOCH, NETWORKS
 from mnist_lab.bench.race import EXAMPLE_EPOCHS, epochs_to
 from mnist_lab.course.execute import SUMMARY, Outcome, load_outcomes, summary_text
-from mnist_lab.course.notebooks import (
+from mnist_lab.course.source import (
     COST,
     find_notebooks,
     has_tag,

@@ -20,7 +20,7 @@ from pathlib import Path
 import psutil
 
 from mnist_lab.course import worker
-from mnist_lab.course.notebooks import last_cell, read
+from mnist_lab.course.source import last_cell, read
 from mnist_lab.files import Unwritable
 
 POLL_SECONDS = 0.1

@@ -20,7 +20,7 @@ from papermill.exceptions import PapermillExecutionError
 from conftest import NOTEBOOKS, ROOT
 from mnist_lab.__main__ import main
 from mnist_lab.course import execute
-from mnist_lab.course.notebooks import find_notebooks
+from mnist_lab.course.source import find_notebooks
 from mnist_lab.files import Unwritable
 from mnist_lab.speed import choose_threads
 

@@ -5,7 +5,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from conftest import NOTEBOOKS, ROOT
-from mnist_lab.course.notebooks import find_notebooks, key_figures, last_cell, read, same_source
+from mnist_lab.course.source import find_notebooks, key_figures, last_cell, read, same_source
 
 
 def test_notebooks_are_chosen_by_their_beginnings_or_their_paths(tmp_path, monkeypatch):

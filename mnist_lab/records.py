@@ -7,11 +7,13 @@ import json
 import os
 import platform
 import statistics
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 
+import torch
 from scipy.stats import t
 from torch import nn
 
@@ -102,12 +104,13 @@ def seed_interval(accuracies: list[float]) -> tuple[float, float]:
 
 
 def processor() -> str:
-    """The processor's name, as its system tells it."""
-    try:
+    """The processor's name, as its system tells it, and the instructions that PyTorch uses."""
+    name = platform.processor() or platform.machine()
+    with suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
+        names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+        name = next(iter(names), name)
+    return f"{name}, {torch.backends.cpu.get_cpu_capability()}"
 
 
 def save_measurement(kind: str, record: dict, label: str = "") -> Path:

@@ -2,6 +2,7 @@
 
 import json
 import platform
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -96,6 +97,17 @@ def test_a_repeated_run_replaces_its_record_and_no_other(folder):
     assert len(list(folder.iterdir())) == 3, "something partial was left behind"
 
 
+def test_threads_that_save_at_once_lose_no_record(folder):
+    def save(seed):
+        recipe = replace(GAP_RECIPE, seed=seed % 10)  # several write the same file, too
+        return save_record(GapNet(), digits(), history(recipe), evaluation())
+
+    with ThreadPoolExecutor(20) as pool:
+        paths = set(pool.map(save, range(100)))
+    assert len(paths) == 10 and [r["seed"] for r in load_records(folder)] == list(range(10))
+    assert sorted(paths) == sorted(folder.iterdir()), "something partial was left behind"
+
+
 def test_without_the_variable_records_lie_in_the_repository(tmp_path, monkeypatch):
     monkeypatch.delenv("MNIST_LAB_RECORDS", raising=False)
     notebooks = tmp_path / "notebooks"
@@ -155,11 +167,18 @@ def test_the_interval_over_seeds_is_students(accuracies):
     assert seed_interval(accuracies) == pytest.approx(expected)
 
 
-def test_the_processor_has_a_name_everywhere(monkeypatch):
-    assert processor()
+def test_the_processor_has_a_name_and_its_instructions_everywhere(monkeypatch):
+    used = torch.backends.cpu.get_cpu_capability()
+    assert processor().endswith(f", {used}") and len(processor()) > len(used) + 2
     monkeypatch.setattr(records.Path, "read_text", lambda path: "Features\t: fp asimd\n")
     monkeypatch.setattr(records.platform, "processor", lambda: "")
     monkeypatch.setattr(records.platform, "machine", lambda: "aarch64")
-    assert processor() == "aarch64"
+    assert processor() == f"aarch64, {used}"
     monkeypatch.setattr(records.Path, "read_text", lambda path: "model name\t: A fast one\n")
-    assert processor() == "A fast one"
+    assert processor() == f"A fast one, {used}"
+
+    def absent(path):
+        raise FileNotFoundError
+
+    monkeypatch.setattr(records.Path, "read_text", absent)
+    assert processor() == f"aarch64, {used}"

@@ -60,7 +60,7 @@ def step_cost(network: nn.Module, batch_size: int, peak: Peak, precision: str = 
     size = DTYPES[precision].itemsize
     operations = moved = seconds = 0.0
     rows = [layer for layer in layers(network) if not isinstance(layer.module, nn.Flatten)]
-    first = next(layer for layer in rows if layer.macs)
+    first = next((layer for layer in rows if layer.macs), None)
     for layer in rows:
         passes = 2 if layer is first else 3
         inputs, outputs = _count(layer.input), _count(layer.output)

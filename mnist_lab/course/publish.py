@@ -148,7 +148,7 @@ def speed_table(folder: Path) -> str:
         record = json.loads(path.read_text())
         for network in NETWORKS:
             if network in record:
-                rows.append(_epoch_row(network, record))
+                rows.append((_busy_row if "chosen" in record else _epoch_row)(network, record))
         if "validation" in record:
             rows.append(_accuracy_row(record))
         rows += [_race_row(sprint, record.get("example")) for sprint in record.get("sprints", ())]
@@ -162,8 +162,23 @@ def _epoch_row(network: str, record: dict) -> str:
     ratios = [a / b for a, b in zip(seconds["textbook"], seconds["fit"])]
     return (
         f"| seconds per epoch, {NETWORKS[network][0].__name__}, {record['precision']}, "
-        f"{record['threads']} threads{scaled} | {slow:.1f} | {fast:.1f} "
+        f"threads: {record['threads']}, {record['processor']}{scaled} | {slow:.1f} | {fast:.1f} "
         f"| {statistics.median(ratios):.1f} ({min(ratios):.1f} to {max(ratios):.1f}) |"
+    )
+
+
+def _busy_row(network: str, record: dict) -> str:
+    """A thread for every core, against as many as `fit` chooses."""
+    (alone_all, busy_all), (alone, busy) = (
+        [1000 * statistics.median(record[network][str(number)][situation])
+         for situation in ("alone", "busy")]
+        for number in (record["cores"], record["chosen"])
+    )  # fmt: skip
+    return (
+        f"| milliseconds per step beside a busy process (alone), {NETWORKS[network][0].__name__}, "
+        f"{record['precision']}, {record['processor']} | {busy_all:.0f} ({alone_all:.0f}), "
+        f"threads: {record['cores']} | {busy:.0f} ({alone:.0f}), threads: {record['chosen']} "
+        f"| {busy_all / busy:.1f} |"
     )
 
 

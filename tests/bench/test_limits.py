@@ -135,3 +135,4 @@ def test_what_only_changes_a_shape_costs_nothing_and_dropout_in_front_is_no_prod
     assert step_cost(nn.Sequential(nn.Conv2d(1, 1, 3), nn.Flatten()), 1, peak) == alone
     behind = step_cost(nn.Sequential(nn.Dropout(0.1), nn.Conv2d(1, 1, 3)), 1, peak)
     assert behind.operations == alone.operations and behind.bytes > alone.bytes
+    assert step_cost(nn.Sequential(nn.ReLU()), 1, peak).operations == 0

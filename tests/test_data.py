@@ -16,11 +16,13 @@ from urllib.error import URLError
 import numpy as np
 import pytest
 import torch
+from sklearn.model_selection import train_test_split
 from torchvision.datasets import mnist as torchvision_mnist
 from torchvision.datasets.utils import extract_archive
 
 from mnist_lab import data
 from mnist_lab.data import DataError, Split, Unavailable, load_data
+from mnist_lab.writers import who_wrote
 
 TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = NAMES = [
     name for name, _ in torchvision_mnist.MNIST.resources
@@ -37,6 +39,12 @@ def idx(array):
 def write(path, content):
     with gzip.open(path, "wb", compresslevel=1) as file:
         file.write(content)
+
+
+def index_of(split):
+    """Which of the originals each digit is; its picture says so."""
+    high, low = split.images[:, 0, 0, 1:3].long().unbind(1)
+    return high * 256 + low
 
 
 def md5(path):
@@ -104,17 +112,57 @@ def mirror(folder, originals, monkeypatch):
 def test_mnist_is_cut_into_50_000_10_000_and_10_000_digits(folder):
     digits = load_data("mnist", folder)
     assert str(digits) == "MNIST: 50,000 train, 10,000 validation, 10,000 test"
-    assert digits.is_mnist
-    stamps = {part: getattr(digits, part).images[:, 0, 0, :3].long() for part in PARTS}
+    assert digits.is_mnist and digits.split == "random"
     for part in PARTS:  # every picture kept its own label
-        assert torch.equal(stamps[part][:, 0], getattr(digits, part).labels)
-    index = {part: stamp[:, 1] * 256 + stamp[:, 2] for part, stamp in stamps.items()}
+        split = getattr(digits, part)
+        assert torch.equal(split.images[:, 0, 0, 0].long(), split.labels)
+    index = {part: index_of(getattr(digits, part)) for part in PARTS}
     assert torch.equal(index["test"], torch.arange(10_000))
     both = torch.cat([index["train"], index["validation"]])
     assert not torch.equal(both[:50_000], both[:50_000].sort().values), "not shuffled"
     assert torch.equal(both.sort().values, torch.arange(60_000))
     train, validation = (torch.bincount(getattr(digits, part).labels) for part in PARTS[:2])
     assert ((train + validation) / 6 - validation).abs().max() < 1, "not stratified"
+    labels = both.new_empty(60_000)
+    labels[both] = torch.cat([digits.train.labels, digits.validation.labels])
+    published = train_test_split(
+        np.arange(60_000), test_size=10_000, stratify=labels, random_state=0
+    )
+    assert torch.equal(both, torch.from_numpy(np.concatenate(published)))
+
+
+def test_by_writer_nobody_wrote_digits_of_two_parts(folder):
+    digits = load_data("mnist", folder, split="by writer")
+    expected = "MNIST, split by writer: 49,986 train, 10,014 validation, 10,000 test"
+    assert str(digits) == expected and digits.split == "by writer"
+    parts = [getattr(digits, part) for part in PARTS]
+    assert [len(split.writers.unique()) for split in parts] == [449, 90, 297]
+    assert len(torch.cat([split.writers for split in parts]).unique()) == 449 + 90 + 297
+    train, validation, test = map(index_of, parts)
+    assert torch.equal(torch.cat([train, validation]).sort().values, torch.arange(60_000))
+    assert torch.equal(test, torch.arange(10_000))
+    students = [(split.series == 4).double().mean() for split in parts[:2]]
+    assert abs(students[1] - students[0]) < 0.002
+    first = parts[0].first(5_000)  # a random sample, as it says
+    assert len(first.writers.unique()) == 449 and first.writers[:100].unique().numel() > 50
+
+
+def test_the_split_by_writer_is_the_same_for_everybody(folder):
+    digits = load_data("mnist", folder, split="by writer")
+    index = torch.cat([index_of(digits.train), index_of(digits.validation)])
+    digest = hashlib.sha256(index.numpy().astype("<i4").tobytes()).hexdigest()
+    assert digest == "f12acaf43d6eacea920b9355c1ae7a345c5012006e52cbb0c1548e45aea057ed"
+
+
+@pytest.mark.parametrize("split", data.SPLITS)
+def test_every_digit_of_mnist_keeps_its_writer_and_series(folder, split):
+    digits = load_data("mnist", folder, split=split)
+    for part in PARTS:
+        found = getattr(digits, part)
+        writers, series = who_wrote(train=part != "test")
+        for some in (found, found.first(100)):
+            assert torch.equal(some.writers, writers[index_of(some)])
+            assert torch.equal(some.series, series[index_of(some)])
 
 
 @pytest.mark.parametrize("layout", ["torchvision, packed", "torchvision, unpacked", "unpacked"])
@@ -140,6 +188,7 @@ def test_the_small_digits_have_the_shapes_and_types_of_mnist(small):
     for part in (small.train, small.validation, small.test):
         assert part.images.shape == (len(part), 1, 28, 28) and part.images.dtype == torch.uint8
         assert part.labels.shape == (len(part),) and part.labels.dtype == torch.int64
+        assert part.writers is part.series is part.first(2).writers is None
 
 
 def test_the_small_digits_lie_in_a_box_of_20_by_20(small):
@@ -181,6 +230,17 @@ def test_a_split_gives_its_first_digits_and_its_digits_one_by_one():
     image, label = dataset[2]
     assert len(dataset) == 3 and label == 9 and type(label) is int
     assert np.array_equal(image, split.images[2, 0].numpy())
+
+
+@pytest.mark.parametrize(
+    "indices",
+    [torch.tensor([2, 0]), np.array([2, 0]), slice(1, 3), torch.tensor([True, False, True])],
+)
+def test_taken_digits_keep_all_that_is_known_of_them(indices):
+    columns = [torch.arange(3 * 784).view(3, 1, 28, 28).byte(), *torch.arange(9).view(3, 3)]
+    taken = Split(*columns).take(indices)
+    for name, column in zip(("images", "labels", "writers", "series"), columns):
+        assert torch.equal(getattr(taken, name), column[indices])
 
 
 @pytest.mark.parametrize("count", [0, -1, 1.5])
@@ -341,6 +401,22 @@ def test_an_unknown_source_is_refused_by_name():
         load_data("MNIST")
 
 
+def test_an_unknown_split_is_refused_by_name():
+    with pytest.raises(ValueError, match="unknown split 'writer': choose one of random, by writer"):
+        load_data("digits", split="writer")
+
+
+@pytest.mark.parametrize("source", ["digits", "auto"])
+def test_the_small_digits_cannot_be_split_by_writer(monkeypatch, capsys, source):
+    monkeypatch.setenv("MNIST_LAB_SOURCE", "digits")
+    with pytest.raises(DataError) as caught:
+        load_data(source, split="by writer")
+    assert str(caught.value) == (
+        "the small digits do not say who wrote them: take split='random' or source='mnist'."
+    )
+    assert capsys.readouterr().out == ""
+
+
 def test_the_source_variable_decides_for_auto_alone(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("MNIST_LAB_SOURCE", "digits")
     assert load_data("auto", tmp_path).name == "small digits"
@@ -380,6 +456,12 @@ def test_auto_takes_the_small_digits_and_says_so_once(hopeless, capsys):
     printed = capsys.readouterr().out
     assert printed.count("\n") == 1 and printed.endswith(".\n")
     assert str(hopeless) in printed and "1,797 small digits" in printed
+
+
+def test_no_small_digits_stand_in_for_a_split_by_writer(tmp_path, capsys):
+    with pytest.raises(Unavailable, match="its mirrors cannot be reached"):
+        load_data("auto", tmp_path, split="by writer")
+    assert capsys.readouterr().out == ""
 
 
 @pytest.mark.parametrize("mirrors", [["hangs"], ["hangs", "refuses"], ["refuses", "answers"]])

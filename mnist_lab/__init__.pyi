@@ -44,6 +44,16 @@ from .data import Split as Split
 from .data import load_data as load_data
 from .evaluation import Evaluation as Evaluation
 from .evaluation import evaluate as evaluate
+from .intervals import Difference as Difference
+from .intervals import Disagreement as Disagreement
+from .intervals import expected_scatter as expected_scatter
+from .intervals import mcnemar as mcnemar
+from .intervals import paired_interval as paired_interval
+from .intervals import seed_interval as seed_interval
+from .intervals import seeds_needed as seeds_needed
+from .intervals import smallest_difference as smallest_difference
+from .intervals import wilson_interval as wilson_interval
+from .intervals import writer_interval as writer_interval
 from .networks import BottleneckNet as BottleneckNet
 from .networks import GapNet as GapNet
 from .networks import StridedNet as StridedNet

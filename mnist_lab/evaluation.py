@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 
 import torch
-from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix
 from torch import Tensor, nn
 
 from mnist_lab.data import Split
+from mnist_lab.intervals import wilson_interval
 from mnist_lab.training import Recipe, predict
 
 
@@ -87,9 +87,3 @@ def evaluate(network: nn.Module, split: Split, recipe: Recipe) -> Evaluation:
         )
     correct = int((probabilities.argmax(1) == labels).sum())
     return Evaluation(probabilities, labels, correct, *wilson_interval(correct, len(labels)))
-
-
-def wilson_interval(correct: int, total: int) -> tuple[float, float]:
-    """The 95 % interval of a share, Wilson's: it stays within 0 and 1 where others do not."""
-    interval = binomtest(correct, total).proportion_ci(0.95, method="wilson")
-    return float(interval.low), float(interval.high)

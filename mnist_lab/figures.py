@@ -18,7 +18,8 @@ from torch import Tensor
 
 from mnist_lab.anatomy import Layer
 from mnist_lab.data import Split
-from mnist_lab.evaluation import Evaluation, wilson_interval
+from mnist_lab.evaluation import Evaluation
+from mnist_lab.intervals import wilson_interval
 from mnist_lab.training import History
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#777777"

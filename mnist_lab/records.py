@@ -14,13 +14,13 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
-from scipy.stats import t
 from torch import nn
 
 from mnist_lab.anatomy import count_parameters
 from mnist_lab.data import Digits
 from mnist_lab.evaluation import Evaluation
 from mnist_lab.files import project_root, write_whole
+from mnist_lab.intervals import seed_interval
 from mnist_lab.training import History
 
 RECORDS = "*-seed*.json"
@@ -93,14 +93,6 @@ def results_table(records: list[dict]) -> str:
             f"| {low:.2%} to {high:.2%} |"
         )
     return "\n".join(rows)
-
-
-def seed_interval(accuracies: list[float]) -> tuple[float, float]:
-    """The 95 % interval of a mean over two or more seeds (Student's t)."""
-    count = len(accuracies)
-    half = t.ppf(0.975, count - 1) * statistics.stdev(accuracies) / count**0.5
-    mean = statistics.mean(accuracies)
-    return mean - half, mean + half
 
 
 def processor() -> str:

@@ -9,7 +9,8 @@ import torch
 from mnist_lab import figures
 from mnist_lab.anatomy import layers
 from mnist_lab.data import Split
-from mnist_lab.evaluation import Evaluation, wilson_interval
+from mnist_lab.evaluation import Evaluation
+from mnist_lab.intervals import wilson_interval
 from mnist_lab.networks import BottleneckNet, GapNet
 from mnist_lab.training import GAP_RECIPE, History
 

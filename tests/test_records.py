@@ -12,13 +12,13 @@ from scipy import stats
 from mnist_lab import records
 from mnist_lab.data import Digits, Split
 from mnist_lab.evaluation import Evaluation
+from mnist_lab.intervals import seed_interval
 from mnist_lab.networks import GapNet
 from mnist_lab.records import (
     load_records,
     processor,
     results_table,
     save_record,
-    seed_interval,
 )
 from mnist_lab.training import BOTTLENECK_RECIPE, GAP_RECIPE, History
 

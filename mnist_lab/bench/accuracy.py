@@ -12,7 +12,8 @@ from tqdm import tqdm
 from mnist_lab.bench.epochs import NETWORKS, WAYS
 from mnist_lab.bench.textbook import textbook_fit
 from mnist_lab.data import Digits, load_data
-from mnist_lab.records import processor, save_measurement, seed_interval
+from mnist_lab.intervals import seed_interval
+from mnist_lab.records import processor, save_measurement
 from mnist_lab.training import Recipe, StepDown, fit
 
 

@@ -24,8 +24,9 @@ from mnist_lab.augment import Shift, textbook_transform
 from mnist_lab.bench.textbook import textbook_accuracy
 from mnist_lab.data import Digits, Split, load_data
 from mnist_lab.evaluation import evaluate
+from mnist_lab.intervals import seed_interval
 from mnist_lab.networks import StridedNet
-from mnist_lab.records import processor, save_measurement, seed_interval
+from mnist_lab.records import processor, save_measurement
 from mnist_lab.training import OneCycle, Recipe, fit
 
 EXAMPLE_EPOCHS, EXAMPLE_DIGITS, EXAMPLE_BATCH = 14, 60_000, 64

@@ -24,7 +24,8 @@ from mnist_lab.course.source import (
     without_traces,
 )
 from mnist_lab.files import write_all
-from mnist_lab.records import RECORDS, results_table, seed_interval
+from mnist_lab.intervals import seed_interval
+from mnist_lab.records import RECORDS, results_table
 
 COSTS_FILE = "costs.json"
 

@@ -12,7 +12,7 @@ from mnist_lab import records
 from mnist_lab.bench import accuracy
 from mnist_lab.bench.epochs import NETWORKS, WAYS
 from mnist_lab.data import Digits, load_data
-from mnist_lab.records import seed_interval
+from mnist_lab.intervals import seed_interval
 from mnist_lab.training import BOTTLENECK_RECIPE, GAP_RECIPE, StepDown
 
 

@@ -17,7 +17,7 @@ from mnist_lab.bench import race
 from mnist_lab.bench.race import ExampleNet, Sprint
 from mnist_lab.data import Digits, load_data
 from mnist_lab.evaluation import evaluate
-from mnist_lab.records import seed_interval
+from mnist_lab.intervals import seed_interval
 from mnist_lab.training import History, OneCycle, Recipe, fit
 
 RECIPE = Recipe(num_epochs=2, batch_size=8, lr=0.01, schedule=OneCycle(0.01, pct_start=0.3))

@@ -1,4 +1,4 @@
-"""The command line: `python -m mnist_lab run | bench | compare | race | publish | links`."""
+"""The command line: `python -m mnist_lab run`, `sweep`, `bench`, `compare`, `race`, `publish`, …"""
 
 import json
 import os
@@ -67,6 +67,44 @@ def run(notebooks, dataset, parameters, jobs, resume) -> None:
 
 
 @main.command()
+@click.argument("notebooks", nargs=-1, required=True)
+@click.option("--seeds", type=click.IntRange(min=1), default=10, show_default=True,
+              help="Seeds 0, 1, … of each notebook.")  # fmt: skip
+@click.option("--dataset", type=click.Choice(SOURCES), default="auto", show_default=True)
+@click.option("-p", "--parameter", "parameters", nargs=2, multiple=True, metavar="NAME VALUES",
+              help="A value, or several with commas in between: a grid.")  # fmt: skip
+@click.option("--jobs", type=click.IntRange(min=1), help="Runs at a time.  [default: the cores]")
+@click.option("--cluster", metavar="tcp://HOST:PORT", help="A Dask scheduler's address instead.")
+def sweep(notebooks, seeds, dataset, parameters, jobs, cluster) -> None:
+    """Execute training NOTEBOOKS (04, 06) once for each seed, into runs/sweep/.
+
+    What has a record there is not run again.
+    """
+    from mnist_lab.course import execute
+    from mnist_lab.course import sweep as sweeping
+    from mnist_lab.course.source import find_notebooks
+    from mnist_lab.course.supervise import Interrupted
+    from mnist_lab.data import load_data
+    from mnist_lab.files import Unwritable
+
+    root = project_root()
+    grid = {name: [_value(text) for text in texts.split(",")] for name, texts in parameters}
+    digits = "mnist" if load_data(dataset).is_mnist else "digits"
+    runs = sweeping.plan(find_notebooks(root / "notebooks", notebooks), seeds, grid, digits)
+    folder = root / "runs" / "sweep"
+    try:
+        outcomes = sweeping.sweep(runs, folder, jobs, cluster)
+    except Interrupted as signal:
+        click.echo(f"\n{signal} What had finished is kept: the same command continues.", err=True)
+        sys.exit(128 + signal.number)
+    except Unwritable as error:
+        raise click.ClickException(f"{error} What had finished is kept.") from error
+    click.echo(execute.summary_table(outcomes))
+    click.echo(f"\nThe executed notebooks and records are in {folder}.")
+    sys.exit(any(outcome.status != "ok" for outcome in outcomes))
+
+
+@main.command()
 @click.option("--network", type=click.Choice(["gap", "bottleneck", "both"]), default="both")
 @click.option("--pairs", default=5, show_default=True, help="How often each side is timed.")
 @click.option("--minutes", default=10.0, show_default=True, help="About how long it may take.")
@@ -111,12 +149,16 @@ def race(seeds, example_epochs) -> None:
 
 @main.command()
 @click.argument("folder", required=False, type=FOLDER)
-def publish(folder) -> None:
-    """Take a run on MNIST (the newest, or FOLDER) over: its outputs, records, costs and tables."""
-    from mnist_lab.course.publish import newest_run, publish
+@click.option("--records", is_flag=True, help="The records of the sweeps instead.")
+def publish(folder, records) -> None:
+    """Take a run on MNIST (the newest, or FOLDER) over: its outputs, costs and tables."""
+    from mnist_lab.course.publish import newest_run, publish, publish_records
 
     root = project_root()
-    publish(folder or newest_run(root), root)
+    if records:
+        publish_records(folder or root / "runs" / "sweep", root)
+    else:
+        publish(folder or newest_run(root), root)
 
 
 @main.command()

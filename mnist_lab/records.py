@@ -3,6 +3,7 @@
 A record holds everything that is needed to repeat the run and to judge it.
 """
 
+import hashlib
 import json
 import os
 import platform
@@ -20,8 +21,9 @@ from mnist_lab.anatomy import count_parameters
 from mnist_lab.data import Digits
 from mnist_lab.evaluation import Evaluation
 from mnist_lab.files import project_root, write_whole
-from mnist_lab.intervals import seed_interval
+from mnist_lab.intervals import seed_interval, writer_interval
 from mnist_lab.training import History
+from mnist_lab.writers import who_wrote
 
 RECORDS = "*-seed*.json"
 
@@ -29,7 +31,7 @@ RECORDS = "*-seed*.json"
 def save_record(network: nn.Module, data: Digits, history: History, test: Evaluation) -> Path:
     """Write the record of a finished run into `$MNIST_LAB_RECORDS`, else into `runs/records`.
 
-    The file is named after the network, the digits and the seed: a repeated run replaces it.
+    The file is named after all that decides a run: a repeated run replaces it, and no other does.
     """
     recipe = asdict(history.recipe)
     recipe["augment"] = [repr(transform) for transform in history.recipe.augment]
@@ -38,14 +40,23 @@ def save_record(network: nn.Module, data: Digits, history: History, test: Evalua
         "network": history.network,
         "parameters": count_parameters(network),
         "digits": history.digits,
-        "split": {part: len(getattr(data, part)) for part in ("train", "validation", "test")},
+        "split": {"name": data.split}
+        | {part: len(getattr(data, part)) for part in ("train", "validation", "test")},
         "recipe": recipe,
         "seed": history.recipe.seed,
         "train_loss": history.train_loss,
         "train_accuracy": history.train_accuracy,
         "validation_loss": history.validation_loss,
         "validation_accuracy": history.validation_accuracy,
-        "test": {"correct": test.correct, "total": test.total, "interval": [test.low, test.high]},
+        "test": {
+            "correct": test.correct,
+            "total": test.total,
+            "interval": [test.low, test.high],
+            "wrong": [
+                [wrong.index, wrong.guess, round(wrong.guess_probability, 4)]
+                for wrong in sorted(test.mistakes(), key=lambda wrong: wrong.index)
+            ],
+        },
         "seconds_per_epoch": history.seconds,
         "device": history.device,
         "precision": history.precision,
@@ -56,12 +67,31 @@ def save_record(network: nn.Module, data: Digits, history: History, test: Evalua
             **{name: version(name) for name in ("torch", "torchvision")},
         },
     }
-    digits = history.digits.lower().replace(" ", "-")
-    name = f"{history.network.lower()}-{digits}-seed{history.recipe.seed}.json"
+    words = record["network"], record["digits"], kind_of_run(record), f"seed{record['seed']}"
+    name = "-".join(words).lower().replace(" ", "-") + ".json"
     folder = os.environ.get("MNIST_LAB_RECORDS") or project_root() / "runs" / "records"
     path = Path(folder) / name
     write_whole(path, json.dumps(record, indent=1) + "\n")
     return path
+
+
+def kind_of_run(record: dict) -> str:
+    """Eight characters that runs share which differ in nothing but their seeds."""
+    recipe = {name: value for name, value in record["recipe"].items() if name != "seed"}
+    parts = [record[part] for part in ("network", "digits", "split", "precision")]
+    return hashlib.sha256(json.dumps([recipe, *parts], sort_keys=True).encode()).hexdigest()[:8]
+
+
+def check_record(path: Path) -> None:
+    """Raise `ValueError` unless a file holds a whole record, as `save_record` writes it."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        epochs = record["recipe"]["num_epochs"]
+        whole = len(record["validation_accuracy"]) == epochs and record["test"]["total"] > 0
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is not a whole record ({error!r}).") from error
+    if not whole:
+        raise ValueError(f"{path} is not a whole record (epochs or test digits are missing).")
 
 
 def load_records(folder: str | os.PathLike) -> list[dict]:
@@ -70,29 +100,43 @@ def load_records(folder: str | os.PathLike) -> list[dict]:
 
 
 def results_table(records: list[dict]) -> str:
-    """A Markdown table: one row for each network and kind of digits, its seeds taken together.
+    """A Markdown table: one row for each kind of run, its seeds taken together.
 
-    The interval is of the test accuracy: Wilson's for a single seed, Student's over several.
+    The intervals are of the test accuracy: Wilson's for a single seed, Student's over several; and
+    the bootstrap over writers, where they are known.
     """
     rows = [
-        "| network | parameters | digits | epochs | seeds | validation | test | 95 % interval |",
-        "|---|---|---|---|---|---|---|---|",
+        "| network | parameters | digits | precision | epochs | seeds | validation | test "
+        "| 95 %, seeds | 95 %, writers |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
-    groups: dict[tuple, list[dict]] = {}
+    groups: dict[str, list[dict]] = {}
     for record in records:
-        key = record["network"], record["digits"], record["recipe"]["num_epochs"]
-        groups.setdefault(key, []).append(record)
-    for (network, digits, num_epochs), runs in groups.items():
+        groups.setdefault(kind_of_run(record), []).append(record)
+    for runs in groups.values():
+        first = runs[0]
         validation = [run["validation_accuracy"][-1] for run in runs]
         test = [run["test"]["correct"] / run["test"]["total"] for run in runs]
         low, high = runs[0]["test"]["interval"] if len(runs) == 1 else seed_interval(test)
         rows.append(
-            f"| {network} | {runs[0]['parameters']:,} | {digits} "
-            f"| {num_epochs} | {len(runs)} "
+            f"| {first['network']} | {first['parameters']:,} | {first['digits']} "
+            f"| {first['precision']} | {first['recipe']['num_epochs']} | {len(runs)} "
             f"| {statistics.mean(validation):.2%} | {statistics.mean(test):.2%} "
-            f"| {low:.2%} to {high:.2%} |"
+            f"| {low:.2%} to {high:.2%} | {_over_writers(runs)} |"
         )
     return "\n".join(rows)
+
+
+def _over_writers(runs: list[dict]) -> str:
+    if any(run["digits"] != "MNIST" or "wrong" not in run["test"] for run in runs):
+        return "unknown"
+    writers, _ = who_wrote(train=False)
+    correct = torch.ones(len(runs), len(writers), dtype=torch.bool)
+    for row, run in zip(correct, runs):
+        row[[index for index, *_ in run["test"]["wrong"]]] = False
+    # All answers to a writer's digits, of all seeds, are one writer's.
+    low, high = writer_interval(correct.flatten(), writers.repeat(len(runs)))
+    return f"{low:.2%} to {high:.2%}"
 
 
 def processor() -> str:

@@ -12,15 +12,18 @@ from scipy import stats
 from mnist_lab import records
 from mnist_lab.data import Digits, Split
 from mnist_lab.evaluation import Evaluation
-from mnist_lab.intervals import seed_interval
+from mnist_lab.intervals import seed_interval, writer_interval
 from mnist_lab.networks import GapNet
 from mnist_lab.records import (
+    check_record,
+    kind_of_run,
     load_records,
     processor,
     results_table,
     save_record,
 )
 from mnist_lab.training import BOTTLENECK_RECIPE, GAP_RECIPE, History
+from mnist_lab.writers import who_wrote
 
 
 def digits(name="small digits"):
@@ -46,20 +49,20 @@ def folder(tmp_path, monkeypatch):
 
 def test_a_record_says_what_was_run_and_what_came_out(folder):
     path = save_record(GapNet(), digits(), history(), evaluation())
-    assert path == folder / "gapnet-small-digits-seed0.json"
     (record,) = load_records(folder)
+    assert path == folder / f"gapnet-small-digits-{kind_of_run(record)}-seed0.json"
     assert record == json.loads(path.read_text())
     expected = {
         "network": "GapNet",
         "parameters": 13_808,
         "digits": "small digits",
-        "split": {"train": 5, "validation": 3, "test": 2},
+        "split": {"name": "random", "train": 5, "validation": 3, "test": 2},
         "seed": 0,
         "train_loss": [2.0, 1.0],
         "train_accuracy": [0.25, 0.75],
         "validation_loss": [1.5, 0.5],
         "validation_accuracy": [0.5, 0.875],
-        "test": {"correct": 1, "total": 2, "interval": [0.25, 0.75]},
+        "test": {"correct": 1, "total": 2, "interval": [0.25, 0.75], "wrong": [[1, 1, 1.0]]},
         "seconds_per_epoch": [3.0, 4.0],
         "device": "cpu",
         "precision": "bf16",
@@ -130,34 +133,77 @@ def test_other_files_are_not_taken_for_records(folder):
 # Tables
 
 
-def record(network, digits, validation, correct, interval=(0.1, 0.9)):
+def record(network, digits, validation, correct, interval=(0.1, 0.9), precision="fp32"):
     return {
         "network": network,
         "digits": digits,
         "parameters": 13_808,
         "recipe": {"num_epochs": 19},
+        "split": {"train": 5},
+        "precision": precision,
         "validation_accuracy": [0.1, validation],
         "test": {"correct": correct, "total": 1_000, "interval": interval},
     }
 
 
-def test_a_table_has_a_row_for_each_network_and_its_digits():
+def test_a_table_has_a_row_for_each_kind_of_run():
     rows = results_table(
         [
             record("GapNet", "MNIST", 0.99, 990),
             record("GapNet", "small digits", 0.95, 950, (0.93, 0.961)),
             record("GapNet", "MNIST", 0.98, 980),
+            record("GapNet", "MNIST", 0.98, 980, precision="bf16"),
             record("BottleneckNet", "MNIST", 0.97, 970, (0.95, 0.98)),
         ]
     ).splitlines()
-    assert rows[0].split(" | ")[4:7] == ["seeds", "validation", "test"]
+    assert rows[0].split(" | ")[5:8] == ["seeds", "validation", "test"]
     low, high = seed_interval([0.99, 0.98])
-    assert rows[2:] == [
-        f"| GapNet | 13,808 | MNIST | 19 | 2 | 98.50% | 98.50% | {low:.2%} to {high:.2%} |",
-        "| GapNet | 13,808 | small digits | 19 | 1 | 95.00% | 95.00% | 93.00% to 96.10% |",
-        "| BottleneckNet | 13,808 | MNIST | 19 | 1 | 97.00% | 97.00% | 95.00% to 98.00% |",
+    assert [row.removesuffix(" | unknown |") for row in rows[2:]] == [
+        f"| GapNet | 13,808 | MNIST | fp32 | 19 | 2 | 98.50% | 98.50% | {low:.2%} to {high:.2%}",
+        "| GapNet | 13,808 | small digits | fp32 | 19 | 1 | 95.00% | 95.00% | 93.00% to 96.10%",
+        "| GapNet | 13,808 | MNIST | bf16 | 19 | 1 | 98.00% | 98.00% | 10.00% to 90.00%",
+        "| BottleneckNet | 13,808 | MNIST | fp32 | 19 | 1 | 97.00% | 97.00% | 95.00% to 98.00%",
     ]
     assert len({row.count("|") for row in rows}) == 1, "not a Markdown table"
+
+
+def test_the_interval_over_writers_takes_all_seeds_of_a_writer_together():
+    writers, _ = who_wrote(train=False)
+    runs = [record("GapNet", "MNIST", 0.99, 9_990) for _ in range(2)]
+    for run, wrong in zip(runs, (range(10), range(5, 15))):
+        run["test"] |= {"total": 10_000, "wrong": [[index, 3, 0.5] for index in wrong]}
+    correct = torch.ones(2, 10_000, dtype=torch.bool)
+    correct[0, :10] = correct[1, 5:15] = False
+    low, high = writer_interval(correct.flatten(), torch.cat([writers, writers]))
+    assert results_table(runs).splitlines()[2].endswith(f"| {low:.2%} to {high:.2%} |")
+    assert low < 0.999 < high
+
+
+def test_only_runs_that_differ_in_nothing_but_the_seed_are_of_a_kind(folder):
+    recipes = [GAP_RECIPE, replace(GAP_RECIPE, seed=3), replace(GAP_RECIPE, lr=0.1)]
+    paths = [save_record(GapNet(), digits(), history(recipe), evaluation()) for recipe in recipes]
+    more = replace(digits(), train=digits().validation)
+    paths.append(save_record(GapNet(), more, history(), evaluation()))
+    short = replace(history(), precision="fp32")
+    paths.append(save_record(GapNet(), digits(), short, evaluation()))
+    assert len(set(paths)) == len(paths), "one run has overwritten another"
+    kinds = [kind_of_run(json.loads(path.read_text())) for path in paths]
+    assert kinds[0] == kinds[1] and len(set(kinds)) == 4
+    assert save_record(GapNet(), digits(), history(), evaluation()) == paths[0]
+
+
+@pytest.mark.parametrize("damage", ["", "{", "[]", "{}", "half", "epochs"])
+def test_a_record_that_is_not_whole_is_named(damage, folder):
+    full = replace(GAP_RECIPE, num_epochs=2)
+    path = save_record(GapNet(), digits(), history(full), evaluation())
+    check_record(path)
+    text = path.read_text()
+    longer = text.replace('"num_epochs": 2', '"num_epochs": 3')
+    damaged = {"half": text[: len(text) // 2], "epochs": longer}
+    path.write_text(damaged.get(damage, damage))
+    with pytest.raises(ValueError, match=r"seed0\.json is not a whole record") as refusal:
+        check_record(path)
+    assert "\n" not in str(refusal.value)
 
 
 @pytest.mark.parametrize("accuracies", [[0.99, 0.98], [0.9957, 0.9951, 0.9954, 0.9952]])

@@ -75,7 +75,7 @@ def begin(
     if len({path.stem for path in notebooks}) < len(notebooks):
         raise ValueError("two of the notebooks have the same name: run them one after the other.")
     parameters = dict(parameters or {})
-    declared = {name for path in notebooks for name in _declared(path)}
+    declared = {name for path in notebooks for name in declared_parameters(path)}
     for name in parameters:
         if name not in declared:
             raise ValueError(f"no notebook has a parameter {name!r}.")
@@ -112,7 +112,7 @@ def run_batch(folder: Path) -> list[Outcome]:
     """
     batch, stop = load_batch(folder), Stop()
     digits = load_data(batch.digits).name
-    with _only_runner(folder), signals_pull(stop):
+    with only_runner(folder), signals_pull(stop):
         for leftover in folder.glob(".partial-*"):  # of a runner that was killed
             leftover.unlink()
         outcomes = {outcome.notebook: outcome for outcome in load_outcomes(folder / SUMMARY)}
@@ -157,14 +157,15 @@ def load_outcomes(path: Path) -> list[Outcome]:
 
 def summary_table(outcomes: Sequence[Outcome]) -> str:
     """The end of a batch as text: a row for each notebook, then the failures in full."""
+    name = max(38, *(len(row.notebook) for row in outcomes)) + 2
     wide = max(len(row.status) for row in outcomes) + 2
     lines = [
-        f"{'notebook':<40}{'status':<{wide}}{'seconds':>8}{'peak MB':>9}  {'digits':<14}figures"
+        f"{'notebook':<{name}}{'status':<{wide}}{'seconds':>8}{'peak MB':>9}  {'digits':<14}figures"
     ]
     for row in outcomes:
         figures = "; ".join(f"{name}: {value}" for name, value in row.figures.items())
         lines.append(
-            f"{row.notebook:<40}{row.status:<{wide}}{row.seconds:>8.1f}{row.peak_mb:>9,}"
+            f"{row.notebook:<{name}}{row.status:<{wide}}{row.seconds:>8.1f}{row.peak_mb:>9,}"
             f"  {row.digits:<14}{figures}"
         )
     lines += [f"\n{row.notebook}, {row.error}" for row in outcomes if row.error]
@@ -186,7 +187,7 @@ def _new_folder(runs: Path) -> Path:
             raise Unwritable(folder, error.strerror) from error
 
 
-def _declared(path: Path) -> dict[str, str]:
+def declared_parameters(path: Path) -> dict[str, str]:
     """The parameters of a notebook, and the source text of their values."""
     read(path)  # papermill's own words for what is no notebook are many
     return {name: row["default"] for name, row in papermill.inspect_notebook(str(path)).items()}
@@ -238,7 +239,7 @@ def _run(
     """Execute one notebook: what became of it, or what could not be written; None once stopped."""
     if stop.is_set():
         return None
-    declared = _declared(path)
+    declared = declared_parameters(path)
     parameters = {name: batch.parameters[name] for name in declared if name in batch.parameters}
     if declared.get("dataset", "auto").strip("\"'") != "auto":  # it would choose for itself
         parameters["dataset"] = batch.digits
@@ -250,7 +251,7 @@ def _run(
         environment["OMP_NUM_THREADS"] = str(cores)
     line = lines.get()
     try:
-        result = supervise(path, folder / path.name, parameters, environment, line, stop)
+        result = supervise(path, folder / path.name, parameters, environment, stop, line=line)
     except Unwritable as error:
         return error
     finally:
@@ -263,7 +264,7 @@ def _run(
 
 
 @contextmanager
-def _only_runner(folder: Path) -> Iterator[None]:
+def only_runner(folder: Path) -> Iterator[None]:
     """Two runners in one folder would overwrite each other's notebooks: refuse the second."""
     lock = lock_of(folder, timeout=0)
     try:

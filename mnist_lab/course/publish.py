@@ -25,7 +25,7 @@ from mnist_lab.course.source import (
 )
 from mnist_lab.files import write_all
 from mnist_lab.intervals import seed_interval
-from mnist_lab.records import RECORDS, results_table
+from mnist_lab.records import RECORDS, check_record, results_table
 
 COSTS_FILE = "costs.json"
 
@@ -44,31 +44,36 @@ def publish(run: Path, root: Path) -> None:
             raise ValueError(f"{run} holds no finished run of {path.stem} on MNIST.")
         executed[path] = _taken_over(run / path.name, path, outcome)
     records, rows = root / "notebooks" / "records", [outcomes[path.stem] for path in executed]
-    new = {path.name: _text(path) for path in sorted((run / "records").glob("*.json"))}
-    old = {path.name: _text(path) for path in sorted(records.glob(RECORDS))}
-    tables = {
-        "notebooks": notebook_table(rows),
-        "results": results_table(
-            [_record(name, text) for name, text in sorted((old | new).items())]
-        ),
-        "speed": speed_table(records / "speed"),
-    }
+    tables = {"notebooks": notebook_table(rows), "speed": speed_table(records / "speed")}
     write_all(
         {path: writes(notebook) + "\n" for path, notebook in executed.items()}
-        | {records / name: text for name, text in new.items()}
         | {records / COSTS_FILE: summary_text(rows)}
         | {records / "picture.png": _picture(list(executed.values()))}
         | {root / "README.md": _with_tables(root / "README.md", tables)}
     )
 
 
-def _record(name: str, text: str) -> dict:
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise ValueError(
-            f"the record {name} is not JSON ({error}): remove it, or run again."
-        ) from error
+def publish_records(sweep: Path, root: Path) -> None:
+    """Take over the records on MNIST, in fp32, that `sweep` has left; the results follow from them.
+
+    A record of a run that was published before is replaced. Raises `ValueError` for a damaged
+    record, for none at all, and for what cannot be written; then nothing is.
+    """
+    records, new = root / "notebooks" / "records", {}
+    for path in sorted(sweep.glob(f"[!.]*/{RECORDS}")):
+        check_record(path)
+        record = json.loads(_text(path))
+        if record["digits"] == "MNIST" and record["precision"] == "fp32":
+            new[path.name] = record
+    if not new:
+        raise ValueError(f"there is no record on MNIST in fp32 in {sweep}: sweep first.")
+    old = {path.name: json.loads(_text(path)) for path in records.glob(RECORDS)}
+    together = old | new
+    table = results_table([together[name] for name in sorted(together)])
+    write_all(
+        {records / name: json.dumps(record, indent=1) + "\n" for name, record in new.items()}
+        | {root / "README.md": _with_tables(root / "README.md", {"results": table})}
+    )
 
 
 def _taken_over(copy: Path, stored: Path, outcome: Outcome) -> NotebookNode:

@@ -73,16 +73,25 @@ def signals_pull(stop: Stop) -> Iterator[None]:
 
 
 def supervise(
-    notebook: Path, target: Path, parameters: dict, environment: dict, line: int, stop: Stop
+    notebook: Path,
+    target: Path,
+    parameters: dict,
+    environment: dict,
+    stop: Stop,
+    *,
+    folder: Path | None = None,
+    line: int | None = None,
 ) -> Result | None:
     """Execute a notebook into `target`, which is written whole or not at all.
 
-    `environment`: variables for the kernel. `line`: the progress bar's, in the terminal. Returns
+    `environment`: variables for the kernel. `folder`: where it stands, else the notebook's own.
+    `line`: that of a progress bar, in the terminal. Returns
     None, and leaves nothing, if `stop` was pulled meanwhile. Raises `Unwritable`.
     """
     partial, start = target.with_name(f".partial-{target.name}"), time.perf_counter()
     task = {"source": str(notebook.resolve()), "target": str(partial.resolve()),
-            "parameters": parameters, "title": notebook.stem, "line": line}  # fmt: skip
+            "parameters": parameters, "folder": str(folder or notebook.resolve().parent),
+            "line": line}  # fmt: skip
     with tempfile.TemporaryFile("w+", encoding="utf-8") as answer:
         process = subprocess.Popen(
             [sys.executable, "-P", worker.__file__, json.dumps(task)],

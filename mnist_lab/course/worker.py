@@ -34,18 +34,21 @@ def main() -> None:
         Path(task["target"]).unlink(missing_ok=True)
 
 
-def execute(source: str, target: str, parameters: dict, title: str, line: int) -> tuple[str, str]:
+def execute(
+    source: str, target: str, parameters: dict, folder: str, line: int | None
+) -> tuple[str, str]:
     """Execute the notebook `source` into `target`: its status, and what went wrong.
 
-    `title` and `line` are those of the progress bar.
+    `folder`: where it stands meanwhile. `line`: its progress bar's, in the terminal; None for none.
     """
+    bar = {"desc": Path(source).stem, "unit": "cell", "position": line}
     try:
         papermill.execute_notebook(
             source,
             target,
             parameters,
-            cwd=os.path.dirname(source),
-            progress_bar={"desc": title, "unit": "cell", "position": line},
+            cwd=folder,
+            progress_bar=bar if line is not None else False,
             extra_arguments=["--log-level=CRITICAL"],  # the kernel's start and end are no news
         )
     except PapermillExecutionError as failure:

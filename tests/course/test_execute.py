@@ -1,21 +1,19 @@
 """The runner: what it executes, keeps, resumes, shows, and refuses."""
 
-import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
-import time
 
 import nbformat
 import papermill
-import psutil
 import pytest
 from click.testing import CliRunner
 from joblib import cpu_count
 from nbformat.v4 import new_code_cell, new_notebook
 from papermill.exceptions import PapermillExecutionError
+from runners import processes_of, wait_for
 
 from conftest import NOTEBOOKS, ROOT
 from mnist_lab.__main__ import main
@@ -118,9 +116,9 @@ def test_two_batches_of_one_second_have_two_folders_and_one_folder_one_runner(tm
     folders = {execute.begin([path], tmp_path / "runs", "digits") for _ in range(3)}
     assert len(folders) == 3 and all((folder / execute.BATCH).exists() for folder in folders)
     folder = folders.pop()
-    with execute._only_runner(folder), pytest.raises(ValueError, match="another runner is at work"):
+    with execute.only_runner(folder), pytest.raises(ValueError, match="another runner is at work"):
         execute.run_batch(folder)
-    with execute._only_runner(folder):
+    with execute.only_runner(folder):
         pass
 
 
@@ -141,23 +139,6 @@ def test_a_death_is_a_row_and_the_others_go_on(death, jobs, tmp_path):
     assert sorted(os.listdir(folder)) == [
         "00_a.ipynb", "01_b.ipynb", execute.BATCH, execute.SUMMARY,
     ]  # fmt: skip
-
-
-def processes_of(folder) -> list[str]:
-    """The command lines of the workers and kernels that work for a folder's batch."""
-    found = []
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error):
-            if process.environ().get("MNIST_LAB_RECORDS", "").startswith(str(folder)):
-                found.append(" ".join(process.cmdline()))
-    return found
-
-
-def wait_for(condition, seconds=60):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come"
-        time.sleep(0.1)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
@@ -325,7 +306,8 @@ def test_a_notebook_runs_from_the_root_with_other_parameters(tmp_path, monkeypat
     papermill.execute_notebook(
         str(path), str(tmp_path / "out.ipynb"), parameters, cwd=str(ROOT), progress_bar=False
     )
-    record = json.loads((tmp_path / "gapnet-small-digits-seed3.json").read_text())
+    (path,) = tmp_path.glob("gapnet-small-digits-*-seed3.json")
+    record = json.loads(path.read_text())
     assert record["seed"] == 3 and record["digits"] == "small digits"
     assert record["recipe"]["num_epochs"] == len(record["validation_accuracy"]) == 1
 

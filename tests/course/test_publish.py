@@ -9,7 +9,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from mnist_lab.course.execute import Outcome
-from mnist_lab.course.publish import cost_line, newest_run, publish, speed_table
+from mnist_lab.course.publish import cost_line, newest_run, publish, publish_records, speed_table
 
 COST = "**Cost:** not measured yet"
 TABLES = "".join(
@@ -63,7 +63,7 @@ def test_outputs_costs_and_tables_are_taken_over(root):
     assert (root / "notebooks/records/picture.png").read_bytes() == b"picture"
     readme = (root / "README.md").read_text()
     assert "| [00 a](notebooks/00_a.ipynb) | 12 seconds | 2 cores | 345 MB |" in readme
-    assert "old" not in readme and readme.startswith("# Title")
+    assert readme.count("old") == 1 and readme.startswith("# Title"), "only results stay"
 
 
 def edit(root, run):
@@ -85,11 +85,7 @@ def drop_pictures(root, run):
 
 def unmark(root, run):
     path = root / "README.md"
-    path.write_text(path.read_text().replace("<!-- results -->", ""))
-
-
-def break_record(root, run):
-    (run / "records/gapnet-mnist-seed0.json").write_text('{"network": ')
+    path.write_text(path.read_text().replace("<!-- speed -->", ""))
 
 
 def block_records(root, run):
@@ -106,11 +102,10 @@ def block_records(root, run):
         (edit, "01_b.ipynb differs from .* in more than outputs: execute it as it is now"),
         (retag, "01_b.ipynb differs from .* in more than outputs"),
         (drop_pictures, "no cell tagged readme-picture has made a picture"),
-        (unmark, "README.md needs one <!-- results -->"),
+        (unmark, "README.md needs one <!-- speed -->"),
         (lambda root, run: (root / "README.md").unlink(), "README.md cannot be read"),
         (lambda root, run: (run / "01_b.ipynb").unlink(), "01_b.ipynb cannot be read"),
         (lambda root, run: (run / "01_b.ipynb").write_text("{"), "01_b.ipynb is not a notebook"),
-        (break_record, "the record gapnet-mnist-seed0.json is not JSON"),
         (block_records, "cannot be written"),
     ],
     ids=lambda value: getattr(value, "__name__", None),
@@ -136,6 +131,56 @@ def test_what_only_an_execution_writes_is_no_difference(root):
         nbformat.write(copy, path)
     publish(run, root)
     publish(run, root)  # the cost that is written in is no difference either
+
+
+def record(seed, **changes):
+    return {
+        "network": "GapNet", "parameters": 13_808, "digits": "MNIST", "precision": "fp32",
+        "split": {"train": 5}, "seed": seed, "recipe": {"num_epochs": 1, "seed": seed},
+        "validation_accuracy": [0.5],
+        "test": {"correct": 9_900 + seed, "total": 10_000, "interval": [0.4, 0.6], "wrong": []},
+    } | changes  # fmt: skip
+
+
+def make_sweep(root):
+    """Two seeds that count, and what does not: other digits, bf16, a run that was interrupted."""
+    sweep = root / "runs" / "sweep"
+    found = {
+        "04-a/g-seed0": record(0),
+        "04-b/g-seed1": record(1),
+        "04-c/s-seed0": record(0, digits="small digits"),
+        "04-d/h-seed0": record(0, precision="bf16"),
+        ".partial-04-e/g-seed2": record(2),
+    }
+    for name, content in found.items():
+        path = sweep / f"{name}.json"
+        path.parent.mkdir(parents=True)
+        path.write_text(json.dumps(content))
+        (path.parent / "outcome.json").write_text("[]")
+    return sweep
+
+
+def test_the_records_of_a_sweep_are_taken_over_and_the_results_follow(root):
+    records = root / "notebooks" / "records"
+    records.mkdir()
+    (records / "g-seed1.json").write_text(json.dumps(record(1, parameters=1)))
+    publish_records(make_sweep(root), root)
+    assert sorted(path.name for path in records.iterdir()) == ["g-seed0.json", "g-seed1.json"]
+    readme = (root / "README.md").read_text()
+    assert "| GapNet | 13,808 | MNIST | fp32 | 1 | 2 | 50.00% |" in readme
+    assert readme.count("old") == 2, "the other tables stay"
+
+
+def test_a_damaged_sweep_or_none_changes_nothing(root):
+    with pytest.raises(ValueError, match="there is no record on MNIST in fp32"):
+        publish_records(root / "runs" / "sweep", root)
+    sweep = make_sweep(root)
+    (sweep / "04-b/g-seed1.json").write_text("{")
+    before = (root / "README.md").read_bytes()
+    with pytest.raises(ValueError, match=r"g-seed1\.json is not a whole record"):
+        publish_records(sweep, root)
+    assert (root / "README.md").read_bytes() == before
+    assert not (root / "notebooks" / "records").exists()
 
 
 def test_the_newest_run_is_found_and_its_absence_is_said(root):

@@ -73,7 +73,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path, monkeypatch):
     script.write_text(f"print({answer!r})")
     monkeypatch.setattr(supervise.worker, "__file__", str(script))
     with pytest.raises(Unwritable, match=r"run cannot be written \(No space left on device\)"):
-        supervise.supervise(Path("00_a.ipynb"), tmp_path / "run" / "00_a.ipynb", {}, {}, 0, Stop())
+        supervise.supervise(Path("00_a.ipynb"), tmp_path / "run" / "00_a.ipynb", {}, {}, Stop())
 
 
 def test_signals_pull_the_stop_and_are_given_back():

@@ -24,7 +24,7 @@ def test_what_ends_a_notebook_is_told_apart(error, answer, tmp_path, monkeypatch
             raise error
 
     monkeypatch.setattr(papermill, "execute_notebook", end)
-    assert worker.execute("a.ipynb", str(tmp_path / "b.ipynb"), {}, "a", 0) == answer
+    assert worker.execute("a.ipynb", str(tmp_path / "b.ipynb"), {}, ".", None) == answer
 
 
 def test_a_target_that_cannot_be_written_and_a_kernel_that_is_not_there(tmp_path):
@@ -33,8 +33,8 @@ def test_a_target_that_cannot_be_written_and_a_kernel_that_is_not_there(tmp_path
         notebook = new_notebook(cells=[new_code_cell("1")], metadata={"kernelspec": spec})
         nbformat.write(notebook, tmp_path / f"{name}.ipynb")
     source = str(tmp_path / "python3.ipynb")
-    status, _ = worker.execute(source, str(tmp_path / "nowhere" / "b.ipynb"), {}, "a", 0)
+    status, _ = worker.execute(source, str(tmp_path / "nowhere" / "b.ipynb"), {}, ".", None)
     assert status == worker.UNWRITABLE
     source = str(tmp_path / "none.ipynb")
-    status, error = worker.execute(source, str(tmp_path / "b.ipynb"), {}, "a", 0)
+    status, error = worker.execute(source, str(tmp_path / "b.ipynb"), {}, ".", None)
     assert (status, error.split(":")[0]) == (worker.FAILED, "NoSuchKernel")

@@ -85,9 +85,18 @@ def supervise(
     """Execute a notebook into `target`, which is written whole or not at all.
 
     `environment`: variables for the kernel. `folder`: where it stands, else the notebook's own.
-    `line`: that of a progress bar, in the terminal. Returns
-    None, and leaves nothing, if `stop` was pulled meanwhile. Raises `Unwritable`.
+    `line`: that of a progress bar, in the terminal. Returns None, and leaves nothing, if `stop` was
+    pulled before the end. Raises `Unwritable`.
     """
+    try:
+        return _supervise(notebook, target, parameters, environment, stop, folder, line)
+    except Unwritable:
+        raise
+    except OSError as error:
+        raise Unwritable(target.parent, error.strerror or str(error)) from error
+
+
+def _supervise(notebook, target, parameters, environment, stop, folder, line) -> Result | None:
     partial, start = target.with_name(f".partial-{target.name}"), time.perf_counter()
     task = {"source": str(notebook.resolve()), "target": str(partial.resolve()),
             "parameters": parameters, "folder": str(folder or notebook.resolve().parent),
@@ -104,13 +113,13 @@ def supervise(
         answer.seek(0)
         text = answer.read()
     seconds = time.perf_counter() - start
-    if stop.is_set():
-        partial.unlink(missing_ok=True)
-        return None
     # A worker that was killed has not answered.
     status, error = json.loads(text.splitlines()[-1]) if text else (worker.DIED, "")
-    if status == worker.UNWRITABLE:
-        partial.unlink(missing_ok=True)
+    if status == worker.UNWRITABLE or (stop.is_set() and status != worker.OK):
+        with suppress(OSError):
+            partial.unlink()
+        if stop.is_set():
+            return None
         raise Unwritable(target.parent, error)
     if status == worker.DIED:
         error = _epitaph(partial)

@@ -103,7 +103,10 @@ def sweep(
     if jobs is not None and jobs < 1:
         raise ValueError(f"jobs must be 1 or more, not {jobs}.")
     stop = Stop()
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Unwritable(folder, error.strerror) from error
     with only_runner(folder), signals_pull(stop):
         for leftover in folder.glob(".partial-*"):  # of a runner that was killed
             shutil.rmtree(leftover)
@@ -168,7 +171,11 @@ def _is_done(run: Run, folder: Path) -> bool:
 
 def _here(runs: Sequence[Run], folder: Path, jobs: int | None, stop: Stop) -> Iterator[Done | None]:
     def run_unless_stopped(run: Run) -> Done | None:
-        return None if stop.is_set() else execute_run(run, stop, folder)
+        try:
+            return None if stop.is_set() else execute_run(run, stop, folder)
+        except OSError as error:
+            stop.pull(Unwritable(folder, error.strerror or str(error)))
+            return None
 
     # Threads are enough: each watches over a process of its own.
     workers = max(1, min(jobs or cpu_count(), len(runs)))

@@ -29,8 +29,9 @@ def main() -> None:
     logging.getLogger("papermill").addHandler(logging.NullHandler())  # the runner tells the user
     task = json.loads(sys.argv[1])
     threading.Thread(target=_follow_the_runner, args=(task["target"],), daemon=True).start()
-    print(json.dumps(execute(**task)))
-    if orphaned.is_set():
+    answer = execute(**task)
+    print(json.dumps(answer))
+    if orphaned.is_set() and answer[0] != OK:
         Path(task["target"]).unlink(missing_ok=True)
 
 
@@ -56,9 +57,9 @@ def execute(
         return FAILED, f"{cell}\n\n{failure.ename}: {failure.evalue}"
     except DeadKernelError:
         return DIED, ""
-    except OSError as error:
-        return UNWRITABLE, error.strerror or str(error)
-    except Exception as error:  # no kernel of that name, not a notebook, …
+    except Exception as error:  # a full disk; no kernel of that name, not a notebook, …
+        if isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
+            return UNWRITABLE, error.strerror or str(error)
         return FAILED, f"{type(error).__name__}: {error}"
     return OK, ""
 

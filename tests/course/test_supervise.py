@@ -76,6 +76,26 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path, monkeypatch):
         supervise.supervise(Path("00_a.ipynb"), tmp_path / "run" / "00_a.ipynb", {}, {}, Stop())
 
 
+def test_what_had_finished_when_the_stop_came_is_kept(tmp_path, monkeypatch):
+    stop, target = Stop(), tmp_path / "00_a.ipynb"
+    partial = tmp_path / ".partial-00_a.ipynb"
+
+    def watch(process, stop):
+        process.communicate()
+        stop.pull(Interrupted(signal.SIGINT))
+        return 0
+
+    monkeypatch.setattr(supervise, "_watch", watch)
+    for answer, kept in (('["ok", ""]', True), ('["failed: the kernel died", ""]', False)):
+        script = tmp_path / "worker.py"
+        script.write_text(f"print({answer!r})")
+        partial.write_text("executed")
+        monkeypatch.setattr(supervise.worker, "__file__", str(script))
+        result = supervise.supervise(Path("00_a.ipynb"), target, {}, {}, stop)
+        assert (result is not None) == target.exists() == kept and not partial.exists()
+        target.unlink(missing_ok=True)
+
+
 def test_signals_pull_the_stop_and_are_given_back():
     before = signal.getsignal(signal.SIGTERM)
     stop = Stop()

@@ -141,6 +141,23 @@ def test_what_cannot_be_written_stops_the_sweep_and_keeps_the_rest(tmp_path, mon
     assert not list((tmp_path / "sweep").glob(".partial*"))
 
 
+def test_a_disk_that_is_full_during_a_run_stops_the_sweep(tmp_path, monkeypatch):
+    begun = []
+
+    def full(run, stop, folder):
+        begun.append(run)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(sweeping, "execute_run", full)
+    runs = plan([write_notebook(tmp_path / "04_a.ipynb")], 5, {}, "digits")
+    with pytest.raises(Unwritable, match=r"sweep cannot be written \(No space left on device\)"):
+        sweep(runs, tmp_path / "sweep", jobs=1)
+    assert len(begun) == 1, "the sweep went on"
+    (tmp_path / "file").touch()
+    with pytest.raises(Unwritable, match="file"):
+        sweep(runs, tmp_path / "file" / "sweep")
+
+
 @pytest.fixture
 def repository(tmp_path):
     """A repository with one training notebook, of which the second seed waits."""

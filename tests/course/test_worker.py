@@ -15,6 +15,7 @@ from mnist_lab.course import worker
         (DeadKernelError("Kernel died"), (worker.DIED, "")),
         (OSError(28, "No space left on device"), (worker.UNWRITABLE, "No space left on device")),
         (RuntimeError("no kernel"), (worker.FAILED, "RuntimeError: no kernel")),
+        (FileNotFoundError("python"), (worker.FAILED, "FileNotFoundError: python")),
         (None, (worker.OK, "")),
     ],
 )
@@ -33,8 +34,10 @@ def test_a_target_that_cannot_be_written_and_a_kernel_that_is_not_there(tmp_path
         notebook = new_notebook(cells=[new_code_cell("1")], metadata={"kernelspec": spec})
         nbformat.write(notebook, tmp_path / f"{name}.ipynb")
     source = str(tmp_path / "python3.ipynb")
-    status, _ = worker.execute(source, str(tmp_path / "nowhere" / "b.ipynb"), {}, ".", None)
-    assert status == worker.UNWRITABLE
+    assert worker.execute(source, str(tmp_path), {}, ".", None) == (
+        worker.UNWRITABLE,
+        "Is a directory",
+    )
     source = str(tmp_path / "none.ipynb")
     status, error = worker.execute(source, str(tmp_path / "b.ipynb"), {}, ".", None)
     assert (status, error.split(":")[0]) == (worker.FAILED, "NoSuchKernel")

@@ -207,8 +207,12 @@ def _race_row(sprint: dict, example: list[list[float]] | None) -> str:
     slow, ratio = f"{whole:,.0f} (its 14 epochs)", f"{sprint['ratio']:.0f}"
     first = epochs_to(sprint["goal"], example) if example else None
     if first:
-        slow += f", {whole * first / EXAMPLE_EPOCHS:,.0f} (a mean of {sprint['goal']:.0%})"
+        seconds = f"{whole * first / EXAMPLE_EPOCHS:,.0f}"
+        slow += f", {seconds} (a mean of {sprint['goal']:.0%} over {len(example)} seeds)"
         ratio += f", {sprint['ratio'] * first / EXAMPLE_EPOCHS:.0f}"
+    elif example:
+        seen = f"the {len(example[0])} epochs that were seen"
+        slow += f"; it was never seen to reach {sprint['goal']:.1%}, in {seen}"
     return (
         f"| PyTorch's example against StridedNet, {sprint['precision']}: test "
         f"{statistics.mean(sprint['test']):.2%} [{low:.2%}, {high:.2%}], {sprint['seeds']} seeds, "

@@ -1,4 +1,4 @@
-"""What a run leaves behind: one JSON file, and the tables that are made from such files.
+"""What a run leaves behind: a JSON file and the weights, and the tables made from such files.
 
 A record holds everything that is needed to repeat the run and to judge it.
 """
@@ -15,12 +15,13 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
+from safetensors.torch import save
 from torch import nn
 
 from mnist_lab.anatomy import count_parameters
 from mnist_lab.data import Digits
 from mnist_lab.evaluation import Evaluation
-from mnist_lab.files import project_root, write_whole
+from mnist_lab.files import project_root, write_all, write_whole
 from mnist_lab.intervals import seed_interval, writer_interval
 from mnist_lab.training import History
 from mnist_lab.writers import who_wrote
@@ -32,6 +33,7 @@ def save_record(network: nn.Module, data: Digits, history: History, test: Evalua
     """Write the record of a finished run into `$MNIST_LAB_RECORDS`, else into `runs/records`.
 
     The file is named after all that decides a run: a repeated run replaces it, and no other does.
+    The trained weights lie beside it, as safetensors.
     """
     recipe = asdict(history.recipe)
     recipe["augment"] = [repr(transform) for transform in history.recipe.augment]
@@ -71,7 +73,13 @@ def save_record(network: nn.Module, data: Digits, history: History, test: Evalua
     name = "-".join(words).lower().replace(" ", "-") + ".json"
     folder = os.environ.get("MNIST_LAB_RECORDS") or project_root() / "runs" / "records"
     path = Path(folder) / name
-    write_whole(path, json.dumps(record, indent=1) + "\n")
+    weights = {key: value.cpu().contiguous() for key, value in network.state_dict().items()}
+    write_all(
+        {
+            path.with_suffix(".safetensors"): save(weights, {"record": path.name}),
+            path: json.dumps(record, indent=1) + "\n",
+        }
+    )
     return path
 
 
@@ -106,7 +114,7 @@ def results_table(records: list[dict]) -> str:
     the bootstrap over writers, where they are known.
     """
     rows = [
-        "| network | parameters | digits | precision | epochs | seeds | validation | test "
+        "| network | parameters | trained on | precision | epochs | seeds | validation | test "
         "| 95 %, seeds | 95 %, writers |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
@@ -115,16 +123,23 @@ def results_table(records: list[dict]) -> str:
         groups.setdefault(kind_of_run(record), []).append(record)
     for runs in groups.values():
         first = runs[0]
-        validation = [run["validation_accuracy"][-1] for run in runs]
+        validation = statistics.mean(run["validation_accuracy"][-1] for run in runs)
         test = [run["test"]["correct"] / run["test"]["total"] for run in runs]
         low, high = runs[0]["test"]["interval"] if len(runs) == 1 else seed_interval(test)
         rows.append(
-            f"| {first['network']} | {first['parameters']:,} | {first['digits']} "
+            f"| {first['network']} | {first['parameters']:,} | {_trained_on(first)} "
             f"| {first['precision']} | {first['recipe']['num_epochs']} | {len(runs)} "
-            f"| {statistics.mean(validation):.2%} | {statistics.mean(test):.2%} "
+            f"| {'none' if first['split']['name'] == 'as published' else f'{validation:.2%}'} "
+            f"| {statistics.mean(test):.2%} "
             f"| {low:.2%} to {high:.2%} | {_over_writers(runs)} |"
         )
     return "\n".join(rows)
+
+
+def _trained_on(record: dict) -> str:
+    split = record["split"]
+    how = "" if split["name"] == "random" else f", {split['name']}"
+    return f"{split['train']:,} of {record['digits']}{how}"
 
 
 def _over_writers(runs: list[dict]) -> str:

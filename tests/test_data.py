@@ -154,12 +154,20 @@ def test_the_split_by_writer_is_the_same_for_everybody(folder):
     assert digest == "f12acaf43d6eacea920b9355c1ae7a345c5012006e52cbb0c1548e45aea057ed"
 
 
+def test_as_published_all_60_000_train_and_the_test_digits_are_looked_at(folder):
+    digits = load_data("mnist", folder, split="as published")
+    expected = "MNIST, split as published: 60,000 train, 10,000 validation, 10,000 test"
+    assert str(digits) == expected
+    assert torch.equal(index_of(digits.train).sort().values, torch.arange(60_000))
+    assert digits.validation is digits.test
+
+
 @pytest.mark.parametrize("split", data.SPLITS)
 def test_every_digit_of_mnist_keeps_its_writer_and_series(folder, split):
     digits = load_data("mnist", folder, split=split)
     for part in PARTS:
         found = getattr(digits, part)
-        writers, series = who_wrote(train=part != "test")
+        writers, series = who_wrote(train=found is not digits.test)
         for some in (found, found.first(100)):
             assert torch.equal(some.writers, writers[index_of(some)])
             assert torch.equal(some.series, series[index_of(some)])
@@ -204,6 +212,17 @@ def test_the_small_splits_are_disjoint_and_stratified(small):
     counts = [torch.bincount(getattr(small, part).labels) for part in PARTS]
     for held_out in counts[1:]:
         assert (sum(counts) * 300 / 1_797 - held_out).abs().max() < 1.01
+
+
+def test_as_published_the_small_test_digits_stay_the_same(small):
+    digits = load_data("digits", split="as published")
+    assert str(digits) == (
+        "small digits, split as published: 1,497 train, 300 validation, 300 test"
+    )
+    assert digits.validation is digits.test
+    assert torch.equal(digits.test.images, small.test.images)
+    both = torch.cat([small.train.images, small.validation.images])
+    assert torch.equal(*(x.flatten(1).unique(dim=0) for x in (digits.train.images, both)))
 
 
 def test_the_small_split_is_the_same_for_everybody(small):

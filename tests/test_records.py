@@ -7,6 +7,8 @@ from dataclasses import replace
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
 from scipy import stats
 
 from mnist_lab import records
@@ -74,6 +76,16 @@ def test_a_record_says_what_was_run_and_what_came_out(folder):
     assert record["versions"]["torch"].split("+")[0] == torch.__version__.split("+")[0]
 
 
+def test_the_trained_weights_lie_beside_the_record(folder):
+    network = GapNet().to(memory_format=torch.channels_last)  # as fit leaves it
+    path = save_record(network, digits(), history(), evaluation())
+    weights = path.with_suffix(".safetensors")
+    assert all(torch.equal(load_file(weights)[k], v) for k, v in network.state_dict().items())
+    GapNet().load_state_dict(load_file(weights))
+    with safe_open(weights, "pt") as file:
+        assert file.metadata() == {"record": path.name}
+
+
 @pytest.mark.parametrize("recipe", [GAP_RECIPE, BOTTLENECK_RECIPE, replace(GAP_RECIPE, seed=7)])
 def test_a_record_holds_every_hyperparameter(folder, recipe):
     save_record(GapNet(), digits(), history(recipe), evaluation())
@@ -97,7 +109,7 @@ def test_a_repeated_run_replaces_its_record_and_no_other(folder):
         ("small digits", 0, 2),
         ("small digits", 1, 1),
     ]
-    assert len(list(folder.iterdir())) == 3, "something partial was left behind"
+    assert len(list(folder.iterdir())) == 6, "something partial was left behind"
 
 
 def test_threads_that_save_at_once_lose_no_record(folder):
@@ -108,7 +120,8 @@ def test_threads_that_save_at_once_lose_no_record(folder):
     with ThreadPoolExecutor(20) as pool:
         paths = set(pool.map(save, range(100)))
     assert len(paths) == 10 and [r["seed"] for r in load_records(folder)] == list(range(10))
-    assert sorted(paths) == sorted(folder.iterdir()), "something partial was left behind"
+    both = {file for path in paths for file in (path, path.with_suffix(".safetensors"))}
+    assert both == set(folder.iterdir()), "something partial was left behind"
 
 
 def test_without_the_variable_records_lie_in_the_repository(tmp_path, monkeypatch):
@@ -133,13 +146,15 @@ def test_other_files_are_not_taken_for_records(folder):
 # Tables
 
 
-def record(network, digits, validation, correct, interval=(0.1, 0.9), precision="fp32"):
+def record(
+    network, digits, validation, correct, interval=(0.1, 0.9), precision="fp32", split="random"
+):
     return {
         "network": network,
         "digits": digits,
         "parameters": 13_808,
         "recipe": {"num_epochs": 19},
-        "split": {"train": 5},
+        "split": {"name": split, "train": 50},
         "precision": precision,
         "validation_accuracy": [0.1, validation],
         "test": {"correct": correct, "total": 1_000, "interval": interval},
@@ -154,15 +169,20 @@ def test_a_table_has_a_row_for_each_kind_of_run():
             record("GapNet", "MNIST", 0.98, 980),
             record("GapNet", "MNIST", 0.98, 980, precision="bf16"),
             record("BottleneckNet", "MNIST", 0.97, 970, (0.95, 0.98)),
+            record("GapNet", "MNIST", 0.97, 970, split="by writer"),
+            record("GapNet", "MNIST", 0.97, 970, split="as published"),
         ]
     ).splitlines()
     assert rows[0].split(" | ")[5:8] == ["seeds", "validation", "test"]
     low, high = seed_interval([0.99, 0.98])
-    assert [row.removesuffix(" | unknown |") for row in rows[2:]] == [
-        f"| GapNet | 13,808 | MNIST | fp32 | 19 | 2 | 98.50% | 98.50% | {low:.2%} to {high:.2%}",
-        "| GapNet | 13,808 | small digits | fp32 | 19 | 1 | 95.00% | 95.00% | 93.00% to 96.10%",
-        "| GapNet | 13,808 | MNIST | bf16 | 19 | 1 | 98.00% | 98.00% | 10.00% to 90.00%",
-        "| BottleneckNet | 13,808 | MNIST | fp32 | 19 | 1 | 97.00% | 97.00% | 95.00% to 98.00%",
+    bounds = "| 97.00% | 10.00% to 90.00%"
+    assert [row.removesuffix(" | unknown |").replace(" 13,808 |", "") for row in rows[2:]] == [
+        f"| GapNet | 50 of MNIST | fp32 | 19 | 2 | 98.50% | 98.50% | {low:.2%} to {high:.2%}",
+        "| GapNet | 50 of small digits | fp32 | 19 | 1 | 95.00% | 95.00% | 93.00% to 96.10%",
+        "| GapNet | 50 of MNIST | bf16 | 19 | 1 | 98.00% | 98.00% | 10.00% to 90.00%",
+        "| BottleneckNet | 50 of MNIST | fp32 | 19 | 1 | 97.00% | 97.00% | 95.00% to 98.00%",
+        f"| GapNet | 50 of MNIST, by writer | fp32 | 19 | 1 | 97.00% {bounds}",
+        f"| GapNet | 50 of MNIST, as published | fp32 | 19 | 1 | none {bounds}",
     ]
     assert len({row.count("|") for row in rows}) == 1, "not a Markdown table"
 

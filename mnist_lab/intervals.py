@@ -64,9 +64,29 @@ def writer_interval(
     answer where nothing is wrong. There the percentiles have no width, and Wilson's says more.
     Raises `ValueError` unless there is a writer for each digit, and two writers or more.
     """
-    right, names = _answers("correct", correct), np.asarray(writers)
-    if names.shape != right.shape or names.dtype.kind not in "iu":
-        wanted = f"{len(right):,} whole numbers, one for each digit"
+    return _over_writers(_answers("correct", correct), writers, resamples, seed)
+
+
+def writer_difference(
+    correct_a: ArrayLike, correct_b: ArrayLike, writers: ArrayLike
+) -> tuple[float, float]:
+    """The interval of how much better b is than a on the same digits, if those of one writer may
+    resemble each other: `writer_interval`'s bootstrap, of the difference.
+
+    Raises `ValueError` as that does, and for two lengths.
+    """
+    a, b = _answers("correct_a", correct_a), _answers("correct_b", correct_b)
+    _check_same_digits(a, b)
+    return _over_writers(b.astype(int) - a, writers, resamples=10_000, seed=0)
+
+
+def _over_writers(
+    values: np.ndarray, writers: ArrayLike, resamples: int, seed: int
+) -> tuple[float, float]:
+    """The percentiles of the mean value of a digit, over draws of whole writers."""
+    names = np.asarray(writers)
+    if names.shape != values.shape or names.dtype.kind not in "iu":
+        wanted = f"{len(values):,} whole numbers, one for each digit"
         raise ValueError(f"writers must be {wanted}, not {shown(writers)}.")
     _check_whole("resamples", resamples, 1)
     _check_whole("seed", seed, 0)
@@ -74,8 +94,8 @@ def writer_interval(
     if len(digits) < 2:
         raise ValueError(f"writers must be two or more, not writer {names[0]} alone.")
     interval = bootstrap(
-        (np.bincount(writer, right), digits),
-        lambda right, digits, axis: right.sum(axis) / digits.sum(axis),
+        (np.bincount(writer, values), digits),
+        lambda sums, digits, axis: sums.sum(axis) / digits.sum(axis),
         paired=True,
         vectorized=True,
         n_resamples=resamples,
@@ -119,9 +139,7 @@ def mcnemar(correct_a: ArrayLike, correct_b: ArrayLike) -> Disagreement:
     lengths.
     """
     a, b = _answers("correct_a", correct_a), _answers("correct_b", correct_b)
-    if len(a) != len(b):
-        counts = f"{len(a):,} and {len(b):,}"
-        raise ValueError(f"correct_a and correct_b must be of the same digits, not of {counts}.")
+    _check_same_digits(a, b)
     only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
     either = only_a + only_b
     return Disagreement(only_a, only_b, float(binomtest(only_a, either).pvalue) if either else 1.0)
@@ -179,6 +197,12 @@ def _answers(name: str, values: ArrayLike) -> np.ndarray:
     if array.dtype != bool or array.ndim != 1 or not len(array):
         raise ValueError(f"{name} must say True or False of each digit, not {shown(values)}.")
     return array
+
+
+def _check_same_digits(a: np.ndarray, b: np.ndarray) -> None:
+    if len(a) != len(b):
+        counts = f"{len(a):,} and {len(b):,}"
+        raise ValueError(f"correct_a and correct_b must be of the same digits, not of {counts}.")
 
 
 def _numbers(name: str, values: ArrayLike, least: int) -> np.ndarray:

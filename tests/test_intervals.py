@@ -19,6 +19,7 @@ from mnist_lab.intervals import (
     seeds_needed,
     smallest_difference,
     wilson_interval,
+    writer_difference,
     writer_interval,
 )
 
@@ -98,6 +99,22 @@ def test_the_seed_alone_decides_and_tensors_do_as_well():
 
 def test_nothing_wrong_leaves_the_writers_interval_no_width():
     assert writer_interval(np.ones(6, bool), [1, 1, 2, 2, 3, 3]) == (1, 1)
+
+
+def test_the_difference_over_writers_is_that_of_a_plain_loop():
+    a, writers = families(seed=5)
+    b = a | (np.random.default_rng(6).random(len(a)) < 0.3)
+    draws, names = np.random.default_rng(7), np.unique(writers)
+    gain, size = (
+        np.array([column[writers == name].sum() for name in names])
+        for column in (b.astype(int) - a, np.ones(len(a)))
+    )
+    chosen = draws.integers(len(names), size=(4_000, len(names)))
+    loop = np.percentile(gain[chosen].sum(1) / size[chosen].sum(1), [2.5, 97.5])
+    low, high = writer_difference(a, b, writers)
+    assert (low, high) == pytest.approx(tuple(loop), abs=0.1 * (high - low))
+    assert writer_difference(b, a, writers) == pytest.approx((-high, -low), abs=1e-12)
+    assert writer_difference(a, a, writers) == (0, 0)
 
 
 # Two against each other
@@ -207,6 +224,14 @@ def test_chance_over_digits_scatters_as_expected():
         (
             lambda: writer_interval(RIGHT, [7, 7, 7]),
             "writers must be two or more, not writer 7 alone.",
+        ),
+        (
+            lambda: writer_difference(RIGHT, RIGHT[1:], [1, 2, 3]),
+            "correct_a and correct_b must be of the same digits, not of 3 and 2.",
+        ),
+        (
+            lambda: writer_difference(RIGHT, RIGHT, [1, 2]),
+            "writers must be 3 whole numbers, one for each digit, not [1, 2].",
         ),
         (
             lambda: writer_interval(RIGHT, [1, 2, 3], resamples=0),

@@ -115,6 +115,17 @@ def seed_interval(accuracies: Sequence[float]) -> tuple[float, float]:
     return float(mean - half), float(mean + half)
 
 
+def next_interval(accuracies: Sequence[float]) -> tuple[float, float]:
+    """Where one more run would lie, with 95 %: Student's prediction interval, wider than that of
+    the mean, for it holds the scatter of a single run as well.
+
+    Raises `ValueError` as `seed_interval` does.
+    """
+    low, high = seed_interval(accuracies)
+    middle, wider = (low + high) / 2, math.sqrt(len(accuracies) + 1)
+    return middle - wider * (middle - low), middle + wider * (high - middle)
+
+
 def paired_interval(a: Sequence[float], b: Sequence[float]) -> Difference:
     """How much better b is than a, on average; each seed has the same place in both.
 

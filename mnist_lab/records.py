@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import save
-from torch import nn
+from torch import Tensor, nn
 
 from mnist_lab.anatomy import count_parameters
 from mnist_lab.data import Digits
@@ -107,6 +107,23 @@ def load_records(folder: str | os.PathLike) -> list[dict]:
     return [json.loads(path.read_text()) for path in sorted(Path(folder).glob(RECORDS))]
 
 
+def runs_of(records: list[dict], network: str, split: str = "random") -> list[dict]:
+    """The records of one network on one split of MNIST, in fp32, ordered by seed.
+
+    Raises `ValueError` if there is none, or if they differ in more than their seeds.
+    """
+    asked = (network, split, "MNIST", "fp32")
+    runs = [
+        record for record in records
+        if (record["network"], record["split"]["name"], record["digits"], record["precision"])
+        == asked
+    ]  # fmt: skip
+    if len({kind_of_run(run) for run in runs}) != 1:
+        kinds = f"{len({kind_of_run(run) for run in runs})} kinds of runs"
+        raise ValueError(f"there are {kinds} of {network}, split {split!r}, where one is needed.")
+    return sorted(runs, key=lambda run: run["seed"])
+
+
 def results_table(records: list[dict]) -> str:
     """A Markdown table: one row for each kind of run, its seeds taken together.
 
@@ -146,12 +163,18 @@ def _over_writers(runs: list[dict]) -> str:
     if any(run["digits"] != "MNIST" or "wrong" not in run["test"] for run in runs):
         return "unknown"
     writers, _ = who_wrote(train=False)
-    correct = torch.ones(len(runs), len(writers), dtype=torch.bool)
-    for row, run in zip(correct, runs):
-        row[[index for index, *_ in run["test"]["wrong"]]] = False
-    # All answers to a writer's digits, of all seeds, are one writer's.
-    low, high = writer_interval(correct.flatten(), writers.repeat(len(runs)))
+    right = right_answers(runs)
+    # The answers to a writer's digits, of all seeds, are one writer's.
+    low, high = writer_interval(right.flatten(), writers.repeat(len(runs)))
     return f"{low:.2%} to {high:.2%}"
+
+
+def right_answers(runs: list[dict]) -> Tensor:
+    """Which test digits each of R runs read right: `[R, N]` (bool)."""
+    right = torch.ones(len(runs), runs[0]["test"]["total"], dtype=torch.bool)
+    for row, run in zip(right, runs):
+        row[[index for index, *_ in run["test"]["wrong"]]] = False
+    return right
 
 
 def processor() -> str:

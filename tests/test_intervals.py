@@ -14,6 +14,7 @@ from mnist_lab.intervals import (
     Disagreement,
     expected_scatter,
     mcnemar,
+    next_interval,
     paired_interval,
     seed_interval,
     seeds_needed,
@@ -45,6 +46,16 @@ def test_students_interval_is_as_in_the_tables():
 
 
 # Writers
+
+
+def test_one_more_run_lies_within_its_interval_as_often_as_promised():
+    half = 2.776445 * 0.00707107 * (1 + 1 / 5) ** 0.5
+    assert next_interval([0.97, 0.98, 0.98, 0.98, 0.99]) == pytest.approx(
+        (0.98 - half, 0.98 + half)
+    )
+    draws = np.random.default_rng(0).standard_normal((2_000, 6))
+    inside = [low <= row[5] <= high for row in draws for low, high in [next_interval(row[:5])]]
+    assert sum(inside) / 2_000 == pytest.approx(0.95, abs=0.015)
 
 
 def families(seed, writers=80, shape=1.0):

@@ -22,6 +22,8 @@ from mnist_lab.records import (
     load_records,
     processor,
     results_table,
+    right_answers,
+    runs_of,
     save_record,
 )
 from mnist_lab.training import BOTTLENECK_RECIPE, GAP_RECIPE, History
@@ -248,3 +250,36 @@ def test_the_processor_has_a_name_and_its_instructions_everywhere(monkeypatch):
 
     monkeypatch.setattr(records.Path, "read_text", absent)
     assert processor() == f"aarch64, {used}"
+
+
+# Many runs
+
+
+def test_the_runs_of_a_network_are_found_and_ordered():
+    def run(network, split, seed, **changes):
+        found = record(network, "MNIST", 0.99, 990, split=split) | {"seed": seed} | changes
+        return found | {"recipe": {"num_epochs": 19, "seed": seed}}
+
+    mine = [run("GapNet", "random", seed) for seed in (10, 2, 0)]
+    others = [
+        run("BottleneckNet", "random", 0),
+        run("GapNet", "as published", 1),
+        run("GapNet", "random", 3, precision="bf16"),
+        run("GapNet", "random", 4, digits="small digits"),
+    ]
+    assert runs_of([*others, *mine], "GapNet") == mine[::-1]
+    assert runs_of([*others, *mine], "GapNet", "as published") == [others[1]]
+    longer = run("GapNet", "random", 5) | {"recipe": {"num_epochs": 20, "seed": 5}}
+    for wrong, count in (([], 0), ([*mine, longer], 2)):
+        with pytest.raises(
+            ValueError, match=rf"^there are {count} kinds of runs of GapNet, split "
+        ):
+            runs_of(wrong, "GapNet")
+
+
+def test_the_right_answers_are_all_but_the_wrong_ones():
+    runs = [record("GapNet", "MNIST", 0.99, 998) for _ in range(2)]
+    runs[0]["test"]["wrong"], runs[1]["test"]["wrong"] = [[0, 3, 0.5], [999, 1, 0.9]], [[5, 1, 0.9]]
+    right = right_answers(runs)
+    assert right.shape == (2, 1_000) and right.dtype == torch.bool
+    assert (~right).nonzero().tolist() == [[0, 0], [0, 999], [1, 5]]

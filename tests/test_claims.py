@@ -1,0 +1,90 @@
+"""Verdicts: each interval on its side, each claim decided once, none forgotten."""
+
+import pytest
+
+from mnist_lab import claims
+from mnist_lab.claims import (
+    CLAIMS,
+    FAILS,
+    HOLDS,
+    UNDECIDED,
+    UNMEASURED,
+    Report,
+    above,
+    inside,
+    rules_table,
+    within,
+    yes_or_no,
+)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [(0.3, 0.5, HOLDS), (0.1, 0.19, FAILS), (0.1, 0.3, UNDECIDED), (0.2, 0.3, UNDECIDED)],
+)
+def test_a_bound_is_passed_only_by_the_whole_interval(low, high, verdict):
+    assert above(0.2, low, high) == verdict
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [
+        (-0.1, 0.1, HOLDS),
+        (-0.05, 0.02, HOLDS),
+        (0.11, 0.2, FAILS),
+        (-0.2, -0.11, FAILS),
+        (0.0, 0.2, UNDECIDED),
+        (-0.2, 0.0, UNDECIDED),
+        (-0.2, 0.2, UNDECIDED),
+    ],
+)
+def test_a_difference_is_small_only_with_its_whole_interval(low, high, verdict):
+    assert within(0.1, low, high) == verdict
+
+
+def test_a_published_figure_lies_inside_or_not():
+    assert inside(0.5, 0.4, 0.6) == inside(0.4, 0.4, 0.6) == yes_or_no(True) == HOLDS
+    assert inside(0.3, 0.4, 0.6) == inside(0.7, 0.4, 0.6) == yes_or_no(False) == FAILS
+
+
+def test_every_claim_has_a_network_and_a_rule_and_is_in_the_table_of_rules():
+    assert {claim.network for claim in CLAIMS.values()} == {"GapNet", "BottleneckNet"}
+    rows = rules_table().splitlines()[2:]
+    assert [row.split(" | ") for row in rows] == [
+        [f"| {claim.network}", claim.said, f"{claim.rule} |"] for claim in CLAIMS.values()
+    ]
+    assert len(set(rows)) == len(CLAIMS)
+
+
+@pytest.fixture
+def two(monkeypatch):
+    chosen = {name: CLAIMS[name] for name in ("table", "fast")}
+    monkeypatch.setattr(claims, "CLAIMS", chosen)
+    return chosen
+
+
+def test_a_report_shows_each_verdict_and_counts_them(two, capsys):
+    report = Report()
+    assert report.open() == ["table", "fast"]
+    report.decide("fast", UNDECIDED, "1 ms")
+    assert report.open() == ["table"]
+    with pytest.raises(ValueError, match=r"^no verdict yet: table\.$"):
+        report.table()
+    report.decide("table", HOLDS, "18 layers")
+    assert report.table().splitlines()[2:] == [
+        f"| BottleneckNet | {two['table'].said} | 18 layers | **holds** |",
+        f"| BottleneckNet | {two['fast'].said} | 1 ms | **undecided** |",
+    ]
+    assert report.counts() == {HOLDS: 1, FAILS: 0, UNDECIDED: 1, UNMEASURED: 0}
+    printed = capsys.readouterr().out
+    assert f"{two['fast'].said}: UNDECIDED\n    measured: 1 ms\n" in printed
+
+
+def test_no_claim_is_decided_twice_or_invented(two):
+    report = Report()
+    report.decide("fast", HOLDS, "1 ms")
+    with pytest.raises(ValueError, match=r"^'fast' has its verdict already: holds\.$"):
+        report.decide("fast", FAILS, "9 ms")
+    with pytest.raises(ValueError, match=r"^nobody claimed 'slow': see CLAIMS\.$"):
+        report.decide("slow", HOLDS, "9 ms")
+    assert report.rows == {"fast": (HOLDS, "1 ms")}

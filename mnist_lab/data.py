@@ -2,11 +2,12 @@
 
 MNIST comes through torchvision (its mirrors, its MD5s), and no file is used that is not the
 original to the bit. Where MNIST cannot be had, the course runs on the 1,797 handwritten digits
-that scikit-learn ships.
+that scikit-learn ships. Two harder collections have MNIST's format, and come in the same way.
 
 Sources: LeCun et al., "Gradient-based learning applied to document recognition",
 doi:10.1109/5.726791; Alpaydin and Kaynak, "Optical Recognition of Handwritten Digits",
-doi:10.24432/C50P49.
+doi:10.24432/C50P49; Xiao et al., "Fashion-MNIST", arXiv:1708.07747; Clanuwat et al., "Deep Learning
+for Classical Japanese Literature", arXiv:1812.01718.
 """
 
 import gzip
@@ -17,7 +18,7 @@ import socket
 import tempfile
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -29,16 +30,16 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from torch import Tensor
 from torch.utils.data import Dataset
-from torchvision.datasets import MNIST
+from torchvision.datasets import KMNIST, MNIST, FashionMNIST
 
 from mnist_lab.files import lock_of, project_root
 from mnist_lab.writers import held_out_writers, who_wrote
 
 SPLIT_SEED = 0  # one split for everybody, whatever the seed of a run
 CONNECT_SECONDS = 5  # how long a mirror may take to answer before we call it unreachable
-SOURCES = ("auto", "mnist", "digits")
+HARDER = {"fashion": ("Fashion-MNIST", FashionMNIST), "kmnist": ("KMNIST", KMNIST)}
+SOURCES = ("auto", "mnist", "digits", *HARDER)
 SPLITS = ("random", "by writer", "as published")
-REMEDY = "delete it and download MNIST again."
 # Bytes and MD5 of MNIST's files. The MD5s of the packed ones are those of torchvision's
 # MNIST.resources; all else was taken from files that have these MD5s.
 ORIGINALS = {
@@ -142,7 +143,8 @@ def load_data(
     `source`: `"mnist"` insists on MNIST (50,000 train, 10,000 validation, 10,000 test);
     `"digits"` takes scikit-learn's 8×8 digits, brought to 28×28 (1,197, 300, 300); `"auto"`
     prefers MNIST, and says in one sentence when it has to take the small digits. The variable
-    `MNIST_LAB_SOURCE` decides for `"auto"` (the tests use it).
+    `MNIST_LAB_SOURCE` decides for `"auto"` (the tests use it). `"fashion"` and `"kmnist"` are no
+    digits, but ten kinds of clothes and ten Japanese characters, as many and as large as MNIST's.
 
     `root`: a folder with MNIST's four original files, packed or not, or a torchvision root.
     Without it: `$MNIST_LAB_DATA` if set, else the repository's `data/`. MNIST is downloaded into
@@ -155,8 +157,8 @@ def load_data(
     network: what is chosen by looking at them is no longer a test.
 
     Raises `ValueError` for an unknown source or split, `DataError` for files that are incomplete,
-    unreadable or not MNIST's to the bit, or for small digits by writer, and `Unavailable` if MNIST
-    cannot be had and `"mnist"` or a split by writer is asked for.
+    unreadable or not the originals to the bit, or for a split by writer where writers are unknown,
+    and `Unavailable` if what is insisted on cannot be had.
     """
     if source == "auto":
         source = os.environ.get("MNIST_LAB_SOURCE") or "auto"
@@ -164,14 +166,16 @@ def load_data(
         raise ValueError(f"unknown source {source!r}: choose one of {', '.join(SOURCES)}.")
     if split not in SPLITS:
         raise ValueError(f"unknown split {split!r}: choose one of {', '.join(SPLITS)}.")
+    if source not in ("auto", "mnist") and split == "by writer":
+        whose = "the small digits do" if source == "digits" else f"{HARDER[source][0]} does"
+        raise DataError(f"{whose} not say who wrote them: take split='random' or source='mnist'.")
     if source == "digits":
-        if split == "by writer":
-            raise DataError(
-                "the small digits do not say who wrote them: take split='random' or source='mnist'."
-            )
         return _small_digits(split)
+    if source in HARDER:
+        name, kind = HARDER[source]
+        return _harder(name, kind, _files(_root(root), kind), split)
     try:
-        return _mnist(_mnist_files(_root(root)), split)
+        return _mnist(_files(_root(root)), split)
     except Unavailable as reason:
         if source == "mnist" or split == "by writer":
             raise
@@ -194,62 +198,69 @@ def _root(root: str | os.PathLike | None) -> Path:
     return folder
 
 
-def _mnist_files(root: Path) -> list[Path]:
-    """The four files of MNIST below `root`, in torchvision's order; downloaded if need be."""
-    return _find(root) or _download(root)
+def _files(root: Path, kind: type[MNIST] = MNIST) -> list[Path]:
+    """A collection's four files below `root`, in torchvision's order; downloaded if need be."""
+    return _find(root, kind) or _download(root, kind)
 
 
-def _find(root: Path) -> list[Path] | None:
-    """All four files, None if there is none; of a file's two forms, the packed one."""
-    names = [name for name, _ in MNIST.resources]
-    for folder in (root, root / "MNIST" / "raw"):
+def _find(root: Path, kind: type[MNIST]) -> list[Path] | None:
+    """All four files, None if there is none; of a file's two forms, the packed one.
+
+    The other collections' files have MNIST's names: they must lie in a folder of their own, and
+    packed, for only of that form is the MD5 known.
+    """
+    names = [name for name, _ in kind.resources]
+    own = root / kind.__name__ / "raw"
+    for folder in (root, own) if kind is MNIST else (own,):
         files = []
         for name in names:
-            forms = (folder / name, folder / name.removesuffix(".gz"))
+            forms = [folder / name, folder / name.removesuffix(".gz")][: 2 if kind is MNIST else 1]
             files.append(next((form for form in forms if os.path.isfile(form)), None))
         if all(files):
             return files
         if any(files):
             missing = ", ".join(name for name, file in zip(names, files) if file is None)
             raise DataError(
-                f"{folder} holds a part of MNIST, but {missing} is missing: put it there, or "
-                "empty the folder to download all four files again."
+                f"{folder} holds a part of {kind.__name__}, but {missing} is missing: put it "
+                "there, or empty the folder to download all four files again."
             )
     return None
 
 
-def _download(root: Path) -> list[Path]:
-    """Fetch MNIST into `root`, which is not even made unless all of it is there."""
+def _download(root: Path, kind: type[MNIST]) -> list[Path]:
+    """Fetch a collection into `root`, which is not even made unless all of it is there."""
     there = next((folder for folder in (root, *root.parents) if os.path.exists(folder)), root)
+    lost = f"{kind.__name__} is not in {root}, and"
     try:
         with tempfile.TemporaryDirectory(dir=there, prefix=".download-") as scratch:
-            if not _any_answers([urlsplit(mirror).hostname for mirror in MNIST.mirrors]):
-                raise Unavailable(f"MNIST is not in {root}, and its mirrors cannot be reached.")
+            if not _any_answers([urlsplit(mirror).hostname for mirror in kind.mirrors]):
+                raise Unavailable(f"{lost} its mirrors cannot be reached.")
             with lock_of(root):  # another process may be downloading: wait, then look again
-                if _find(root) is None:
-                    _fetch(root, scratch)
+                if _find(root, kind) is None:
+                    _fetch(root, scratch, kind, lost)
     except OSError as error:
         raise Unavailable(
-            f"MNIST is not in {root}, and nothing can be written there ({error.strerror}): "
+            f"{lost} nothing can be written there ({error.strerror}): "
             "choose another folder with MNIST_LAB_DATA."
         ) from error
-    return _find(root)
+    return _find(root, kind)
 
 
-def _fetch(root: Path, scratch: str) -> None:
+def _fetch(root: Path, scratch: str, kind: type[MNIST], lost: str) -> None:
     """Download into `scratch` and rename, so that no one ever sees half a download."""
     timeout = socket.getdefaulttimeout()
     socket.setdefaulttimeout(CONNECT_SECONDS)  # torchvision sets none of its own
     try:
-        MNIST(scratch, download=True)
+        kind(scratch, download=True)
     except (OSError, RuntimeError) as error:
         reason = " ".join(str(error).split())  # torchvision's has a line for each mirror
-        raise Unavailable(f"MNIST is not in {root}, and its download failed ({reason}).") from error
+        raise Unavailable(f"{lost} its download failed ({reason}).") from error
     finally:
         socket.setdefaulttimeout(timeout)
-    shutil.rmtree(root / "MNIST", ignore_errors=True)  # empty folders, or _find had found it
+    name = kind.__name__
+    shutil.rmtree(root / name, ignore_errors=True)  # empty folders, or _find had found it
     root.mkdir(parents=True, exist_ok=True)
-    os.replace(Path(scratch) / "MNIST", root / "MNIST")
+    os.replace(Path(scratch) / name, root / name)
 
 
 def _any_answers(hosts: list[str]) -> bool:
@@ -272,34 +283,47 @@ def _any_answers(hosts: list[str]) -> bool:
 
 
 def _mnist(files: list[Path], split: str) -> Digits:
-    rest, test = _original(*files[:2], train=True), _original(*files[2:], train=False)
+    rest, test = _mnist_part(*files[:2], train=True), _mnist_part(*files[2:], train=False)
     parts = _cut_by_writer(rest) if split == "by writer" else _parts(rest, test, 10_000, split)
     return Digits("MNIST", *parts, test, split)
 
 
-def _original(images_file: Path, labels_file: Path, train: bool) -> Split:
+def _mnist_part(images_file: Path, labels_file: Path, train: bool) -> Split:
+    contents = (_unpack(file, *ORIGINALS[file.name]) for file in (images_file, labels_file))
+    return replace(_parse(*contents), **dict(zip(("writers", "series"), who_wrote(train))))
+
+
+def _harder(name: str, kind: type[MNIST], files: list[Path], split: str) -> Digits:
+    contents = [_unpack(file, None, md5, name) for file, (_, md5) in zip(files, kind.resources)]
+    rest, test = _parse(*contents[:2]), _parse(*contents[2:])
+    return Digits(name, *_parts(rest, test, 10_000, split), test, split)
+
+
+def _parse(images: bytearray, labels: bytearray) -> Split:
     # Known to the bit, so that nothing is left to check: behind a header of 16 or 8 bytes, one byte
     # for each pixel or label. (torchvision's readers would want it unpacked on a disk.)
-    images = torch.frombuffer(_unpack(images_file), dtype=torch.uint8, offset=16)
-    labels = torch.frombuffer(_unpack(labels_file), dtype=torch.uint8, offset=8)
-    return Split(images.view(-1, 1, 28, 28), labels.long(), *who_wrote(train))
+    pixels = torch.frombuffer(images, dtype=torch.uint8, offset=16)
+    classes = torch.frombuffer(labels, dtype=torch.uint8, offset=8)
+    return Split(pixels.view(-1, 1, 28, 28), classes.long())
 
 
-def _unpack(file: Path) -> bytearray:
-    """The unpacked content of one of MNIST's files. What is not the original is refused before it
-    is unpacked, and what has not even its size before it is read."""
-    size, md5 = ORIGINALS[file.name]
+def _unpack(file: Path, size: int | None, md5: str, whose: str = "MNIST") -> bytearray:
+    """The unpacked content of a file. What is not the original is refused before it is unpacked,
+    and what has not even its size, where that is known, before it is read."""
+    remedy = f"delete it and download {whose} again."
     try:
         found = file.stat().st_size
-        if found != size:
-            raise DataError(f"{file} has {found:,} bytes, but MNIST's original {size:,}: {REMEDY}")
+        if size not in (None, found):
+            raise DataError(
+                f"{file} has {found:,} bytes, but {whose}'s original {size:,}: {remedy}"
+            )
         content = file.read_bytes()
     except OSError as error:
         raise DataError(
-            f"{file} cannot be read ({error.strerror}): make it readable, or {REMEDY}"
+            f"{file} cannot be read ({error.strerror}): make it readable, or {remedy}"
         ) from error
     if hashlib.md5(content, usedforsecurity=False).hexdigest() != md5:
-        raise DataError(f"{file} has the wrong MD5, it is not MNIST's original: {REMEDY}")
+        raise DataError(f"{file} has the wrong MD5, it is not {whose}'s original: {remedy}")
     return bytearray(gzip.decompress(content) if file.suffix == ".gz" else content)
 
 

@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -581,7 +582,7 @@ def fetch(url, download_root, filename, md5):
 
 mnist.download_and_extract_archive = fetch
 child = os.fork()  # from here on there are two
-found = data._mnist_files(root)
+found = data._files(root)
 assert [file.read_bytes() for file in found] == [(originals / f.name).read_bytes() for f in found]
 os.write(1, b"whole\\n")  # at once, or the two would mix
 if child:
@@ -603,3 +604,63 @@ def test_two_processes_that_start_at_once_download_once(tmp_path):
     assert done.stdout.split() == ["whole", "whole"]
     assert log.read_text().split() == NAMES
     assert [path.name for path in root.iterdir()] == ["MNIST"]
+
+
+# The harder collections
+
+
+@pytest.fixture
+def clothes(originals, tmp_path, monkeypatch):
+    """A folder that holds these files as Fashion-MNIST's, packed."""
+    packed = [(name, md5(originals / name)) for name in NAMES]
+    monkeypatch.setattr(torchvision_mnist.FashionMNIST, "resources", packed)
+    folder = tmp_path / "clothes"
+    shutil.copytree(originals, folder / "FashionMNIST" / "raw")
+    return folder
+
+
+def test_fashion_mnist_comes_as_mnist_does_without_writers(clothes):
+    found = load_data("fashion", clothes)
+    assert str(found) == "Fashion-MNIST: 50,000 train, 10,000 validation, 10,000 test"
+    assert not found.is_mnist and found.train.writers is None and found.test.series is None
+    assert torch.equal(index_of(found.test), torch.arange(10_000))
+    for part in PARTS:
+        split = getattr(found, part)
+        assert torch.equal(split.images[:, 0, 0, 0].long(), split.labels)
+    assert len(load_data("fashion", clothes, split="as published").train) == 60_000
+
+
+def test_fashion_mnist_is_not_mistaken_for_mnist(clothes, folder):
+    with pytest.raises(Unavailable, match=r"MNIST is not in .*clothes, and its mirrors cannot be"):
+        load_data("mnist", clothes)
+    with pytest.raises(
+        Unavailable, match=r"FashionMNIST is not in .*mnist, and its mirrors cannot"
+    ):
+        load_data("fashion", folder)
+
+
+def test_a_damaged_fashion_mnist_is_refused(clothes):
+    path = clothes / "FashionMNIST" / "raw" / NAMES[1]
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    expected = (
+        f"{path} has the wrong MD5, it is not Fashion-MNIST's original: delete it and download "
+        "Fashion-MNIST again."
+    )
+    with pytest.raises(DataError, match=f"^{re.escape(expected)}$"):
+        load_data("fashion", clothes)
+
+
+def test_kmnist_is_downloaded_into_a_folder_of_its_own(tmp_path, mirror, originals, monkeypatch):
+    packed = [(name, md5(originals / name)) for name in NAMES]
+    monkeypatch.setattr(torchvision_mnist.KMNIST, "resources", packed)
+    root = tmp_path / "new"
+    for _ in range(2):
+        assert load_data("kmnist", root).name == "KMNIST"
+    assert mirror == NAMES, "fetched once"
+    assert [path.name for path in root.iterdir()] == ["KMNIST"]
+
+
+def test_what_is_not_handwritten_by_known_people_cannot_be_split_by_writer(clothes):
+    expected = "Fashion-MNIST does not say who wrote them: take split='random' or source='mnist'."
+    with pytest.raises(DataError, match=f"^{re.escape(expected)}$"):
+        load_data("fashion", clothes, split="by writer")

@@ -90,12 +90,12 @@ def folder():
 
 
 def test_the_classes_in_qmnists_files_are_mnists_labels(folder):
-    files = data._mnist_files(folder)
+    files = data._files(folder)
     for pair, train, sha256 in (
         (files[:2], True, "c0566fe58e641e47ecdc6c08b946b77d94b9125a826be8c5cd72c817443711e8"),
         (files[2:], False, "1128302eb4aea1b71e98213a30d31ec8798361c3d42f2a74d5d87c1aaf5035dc"),
     ):
-        split = data._original(*pair, train=train)
+        split = data._mnist_part(*pair, train=train)
         assert digest(split.labels, split.series, split.writers) == sha256
 
 

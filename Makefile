@@ -21,8 +21,8 @@ lab: $(READY)  ## open the first notebook in JupyterLab
 test: $(READY)  ## the library, the runner, and every notebook's outputs, on the small digits
 	MNIST_LAB_SOURCE=digits $(PYTEST)
 
-test-mnist: $(READY)  ## every notebook's outputs on real MNIST, and who wrote its digits
-	MNIST_LAB_SOURCE=mnist $(PYTEST) notebooks tests/test_writers.py
+test-mnist: $(READY)  ## every notebook's outputs, the writers and the trained networks, on real MNIST
+	MNIST_LAB_SOURCE=mnist $(PYTEST) notebooks tests/test_writers.py tests/test_pretrained.py
 
 lint: $(READY)  ## ruff over the library, the tests and the notebooks
 	$(RUN) ruff check .

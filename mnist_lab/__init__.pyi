@@ -38,6 +38,9 @@ from .augment import (
 from .augment import (
     textbook_transform as textbook_transform,
 )
+from .corrupt import CORRUPTIONS as CORRUPTIONS
+from .corrupt import Corruption as Corruption
+from .corrupt import corrupted as corrupted
 from .data import DataError as DataError
 from .data import Digits as Digits
 from .data import Split as Split
@@ -48,15 +51,18 @@ from .intervals import Difference as Difference
 from .intervals import Disagreement as Disagreement
 from .intervals import expected_scatter as expected_scatter
 from .intervals import mcnemar as mcnemar
+from .intervals import next_interval as next_interval
 from .intervals import paired_interval as paired_interval
 from .intervals import seed_interval as seed_interval
 from .intervals import seeds_needed as seeds_needed
 from .intervals import smallest_difference as smallest_difference
 from .intervals import wilson_interval as wilson_interval
+from .intervals import writer_difference as writer_difference
 from .intervals import writer_interval as writer_interval
 from .networks import BottleneckNet as BottleneckNet
 from .networks import GapNet as GapNet
 from .networks import StridedNet as StridedNet
+from .pretrained import load_pretrained as load_pretrained
 from .records import save_record as save_record
 from .training import (
     BOTTLENECK_RECIPE as BOTTLENECK_RECIPE,

@@ -23,7 +23,7 @@ from mnist_lab.data import Digits
 from mnist_lab.evaluation import Evaluation
 from mnist_lab.files import project_root, write_all, write_whole
 from mnist_lab.intervals import seed_interval, writer_interval
-from mnist_lab.training import History
+from mnist_lab.training import History, Recipe
 from mnist_lab.writers import who_wrote
 
 RECORDS = "*-seed*.json"
@@ -35,16 +35,13 @@ def save_record(network: nn.Module, data: Digits, history: History, test: Evalua
     The file is named after all that decides a run: a repeated run replaces it, and no other does.
     The trained weights lie beside it, as safetensors.
     """
-    recipe = asdict(history.recipe)
-    recipe["augment"] = [repr(transform) for transform in history.recipe.augment]
-    recipe["schedule"] = repr(history.recipe.schedule)
     record = {
         "network": history.network,
         "parameters": count_parameters(network),
         "digits": history.digits,
         "split": {"name": data.split}
         | {part: len(getattr(data, part)) for part in ("train", "validation", "test")},
-        "recipe": recipe,
+        "recipe": as_recorded(history.recipe),
         "seed": history.recipe.seed,
         "train_loss": history.train_loss,
         "train_accuracy": history.train_accuracy,
@@ -81,6 +78,15 @@ def save_record(network: nn.Module, data: Digits, history: History, test: Evalua
         }
     )
     return path
+
+
+def as_recorded(recipe: Recipe) -> dict:
+    """Every hyperparameter, as JSON can hold it."""
+    return asdict(recipe) | {
+        "betas": list(recipe.betas),
+        "augment": [repr(transform) for transform in recipe.augment],
+        "schedule": repr(recipe.schedule),
+    }
 
 
 def kind_of_run(record: dict) -> str:

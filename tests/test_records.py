@@ -3,7 +3,7 @@
 import json
 import platform
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import pytest
 import torch
@@ -18,6 +18,7 @@ from mnist_lab.evaluation import Evaluation, evaluate
 from mnist_lab.intervals import seed_interval, writer_interval
 from mnist_lab.networks import BottleneckNet, GapNet
 from mnist_lab.records import (
+    as_recorded,
     check_record,
     kind_of_run,
     load_records,
@@ -300,8 +301,3 @@ def test_a_record_is_found_again_by_training_from_scratch():
     assert history.train_loss == pytest.approx(record["train_loss"], rel=0.02)
     assert history.validation_accuracy == pytest.approx(record["validation_accuracy"], abs=0.01)
     assert test.accuracy == pytest.approx(record["test"]["correct"] / 300, abs=0.01)
-
-
-def as_recorded(recipe):
-    said = asdict(recipe) | {"schedule": repr(recipe.schedule), "betas": list(recipe.betas)}
-    return said | {"augment": [repr(transform) for transform in recipe.augment]}

@@ -18,8 +18,8 @@ import torch
 from joblib import cpu_count
 from tqdm import tqdm
 
-from mnist_lab.bench.epochs import NETWORKS
 from mnist_lab.data import Digits, load_data
+from mnist_lab.pretrained import NETWORKS
 from mnist_lab.records import processor, save_measurement
 from mnist_lab.speed import choose_threads
 from mnist_lab.training import choose_precision, fit

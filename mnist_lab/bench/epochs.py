@@ -25,12 +25,10 @@ from tqdm import tqdm
 from mnist_lab.bench.limits import measure_peak, step_cost
 from mnist_lab.bench.textbook import textbook_accuracy, textbook_batches, textbook_fit
 from mnist_lab.data import Digits, load_data
-from mnist_lab.networks import BottleneckNet, GapNet
+from mnist_lab.pretrained import NETWORKS
 from mnist_lab.records import processor, save_measurement
 from mnist_lab.speed import cheap_dropout, choose_threads, few_threads, keep_freed_memory
 from mnist_lab.training import (
-    BOTTLENECK_RECIPE,
-    GAP_RECIPE,
     Batches,
     choose_precision,
     fit,
@@ -38,7 +36,6 @@ from mnist_lab.training import (
     predict,
 )
 
-NETWORKS = {"gap": (GapNet, GAP_RECIPE), "bottleneck": (BottleneckNet, BOTTLENECK_RECIPE)}
 WAYS = ("textbook", "fit")
 EPOCH = 50_000  # digits; with fewer, seconds are scaled to this many
 WARM_UP_DIGITS, QUICK_MINUTES, QUICK_PAIRS = 1_280, 0.1, 2

@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mnist_lab.bench.epochs import NETWORKS
 from mnist_lab.data import Split, load_data
 from mnist_lab.evaluation import evaluate
 from mnist_lab.intervals import paired_interval, writer_difference
+from mnist_lab.pretrained import NETWORKS
 from mnist_lab.training import fit
 from mnist_lab.writers import who_wrote
 

@@ -1,4 +1,4 @@
-"""From a finished run to the repository: stored outputs, records, costs and tables.
+"""From a finished run to the repository: stored outputs, records, costs, tables and weights.
 
 What the notebooks and the README state as measured is written here, never by hand.
 """
@@ -12,8 +12,9 @@ from pathlib import Path
 
 from nbformat import NotebookNode, writes
 
-from mnist_lab.bench.epochs import EPOCH, NETWORKS
+from mnist_lab.bench.epochs import EPOCH
 from mnist_lab.bench.race import EXAMPLE_EPOCHS, epochs_to
+from mnist_lab.course.card import card
 from mnist_lab.course.execute import SUMMARY, Outcome, load_outcomes, summary_text
 from mnist_lab.course.source import (
     COST,
@@ -25,7 +26,8 @@ from mnist_lab.course.source import (
 )
 from mnist_lab.files import write_all
 from mnist_lab.intervals import seed_interval
-from mnist_lab.records import RECORDS, check_record, results_table
+from mnist_lab.pretrained import NETWORKS, load_weights, published_kind, read_weights
+from mnist_lab.records import RECORDS, check_record, kind_of_run, results_table
 
 COSTS_FILE = "costs.json"
 
@@ -56,24 +58,56 @@ def publish(run: Path, root: Path) -> None:
 def publish_records(sweep: Path, root: Path) -> None:
     """Take over the records on MNIST, in fp32, that `sweep` has left; the results follow from them.
 
-    A record of a run that was published before is replaced. Raises `ValueError` for a damaged
-    record, for none at all, and for what cannot be written; then nothing is.
+    A record of a run that was published before is replaced. The pretrained networks follow too,
+    see `pretrained_files`. Raises `ValueError` for a damaged record or weights, for no record at
+    all, and for what cannot be written; then nothing is.
     """
-    records, new = root / "notebooks" / "records", {}
+    records, new, kept = root / "notebooks" / "records", {}, {}
     for path in sorted(sweep.glob(f"[!.]*/{RECORDS}")):
         check_record(path)
         record = json.loads(_text(path))
         if record["digits"] == "MNIST" and record["precision"] == "fp32":
-            new[path.name] = record
+            new[path.name], kept[path.name] = record, path.with_suffix(".safetensors")
     if not new:
         raise ValueError(f"there is no record on MNIST in fp32 in {sweep}: sweep first.")
     old = {path.name: json.loads(_text(path)) for path in records.glob(RECORDS)}
-    together = old | new
-    table = results_table([together[name] for name in sorted(together)])
+    together = dict(sorted((old | new).items()))
+    table = results_table(list(together.values()))
     write_all(
         {records / name: json.dumps(record, indent=1) + "\n" for name, record in new.items()}
+        | pretrained_files(root / "mnist_lab" / "weights", kept, together)
         | {root / "README.md": _with_tables(root / "README.md", {"results": table})}
     )
+
+
+def pretrained_files(
+    folder: Path, kept: Mapping[str, Path], records: Mapping[str, dict]
+) -> dict[Path, str | bytes]:
+    """What belongs in `folder`: the weights of each pretrained network, and its model card.
+
+    `records`, by their file names: all that are published. `kept`: where runs may have left their
+    weights, by the names of their records; those in `folder` stay where a run has left none. A
+    network without any is left out. Raises `ValueError` for weights that are not of its run.
+    """
+    files = {}
+    for name in NETWORKS:
+        kind, target = published_kind(name), folder / f"{name}.safetensors"
+        runs = {file: record for file, record in records.items() if kind_of_run(record) == kind}
+        first = next((file for file, record in runs.items() if record["seed"] == 0), None)
+        weights = kept.get(first, target)
+        if not weights.exists():
+            weights = target
+        if weights.exists():
+            load_weights(name, weights)
+            _, source = read_weights(weights)
+            if first is None or source != first:
+                raise ValueError(
+                    f"{weights} must be from seed 0 of the published {name} recipe, not from "
+                    f"{source or 'an unnamed run'}: sweep again."
+                )
+            files[target] = weights.read_bytes()
+            files[target.with_suffix(".md")] = card(name, first, runs)
+    return files
 
 
 def _taken_over(copy: Path, stored: Path, outcome: Outcome) -> NotebookNode:

@@ -6,10 +6,16 @@ from dataclasses import asdict
 
 import nbformat
 import pytest
+import torch
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from safetensors.torch import save_file
 
+from conftest import ROOT
+from mnist_lab.course.card import card
 from mnist_lab.course.execute import Outcome
 from mnist_lab.course.publish import cost_line, newest_run, publish, publish_records, speed_table
+from mnist_lab.pretrained import NETWORKS, published_kind
+from mnist_lab.records import kind_of_run
 
 COST = "**Cost:** not measured yet"
 TABLES = "".join(
@@ -136,8 +142,8 @@ def test_what_only_an_execution_writes_is_no_difference(root):
 def record(seed, **changes):
     return {
         "network": "GapNet", "parameters": 13_808, "digits": "MNIST", "precision": "fp32",
-        "split": {"train": 5}, "seed": seed, "recipe": {"num_epochs": 1, "seed": seed},
-        "validation_accuracy": [0.5],
+        "split": {"name": "random", "train": 50_000},
+        "seed": seed, "recipe": {"num_epochs": 1, "seed": seed}, "validation_accuracy": [0.5],
         "test": {"correct": 9_900 + seed, "total": 10_000, "interval": [0.4, 0.6], "wrong": []},
     } | changes  # fmt: skip
 
@@ -167,7 +173,7 @@ def test_the_records_of_a_sweep_are_taken_over_and_the_results_follow(root):
     publish_records(make_sweep(root), root)
     assert sorted(path.name for path in records.iterdir()) == ["g-seed0.json", "g-seed1.json"]
     readme = (root / "README.md").read_text()
-    assert "| GapNet | 13,808 | MNIST | fp32 | 1 | 2 | 50.00% |" in readme
+    assert "| GapNet | 13,808 | 50,000 of MNIST | fp32 | 1 | 2 | 50.00% |" in readme
     assert readme.count("old") == 2, "the other tables stay"
 
 
@@ -181,6 +187,95 @@ def test_a_damaged_sweep_or_none_changes_nothing(root):
         publish_records(sweep, root)
     assert (root / "README.md").read_bytes() == before
     assert not (root / "notebooks" / "records").exists()
+
+
+# Trained networks
+
+
+def published(name, seed):
+    """A record of the published recipe, as the repository has it, and its file name."""
+    (path,) = (ROOT / "notebooks" / "records").glob(f"*-{published_kind(name)}-seed{seed}.json")
+    return path.name, json.loads(path.read_text())
+
+
+def leave(root, name, seed, *, weights=True, network=None, said=None):
+    """Let the sweep have done a run; `network`, `said`: whose weights it has left, of which run."""
+    file, content = published(name, seed)
+    folder = root / "runs" / "sweep" / f"04-{name}-{seed}"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / file).write_text(json.dumps(content))
+    path = (folder / file).with_suffix(".safetensors")
+    if weights:
+        save_file(NETWORKS[network or name][0]().state_dict(), path, {"record": said or file})
+    return path
+
+
+def tree(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_the_weights_of_seed_0_are_taken_over_with_a_card_of_all_seeds(root):
+    sweep, folder = root / "runs" / "sweep", root / "mnist_lab" / "weights"
+    runs = dict(published("gap", seed) for seed in (0, 1))
+    first = leave(root, "gap", 0)
+    leave(root, "gap", 1)
+    leave(root, "bottleneck", 1)
+    shorter = json.loads(first.with_suffix(".json").read_text())
+    shorter["recipe"]["num_epochs"], shorter["validation_accuracy"] = 1, [0.5]
+    (sweep / "04-other").mkdir()
+    other = sweep / "04-other" / f"gapnet-mnist-{kind_of_run(shorter)}-seed0.json"
+    other.write_text(json.dumps(shorter))
+    save_file({"other": torch.zeros(1)}, other.with_suffix(".safetensors"), {"record": other.name})
+    publish_records(sweep, root)
+    assert sorted(path.name for path in folder.iterdir()) == ["gap.md", "gap.safetensors"]
+    assert (folder / "gap.safetensors").read_bytes() == first.read_bytes()
+    assert (folder / "gap.md").read_text(encoding="utf-8") == card("gap", next(iter(runs)), runs)
+
+
+def test_a_sweep_without_weights_leaves_them_as_they_are_and_renews_the_card(root):
+    folder = root / "mnist_lab" / "weights"
+    kept = leave(root, "bottleneck", 0).read_bytes()
+    publish_records(root / "runs" / "sweep", root)
+    leave(root, "bottleneck", 0).unlink()
+    leave(root, "bottleneck", 1, weights=False)
+    publish_records(root / "runs" / "sweep", root)
+    runs = dict(published("bottleneck", seed) for seed in (0, 1))
+    assert (folder / "bottleneck.safetensors").read_bytes() == kept
+    text = (folder / "bottleneck.md").read_text(encoding="utf-8")
+    assert text == card("bottleneck", next(iter(runs)), runs)
+    leave(root, "bottleneck", 0)  # the run was done again, and has other weights
+    publish_records(root / "runs" / "sweep", root)
+    assert (folder / "bottleneck.safetensors").read_bytes() != kept
+
+
+@pytest.mark.parametrize(
+    ("flaw", "sentence"),
+    [
+        ({"network": "bottleneck"}, r"gapnet-.*-seed0\.safetensors does not fit GapNet"),
+        ({"said": "x-seed0.json"}, "must be from seed 0 of the published gap recipe, not from x-"),
+        (None, r"-seed0\.safetensors holds no weights that can be read"),
+    ],
+    ids=["another's", "of another run", "damaged"],
+)
+def test_flawed_weights_are_refused_and_nothing_is_changed(root, flaw, sentence):
+    weights = leave(root, "gap", 0, **flaw or {})
+    if flaw is None:
+        weights.write_bytes(weights.read_bytes()[:-1])
+    before = tree(root)
+    with pytest.raises(ValueError, match=sentence) as refusal:
+        publish_records(root / "runs" / "sweep", root)
+    assert "\n" not in str(refusal.value) and tree(root) == before
+
+
+def test_weights_whose_record_is_not_published_are_refused(root):
+    folder = root / "mnist_lab" / "weights"
+    folder.mkdir(parents=True)
+    leave(root, "gap", 0).rename(folder / "gap.safetensors")
+    leave(root, "gap", 1)
+    for path in (root / "runs" / "sweep").glob("*/*-seed0.json"):
+        path.unlink()
+    with pytest.raises(ValueError, match=r"gap\.safetensors must be from seed 0 of the published"):
+        publish_records(root / "runs" / "sweep", root)
 
 
 def test_the_newest_run_is_found_and_its_absence_is_said(root):

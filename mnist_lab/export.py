@@ -1,0 +1,76 @@
+"""A trained network as an ONNX file, which programs without PyTorch run: pixels in, answers out."""
+
+import json
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from mnist_lab.augment import normalize
+from mnist_lab.files import write_whole
+from mnist_lab.pretrained import NETWORKS, WEIGHTS, load_weights
+from mnist_lab.records import check_record
+
+
+class FromPixels(nn.Module):
+    """A network behind its normalisation, so that nobody can forget it or take another's.
+
+    Input uint8 `[N, 1, 28, 28]`, output the network's.
+    """
+
+    def __init__(self, network: nn.Module, mean: float, std: float):
+        super().__init__()
+        self.network, self.mean, self.std = network, mean, std
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.network(normalize(images, self.mean, self.std))
+
+
+def export(name: str, weights: Path | None = None, target: Path | None = None) -> Path:
+    """Write the network "gap" or "bottleneck" to `target`, by default `<name>.onnx`; say where.
+
+    `weights`: a run's, by default the pretrained. Pixels are normalised as the record beside them
+    says, or as in the published recipe where there is none. Raises `ValueError` for weights of
+    another network, for a damaged record, for what cannot be written, and without the extra `onnx`.
+    """
+    weights, target = weights or WEIGHTS / f"{name}.safetensors", target or Path(f"{name}.onnx")
+    model = FromPixels(load_weights(name, weights), *_normalisation(name, weights)).eval()
+    write_whole(target, to_onnx(model, NETWORKS[name][1].loss))
+    print(f"written: {target} (pixels normalised with mean {model.mean}, std {model.std})")
+    return target
+
+
+def to_onnx(model: FromPixels, loss: str) -> bytes:
+    """The content of an ONNX file with batches of any size; `loss` as in the network's recipe."""
+    answers = "log_probabilities" if loss == "nll" else "logits"
+    try:
+        program = torch.onnx.export(
+            model,
+            (torch.zeros(2, 1, 28, 28, dtype=torch.uint8),),
+            input_names=["images"],
+            output_names=[answers],
+            dynamic_shapes=({0: torch.export.Dim("batch")},),
+            dynamo=True,  # PyTorch 2.6 would still take the older way
+            verbose=False,
+        )
+    except ImportError:
+        raise ValueError('export needs onnx: pip install "mnist-lab[onnx]".') from None
+    proto = program.model_proto
+    for node in proto.graph.node:  # where in whose files its line stands is nobody's business
+        node.ClearField("metadata_props")
+    proto.doc_string = (
+        f"mnist_lab's {type(model.network).__name__}. images: uint8 [batch, 1, 28, 28], 0 black to "
+        f"255 white, a white digit on black; {answers}: float32 [batch, 10], digits 0 to 9. "
+        f"The pixels are normalised inside: (images / 255 - {model.mean}) / {model.std}."
+    )
+    return proto.SerializeToString()
+
+
+def _normalisation(name: str, weights: Path) -> tuple[float, float]:
+    """Mean and standard deviation of the recipe that the weights were trained with."""
+    beside, recipe = weights.with_suffix(".json"), NETWORKS[name][1]
+    if not beside.exists():
+        return recipe.mean, recipe.std
+    check_record(beside)
+    used = json.loads(beside.read_text(encoding="utf-8"))["recipe"]
+    return used["mean"], used["std"]

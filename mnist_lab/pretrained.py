@@ -1,0 +1,74 @@
+"""The trained networks that come with the library: seed 0 of each published recipe, on MNIST.
+
+`weights/` holds their weights and their model cards, which say how good they are and what they are
+not for. `python -m mnist_lab publish --records` writes both.
+"""
+
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from torch import nn
+
+from mnist_lab.checked import shown
+from mnist_lab.networks import BottleneckNet, GapNet
+from mnist_lab.records import as_recorded, kind_of_run
+from mnist_lab.training import BOTTLENECK_RECIPE, GAP_RECIPE
+
+NETWORKS = {"gap": (GapNet, GAP_RECIPE), "bottleneck": (BottleneckNet, BOTTLENECK_RECIPE)}
+WEIGHTS = Path(__file__).with_name("weights")
+SPLIT = {"name": "random", "train": 50_000, "validation": 10_000, "test": 10_000}
+
+
+def load_pretrained(name: str) -> nn.Module:
+    """The trained network "gap" or "bottleneck", on the CPU and in evaluation mode.
+
+    Its images must be normalised as in its recipe, which `evaluate` and `predict` do. Raises
+    `ValueError` for any other name.
+    """
+    if name not in list(NETWORKS):
+        raise ValueError(f"name must be one of {', '.join(NETWORKS)}, not {shown(name)}.")
+    return load_weights(name, WEIGHTS / f"{name}.safetensors")
+
+
+def load_weights(name: str, file: Path) -> nn.Module:
+    """The network of this name with the weights of a file, on the CPU and in evaluation mode.
+
+    Raises `ValueError` for a file that cannot be read or holds other weights than the network's.
+    """
+    network, (found, _) = NETWORKS[name][0](), read_weights(file)
+    wanted = network.state_dict()
+    for part in wanted | found:
+        here, there = (list(w[part].shape) if part in w else "absent" for w in (wanted, found))
+        if here != there:
+            raise ValueError(
+                f"{file} does not fit {type(network).__name__}: {part} must be {here}, not {there}."
+            )
+    network.load_state_dict(found)
+    return network.eval()
+
+
+def read_weights(file: Path) -> tuple[dict, str | None]:
+    """The tensors of a file by their names, and the record of the run that they are from.
+
+    The record's file name is None where nobody wrote it down. Raises `ValueError`.
+    """
+    try:
+        with safe_open(file, "pt") as weights:
+            tensors = {part: weights.get_tensor(part) for part in weights.keys()}  # noqa: SIM118
+            return tensors, (weights.metadata() or {}).get("record")
+    except (OSError, SafetensorError) as error:
+        raise ValueError(f"{file} holds no weights that can be read ({error}).") from error
+
+
+def published_kind(name: str) -> str:
+    """The kind of run (`kind_of_run`) whose seed 0 is the pretrained network of this name."""
+    network, recipe = NETWORKS[name]
+    return kind_of_run(
+        {
+            "network": network.__name__,
+            "digits": "MNIST",
+            "split": SPLIT,
+            "precision": "fp32",
+            "recipe": as_recorded(recipe),
+        }
+    )

@@ -1,0 +1,135 @@
+"""The networks that come trained: whole, of the published runs, and as good as these say."""
+
+import json
+import tomllib
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load, load_file, save_file
+
+from conftest import ROOT, on_mnist
+from mnist_lab import evaluate, load_data, load_pretrained
+from mnist_lab.course.publish import pretrained_files
+from mnist_lab.networks import BottleneckNet, GapNet
+from mnist_lab.pretrained import NETWORKS, WEIGHTS, load_weights, read_weights
+from mnist_lab.records import RECORDS
+
+FOLDER = ROOT / "notebooks" / "records"
+PUBLISHED = {path.name: json.loads(path.read_text()) for path in sorted(FOLDER.glob(RECORDS))}
+each_network = pytest.mark.parametrize("name", NETWORKS)
+
+
+@each_network
+def test_a_trained_network_is_ready_to_be_asked(name):
+    network = load_pretrained(name)
+    kind, count = {"gap": (GapNet, 13_808), "bottleneck": (BottleneckNet, 16_426)}[name]
+    assert type(network) is kind
+    assert sum(parameter.numel() for parameter in network.parameters()) == count
+    assert not any(part.training for part in network.modules())
+    images = torch.linspace(-1, 3, 5 * 784).view(5, 1, 28, 28)
+    answers = network(images)
+    assert answers.shape == (5, 10) and answers.isfinite().all()
+    for parameter in load_pretrained(name).parameters():
+        parameter.data.zero_()  # another's copy, which is not this one
+    assert torch.equal(load_pretrained(name)(images), answers)
+
+
+@pytest.mark.parametrize("name", ["dense", "GAP", "", None, 0, ["gap"]])
+def test_any_other_name_is_refused(name):
+    with pytest.raises(ValueError) as refusal:
+        load_pretrained(name)
+    assert str(refusal.value) == f"name must be one of gap, bottleneck, not {name!r}."
+
+
+def test_the_weights_are_of_the_published_runs_and_the_cards_say_what_the_records_say():
+    files = pretrained_files(WEIGHTS, {}, PUBLISHED)
+    assert {path.name for path in files} == {
+        f"{name}.{ending}" for name in NETWORKS for ending in ("safetensors", "md")
+    }, "publish --records has not found the weights of every network"
+    for path, content in files.items():
+        if path.suffix == ".md":
+            assert path.read_text(encoding="utf-8") == content, "publish --records makes it anew"
+
+
+def test_the_files_are_small_and_are_installed():
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    patterns = settings["tool"]["setuptools"]["package-data"]["mnist_lab"]
+    assert WEIGHTS == ROOT / "mnist_lab" / "weights"
+    for name in NETWORKS:
+        for file in (f"{name}.safetensors", f"{name}.md"):
+            assert (WEIGHTS / file).stat().st_size < 100_000
+            assert any(Path("weights", file).match(pattern) for pattern in patterns)
+
+
+# Files of weights
+
+
+@pytest.fixture
+def file(tmp_path):
+    """The weights of an untrained GapNet, which has seen something all the same."""
+    network = GapNet()
+    network(torch.rand(8, 1, 28, 28))  # the batch norms count and measure
+    save_file(network.state_dict(), tmp_path / "some.safetensors", {"record": "some-seed3.json"})
+    return tmp_path / "some.safetensors"
+
+
+def test_weights_are_read_as_they_were_saved(file):
+    tensors, record = read_weights(file)
+    assert record == "some-seed3.json"
+    loaded = load_weights("gap", file)
+    assert not loaded.training
+    state = loaded.state_dict()
+    assert state.keys() == tensors.keys() == load_file(file).keys()
+    assert all(torch.equal(state[part], tensors[part]) for part in state)
+    nameless = file.with_name("nameless.safetensors")
+    save_file(tensors, nameless)
+    assert read_weights(nameless)[1] is None
+
+
+def change(part, tensor):
+    """Put another tensor into a file, or take one out of it."""
+
+    def changed(file):
+        tensors = load(file.read_bytes()) | {part: tensor}
+        save_file({name: w for name, w in tensors.items() if w is not None}, file)
+
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("damage", "sentence"),
+    [
+        (lambda file: file.unlink(), "holds no weights that can be read (No such file"),
+        (lambda file: file.write_bytes(file.read_bytes()[:-9]), "holds no weights that can be"),
+        (lambda file: file.write_text("weights"), "holds no weights that can be read (Error"),
+        (lambda file: save_file(BottleneckNet().state_dict(), file),
+         "does not fit GapNet: convblock1.0.weight must be [16, 1, 3, 3], not absent."),
+        (change("convblock2.0.weight", None),
+         "does not fit GapNet: convblock2.0.weight must be [32, 16, 3, 3], not absent."),
+        (change("convblock2.0.weight", torch.zeros(32, 16, 9)),
+         "does not fit GapNet: convblock2.0.weight must be [32, 16, 3, 3], not [32, 16, 9]."),
+        (change("fc", torch.zeros(2)), "does not fit GapNet: fc must be absent, not [2]."),
+    ],
+    ids=["missing", "cut", "text", "another's", "less", "other shape", "more"],
+)  # fmt: skip
+def test_weights_that_do_not_fit_are_refused_in_one_sentence(file, damage, sentence):
+    damage(file)
+    with pytest.raises(ValueError) as refusal:
+        load_weights("gap", file)
+    assert str(refusal.value).startswith(f"{file} {sentence}")
+    assert "\n" not in str(refusal.value)
+
+
+# On MNIST itself
+
+
+@each_network
+@pytest.mark.skipif(not on_mnist(), reason="the trained networks are judged on MNIST only")
+def test_the_test_digits_are_read_as_the_record_says(name):
+    _, source = read_weights(WEIGHTS / f"{name}.safetensors")
+    expected = {index for index, *_ in PUBLISHED[source]["test"]["wrong"]}
+    answers = evaluate(load_pretrained(name), load_data("mnist").test, NETWORKS[name][1])
+    wrong = {mistake.index for mistake in answers.mistakes()}
+    # Another processor adds up in another order, which may turn an answer that was undecided.
+    assert len(wrong ^ expected) <= 1

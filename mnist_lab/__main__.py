@@ -3,6 +3,8 @@
 import json
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -13,6 +15,11 @@ from mnist_lab.files import project_root
 SOURCES = ["auto", "mnist", "digits"]
 PRECISIONS = ["auto", "fp32", "bf16"]
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+SAME_COMMAND = "What had finished is kept: the same command continues."
+JOBS = click.option("--jobs", type=click.IntRange(min=1),
+                    help="Runs at a time.  [default: the cores]")  # fmt: skip
+CLUSTER = click.option("--cluster", metavar="tcp://HOST:PORT",
+                       help="A Dask scheduler's address instead.")  # fmt: skip
 
 
 class Sentences(click.Group):
@@ -46,21 +53,16 @@ def run(notebooks, dataset, parameters, jobs, resume) -> None:
         )
     from mnist_lab.course import execute
     from mnist_lab.course.source import find_notebooks
-    from mnist_lab.course.supervise import Interrupted
-    from mnist_lab.files import Unwritable
 
     folder = resume
-    try:
-        if not resume:
-            root, values = project_root(), {name: _value(text) for name, text in parameters}
-            chosen = find_notebooks(root / "notebooks", notebooks)
+    if not resume:
+        root, values = project_root(), {name: _value(text) for name, text in parameters}
+        chosen = find_notebooks(root / "notebooks", notebooks)
+        with _ends_in_a_sentence():
             folder = execute.begin(chosen, root / "runs", dataset, values, jobs or 2)
+    command = f"python -m mnist_lab run --resume {os.path.relpath(folder)}"
+    with _ends_in_a_sentence(f"What had finished is kept: continue with {command}"):
         outcomes = execute.run_batch(folder)
-    except Interrupted as signal:
-        click.echo(f"\n{signal} {_how_to_continue(folder)}", err=True)
-        sys.exit(128 + signal.number)
-    except Unwritable as error:
-        raise click.ClickException(f"{error} {_how_to_continue(folder)}".strip()) from error
     click.echo(execute.summary_table(outcomes))
     click.echo(f"\nThe executed notebooks are in {folder}.")
     sys.exit(any(outcome.status != "ok" for outcome in outcomes))
@@ -73,8 +75,8 @@ def run(notebooks, dataset, parameters, jobs, resume) -> None:
 @click.option("--dataset", type=click.Choice(SOURCES), default="auto", show_default=True)
 @click.option("-p", "--parameter", "parameters", nargs=2, multiple=True, metavar="NAME VALUES",
               help="A value, or several with commas in between: a grid.")  # fmt: skip
-@click.option("--jobs", type=click.IntRange(min=1), help="Runs at a time.  [default: the cores]")
-@click.option("--cluster", metavar="tcp://HOST:PORT", help="A Dask scheduler's address instead.")
+@JOBS
+@CLUSTER
 def sweep(notebooks, seeds, dataset, parameters, jobs, cluster) -> None:
     """Execute training NOTEBOOKS (04, 06) once for each seed, into runs/sweep/.
 
@@ -83,22 +85,15 @@ def sweep(notebooks, seeds, dataset, parameters, jobs, cluster) -> None:
     from mnist_lab.course import execute
     from mnist_lab.course import sweep as sweeping
     from mnist_lab.course.source import find_notebooks
-    from mnist_lab.course.supervise import Interrupted
     from mnist_lab.data import load_data
-    from mnist_lab.files import Unwritable
 
     root = project_root()
     grid = {name: [_value(text) for text in texts.split(",")] for name, texts in parameters}
     digits = "mnist" if load_data(dataset).is_mnist else "digits"
     runs = sweeping.plan(find_notebooks(root / "notebooks", notebooks), seeds, grid, digits)
     folder = root / "runs" / "sweep"
-    try:
+    with _ends_in_a_sentence(SAME_COMMAND):
         outcomes = sweeping.sweep(runs, folder, jobs, cluster)
-    except Interrupted as signal:
-        click.echo(f"\n{signal} What had finished is kept: the same command continues.", err=True)
-        sys.exit(128 + signal.number)
-    except Unwritable as error:
-        raise click.ClickException(f"{error} What had finished is kept.") from error
     click.echo(execute.summary_table(outcomes))
     click.echo(f"\nThe executed notebooks and records are in {folder}.")
     sys.exit(any(outcome.status != "ok" for outcome in outcomes))
@@ -129,11 +124,14 @@ def bench(network, pairs, minutes, precision, quick, busy) -> None:
 @click.option("--network", type=click.Choice(["gap", "bottleneck"]), required=True)
 @click.option("--seeds", default=5, show_default=True, help="How many runs of each side.")
 @click.option("--epochs", default=3, show_default=True, help="Length of a run.")
-def compare(network, seeds, epochs) -> None:
+@JOBS
+@CLUSTER
+def compare(network, seeds, epochs, jobs, cluster) -> None:
     """Compare the accuracy of the textbook way with that of `fit`, seed by seed."""
-    from mnist_lab.bench import accuracy
+    from mnist_lab.course import studies
 
-    accuracy.main(network, seeds, epochs)
+    with _ends_in_a_sentence(SAME_COMMAND):
+        studies.compare(network, seeds, epochs, jobs, cluster)
 
 
 @main.command()
@@ -142,9 +140,24 @@ def compare(network, seeds, epochs) -> None:
               help="Train PyTorch's example too, for so many epochs.")  # fmt: skip
 def race(seeds, example_epochs) -> None:
     """Time to 99 % (and 99.4 %) of the test digits, against PyTorch's own MNIST example."""
-    from mnist_lab.bench import race
+    from mnist_lab.course import studies
 
-    race.main(seeds, example_epochs)
+    with _ends_in_a_sentence(SAME_COMMAND):
+        studies.race(seeds, example_epochs)
+
+
+@main.command()
+@click.argument("names", nargs=-1, metavar="[STUDY]...")
+@click.option("--seeds", type=click.IntRange(min=1), default=3, show_default=True,
+              help="How many runs of each case.")  # fmt: skip
+@JOBS
+@CLUSTER
+def ablate(names, seeds, jobs, cluster) -> None:
+    """Change one thing of the bottleneck network or its recipe, in each STUDY or in all."""
+    from mnist_lab.course import studies
+
+    with _ends_in_a_sentence(SAME_COMMAND):
+        studies.ablate(names, seeds, jobs, cluster)
 
 
 @main.command()
@@ -162,6 +175,19 @@ def publish(folder, records) -> None:
 
 
 @main.command()
+@click.argument("network", type=click.Choice(["gap", "bottleneck"]))
+@click.option("--weights", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+              help="A run's .safetensors file.  [default: the pretrained]")  # fmt: skip
+@click.option("--to", "target", type=click.Path(path_type=Path),
+              help="The file to write.  [default: NETWORK.onnx]")  # fmt: skip
+def export(network, weights, target) -> None:
+    """Write a trained NETWORK as an ONNX file: uint8 pixels in, answers out."""
+    from mnist_lab.export import export
+
+    export(network, weights, target)
+
+
+@main.command()
 @click.option("--repo", required=True, metavar="OWNER/NAME")
 @click.option("--ref", default="main", show_default=True, help="Branch or tag.")
 def links(repo, ref) -> None:
@@ -172,13 +198,22 @@ def links(repo, ref) -> None:
         click.echo(f"rewrote {path}")
 
 
-def _how_to_continue(folder: Path | None) -> str:
-    if folder is None:
-        return ""
-    return (
-        "What had finished is kept: continue with "
-        f"python -m mnist_lab run --resume {os.path.relpath(folder)}"
-    )
+@contextmanager
+def _ends_in_a_sentence(how_to_continue: str = "") -> Iterator[None]:
+    """What stops a runner from outside ends in one sentence, and in another how to go on."""
+    from mnist_lab.course.studies import Failed
+    from mnist_lab.course.supervise import Interrupted
+    from mnist_lab.files import Unwritable
+
+    try:
+        yield
+    except Interrupted as signal:
+        click.echo(f"\n{signal} {how_to_continue}", err=True)
+        sys.exit(128 + signal.number)
+    except Unwritable as error:
+        raise click.ClickException(f"{error} {how_to_continue}".strip()) from error
+    except Failed as error:
+        raise click.ClickException(str(error)) from error
 
 
 def _value(text: str):

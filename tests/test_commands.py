@@ -8,7 +8,8 @@ from stand_ins import InProcess
 
 from mnist_lab import records
 from mnist_lab.__main__ import main
-from mnist_lab.bench import accuracy, epochs, race
+from mnist_lab.bench import epochs
+from mnist_lab.course import studies
 
 
 @pytest.mark.parametrize(
@@ -30,26 +31,43 @@ from mnist_lab.bench import accuracy, epochs, race
                 "precision": "auto",
             },
         ),
-        (accuracy, "compare --network gap", {"network": "gap", "seeds": 5, "num_epochs": 3}),
         (
-            accuracy,
-            "compare --network bottleneck --seeds 7 --epochs 2",
-            {"network": "bottleneck", "seeds": 7, "num_epochs": 2},
+            studies,
+            "compare --network gap",
+            {"network": "gap", "seeds": 5, "num_epochs": 3, "jobs": None, "cluster": None},
         ),
-        (race, "race", {"seeds": 10, "example_epochs": 0}),
-        (race, "race --seeds 4 --example-epochs 3", {"seeds": 4, "example_epochs": 3}),
+        (
+            studies,
+            "compare --network bottleneck --seeds 7 --epochs 2 --jobs 3 --cluster tcp://a:1",
+            {
+                "network": "bottleneck",
+                "seeds": 7,
+                "num_epochs": 2,
+                "jobs": 3,
+                "cluster": "tcp://a:1",
+            },
+        ),
+        (studies, "race", {"seeds": 10, "example_epochs": 0}),
+        (studies, "race --seeds 4 --example-epochs 3", {"seeds": 4, "example_epochs": 3}),
+        (studies, "ablate", {"studies": (), "seeds": 3, "jobs": None, "cluster": None}),
+        (
+            studies,
+            "ablate norm optimizer --seeds 1 --jobs 3 --cluster tcp://a:1",
+            {"studies": ("norm", "optimizer"), "seeds": 1, "jobs": 3, "cluster": "tcp://a:1"},
+        ),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )
 def test_the_options_of_a_command_are_passed_on(module, line, expected, monkeypatch):
-    seen, signature = [], inspect.signature(module.main)
+    name = "main" if module is epochs else line.split()[0]
+    seen, signature = [], inspect.signature(getattr(module, name))
 
     def spy(*arguments, **named):
         call = signature.bind(*arguments, **named)
         call.apply_defaults()
         seen.append(call.arguments)
 
-    monkeypatch.setattr(module, "main", spy)
+    monkeypatch.setattr(module, name, spy)
     result = CliRunner().invoke(main, line.split())
     assert (result.exit_code, seen) == (0, [expected]), result.output
 
@@ -64,6 +82,10 @@ def test_the_options_of_a_command_are_passed_on(module, line, expected, monkeypa
         ("compare --network gap --seeds 1", "seeds must be 2 or more, not 1."),
         ("compare --network gap --epochs 0", "num_epochs must be a whole number from 1 on, not 0."),
         ("race --seeds 1", "seeds must be 2 or more, not 1."),
+        ("race --example-epochs -1", "example_epochs must be 0 or more, not -1."),
+        ("ablate width", "there is no study 'width'; there are: layers, "),
+        ("ablate --seeds 0", "Invalid value for '--seeds': 0 is not in the range x>=1."),
+        ("compare --network gap --jobs 0", "Invalid value for '--jobs': 0 is not in the range"),
         ("bench --network dense", "Invalid value for '--network': 'dense' is not one of"),
         ("bench --pairs two", "Invalid value for '--pairs': 'two' is not a valid integer."),
         ("bench --precision fp16", "Invalid value for '--precision': 'fp16' is not one of"),
@@ -74,9 +96,9 @@ def test_the_options_of_a_command_are_passed_on(module, line, expected, monkeypa
 )
 def test_a_bad_value_ends_in_one_sentence(line, sentence, monkeypatch, tmp_path):
     monkeypatch.setenv("MNIST_LAB_SOURCE", "digits")
-    for module in (epochs, accuracy, race):  # nothing may start in a process of its own
-        monkeypatch.setattr(module, "ProcessPoolExecutor", InProcess)
-        monkeypatch.setattr(records, "project_root", lambda: tmp_path)
+    monkeypatch.setattr(epochs, "ProcessPoolExecutor", InProcess)  # nothing may start elsewhere
+    monkeypatch.setattr(studies, "sweep", lambda *_: pytest.fail("too late"))
+    monkeypatch.setattr(records, "project_root", lambda: tmp_path)
     result = CliRunner().invoke(main, line.split())
     assert result.exit_code == 2, result.output
     (error,) = (line for line in result.output.splitlines() if line.startswith("Error: "))

@@ -1,50 +1,69 @@
 """Is `fit` as accurate as the textbook way? Both train from the same weights, seed by seed."""
 
-import multiprocessing
 import statistics
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
-from functools import cache
 
 import torch
-from tqdm import tqdm
 
 from mnist_lab.bench.epochs import NETWORKS, WAYS
 from mnist_lab.bench.textbook import textbook_fit
-from mnist_lab.data import Digits, load_data
+from mnist_lab.data import load_data
 from mnist_lab.intervals import seed_interval
-from mnist_lab.records import processor, save_measurement
+from mnist_lab.records import processor
 from mnist_lab.training import Recipe, StepDown, fit
 
 
-def main(network: str, seeds: int = 5, num_epochs: int = 3) -> dict:
-    """Print both validation accuracies of each seed, and the mean of their differences.
+def cases(network: str, seeds: int, num_epochs: int) -> list[dict]:
+    """The arguments of `run` for every seed and both ways.
 
-    Two runs train at a time, with one thread each. Writes a record into `runs/compare/` and
-    returns it. Raises `ValueError` for less than two seeds: a mean has no interval then.
+    Raises `ValueError` for less than one epoch, and for less than two seeds: a mean has no interval
+    then.
     """
     if seeds < 2:
         raise ValueError(f"seeds must be 2 or more, not {seeds}.")
+    shortened(NETWORKS[network][1], num_epochs)
+    return [
+        {"way": way, "network": network, "seed": seed, "num_epochs": num_epochs}
+        for seed in range(seeds)
+        for way in WAYS
+    ]
+
+
+def run(way: str, network: str, seed: int, num_epochs: int) -> dict:
+    """Train on the CPU: the validation accuracy after the last epoch, and with what it was got."""
+    data, (make, recipe) = load_data(), NETWORKS[network]
+    recipe = replace(shortened(recipe, num_epochs), seed=seed)
+    torch.manual_seed(seed)  # the same first weights for both
+    net = make()
+    if way == "textbook":
+        accuracies, precision = textbook_fit(net, data, recipe), "fp32"
+    else:
+        history = fit(net, data, recipe, device="cpu", progress=False)
+        accuracies, precision = history.validation_accuracy, history.precision
+    return {
+        "way": way,
+        "validation": accuracies[-1],
+        "precision": precision,
+        "digits": data.name,
+    }
+
+
+def record(network: str, num_epochs: int, results: list[dict]) -> dict:
+    """What `run` has returned for all of the `cases`, in their order, taken together."""
     make, recipe = NETWORKS[network]
-    recipe = shortened(recipe, num_epochs)
-    runs = [(way, network, seed, num_epochs) for seed in range(seeds) for way in WAYS]
-    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
-        bar = tqdm(pool.map(_train, *zip(*runs)), total=len(runs), unit="run", disable=None)
-        accuracies, precisions = zip(*bar)
-    by_way = {way: list(accuracies[position :: len(WAYS)]) for position, way in enumerate(WAYS)}
-    record = {
+    return {
         "network": make.__name__,
         "num_epochs": num_epochs,
-        "recipe": repr(recipe),
-        "digits": load_data().name,
+        "recipe": repr(shortened(recipe, num_epochs)),
+        "digits": results[-1]["digits"],
         "processor": processor(),
         "torch": torch.__version__,
-        "precision": precisions[-1],
-        "validation": by_way,
+        "precision": results[-1]["precision"],  # that of `fit`
+        "validation": {
+            way: [result["validation"] for result in results if result["way"] == way]
+            for way in WAYS
+        },
     }
-    print(table(record))
-    save_measurement("compare", record, network)
-    return record
 
 
 def shortened(recipe: Recipe, num_epochs: int) -> Recipe:
@@ -68,21 +87,3 @@ def table(record: dict) -> str:
     lines.append(f"{'mean':<14}{slow:>10.2%}{fast:>10.2%}{statistics.mean(differences):>+12.3f}"
                  f"   [{low:+.3f}, {high:+.3f}]")  # fmt: skip
     return "\n".join(lines)
-
-
-@cache
-def _data() -> Digits:
-    torch.set_num_threads(1)
-    return load_data()
-
-
-def _train(way: str, network: str, seed: int, num_epochs: int) -> tuple[float, str]:
-    """Validation accuracy after the last epoch, and the precision."""
-    data, (make, recipe) = _data(), NETWORKS[network]
-    recipe = replace(shortened(recipe, num_epochs), seed=seed)
-    torch.manual_seed(seed)  # the same first weights for both
-    net = make()
-    if way == "textbook":
-        return textbook_fit(net, data, recipe)[-1], "fp32"
-    history = fit(net, data, recipe, device="cpu", progress=False)
-    return history.validation_accuracy[-1], history.precision

@@ -26,11 +26,12 @@ from mnist_lab.data import Digits, Split, load_data
 from mnist_lab.evaluation import evaluate
 from mnist_lab.intervals import seed_interval
 from mnist_lab.networks import StridedNet
-from mnist_lab.records import processor, save_measurement
+from mnist_lab.records import processor
 from mnist_lab.training import OneCycle, Recipe, fit
 
 EXAMPLE_EPOCHS, EXAMPLE_DIGITS, EXAMPLE_BATCH = 14, 60_000, 64
 EXAMPLE_STEPS = EXAMPLE_EPOCHS * -(-EXAMPLE_DIGITS // EXAMPLE_BATCH)
+EXAMPLE_SEEDS, STEPS_BESIDE = 3, 30  # of its training; beside each of our runs
 
 
 @dataclass(frozen=True)
@@ -77,12 +78,11 @@ class ExampleNet(nn.Module):
         return F.log_softmax(self.fc2(x), dim=1)
 
 
-def main(seeds: int = 10, example_epochs: int = 0) -> dict:
-    """Run every sprint with `seeds` seeds; print, write into `runs/race/`, return the record.
+def cases(seeds: int, example_epochs: int) -> tuple[list[dict], list[dict]]:
+    """The arguments of `run` for every sprint and seed, and those of `example`.
 
-    `example_epochs`: train the example itself for so many epochs too, with three seeds, to see
-    when it first has a mean of 99 % (minutes per epoch and seed). Raises `ValueError` for less than
-    two seeds (a mean has no interval then), and without MNIST.
+    Raises `ValueError` for less than two seeds (a mean has no interval then), for less than no
+    epochs, and without MNIST.
     """
     if seeds < 2:
         raise ValueError(f"seeds must be 2 or more, not {seeds}.")
@@ -91,37 +91,65 @@ def main(seeds: int = 10, example_epochs: int = 0) -> dict:
     digits = load_data().name
     if digits != "MNIST":
         raise ValueError(f"the race is about MNIST, and its example too; here are the {digits}.")
-    record = {
-        "digits": digits,
-        "processor": processor(),
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "sprints": [],
-    }
-    spawn = multiprocessing.get_context("spawn")  # own processes: `fit` changes the allocator
-    with ProcessPoolExecutor(1, spawn) as ours, ProcessPoolExecutor(1, spawn) as example:
+    threads = torch.get_num_threads()
+    sprints = [
+        {"goal": sprint.goal, "seed": seed, "threads": threads}
+        for sprint in SPRINTS
+        for seed in range(seeds)
+    ]
+    examples = [
+        {"seed": seed, "num_epochs": example_epochs, "threads": threads}
+        for seed in range(EXAMPLE_SEEDS)
+    ]
+    return sprints, examples if example_epochs else []
+
+
+def run(goal: float, seed: int, threads: int) -> dict:
+    """Our sprint to this goal, and beside it the seconds of a step of the example.
+
+    Each side has a process of its own, because `fit` changes its process's memory allocator, and
+    warms up first.
+    """
+    sprint = next(sprint for sprint in SPRINTS if sprint.goal == goal)
+    pool = 1, multiprocessing.get_context("spawn"), torch.set_num_threads, (threads,)
+    with ProcessPoolExecutor(*pool) as ours, ProcessPoolExecutor(*pool) as theirs:
         ours.submit(_sprint, SPRINTS[0], 0, True).result()
-        example.submit(_example_seconds, 5).result()
-        for sprint in SPRINTS:
-            runs, steps = [], []
-            for seed in range(seeds):
-                runs.append(ours.submit(_sprint, sprint, seed).result())
-                steps.append(example.submit(_example_seconds, max(5, 300 // seeds)).result())
-            record["sprints"].append(_result(sprint, runs, steps))
-            print(line(record["sprints"][-1]), flush=True)
-        if example_epochs:
-            futures = [
-                example.submit(_example_accuracies, seed, example_epochs) for seed in range(3)
-            ]
-            record["example"] = [future.result() for future in futures]
-            print(example_line(record))
-    save_measurement("race", record)
-    return record
+        theirs.submit(_example_seconds, 5).result()
+        result = ours.submit(_sprint, sprint, seed).result()
+        step = theirs.submit(_example_seconds, STEPS_BESIDE).result()
+    return result | {"goal": goal, "threads": threads, "example_step": step}
 
 
-def _result(sprint: Sprint, runs: list[dict], steps: list[float]) -> dict:
+def example(seed: int, num_epochs: int, threads: int) -> dict:
+    """The example itself, trained for so many epochs: minutes for each."""
+    torch.set_num_threads(threads)
+    return {"test": _example_accuracies(seed, num_epochs)}
+
+
+def record(results: list[dict], examples: list[dict]) -> dict:
+    """What `run` and `example` have returned for all of the `cases`, taken together."""
+    taken = {
+        "digits": "MNIST",
+        "processor": processor(),
+        "threads": results[0]["threads"],
+        "torch": torch.__version__,
+        "sprints": [
+            _result(sprint, [result for result in results if result["goal"] == sprint.goal])
+            for sprint in SPRINTS
+        ],
+    }
+    return taken | ({"example": [each["test"] for each in examples]} if examples else {})
+
+
+def table(record: dict) -> str:
+    """A line for each sprint, and one for the example if it was trained."""
+    lines = [line(result) for result in record["sprints"]]
+    return "\n".join(lines + ([example_line(record)] if "example" in record else []))
+
+
+def _result(sprint: Sprint, runs: list[dict]) -> dict:
     seconds = [run["seconds"] for run in runs]
-    whole = [EXAMPLE_STEPS * step for step in steps]
+    whole = [EXAMPLE_STEPS * run["example_step"] for run in runs]
     return {
         "goal": sprint.goal,
         "digits": runs[0]["digits"],
@@ -153,15 +181,15 @@ def line(result: dict) -> str:
 def example_line(record: dict) -> str:
     """When the example itself first has a mean test accuracy of 99 %, and the ratio to that."""
     means = [statistics.mean(epoch) for epoch in zip(*record["example"])]
-    shown = ", ".join(f"{mean:.2%}" for mean in means)
+    said = (
+        f"the example, mean test accuracy over {len(record['example'])} seeds after each epoch: "
+        + ", ".join(f"{mean:.2%}" for mean in means)
+    )
     first = epochs_to(0.99, record["example"])
     if first is None:
-        return f"the example, mean test accuracy after each epoch: {shown}: not yet 99 %"
+        return f"{said}: not yet 99 %"
     ratio = record["sprints"][0]["ratio"] * first / EXAMPLE_EPOCHS
-    return (
-        f"the example, mean test accuracy after each epoch: {shown}: 99 % after {first}, "
-        f"{ratio:.0f} times as long as the sprint"
-    )
+    return f"{said}: 99 % after {first}, {ratio:.0f} times as long as the sprint"
 
 
 def epochs_to(goal: float, runs: list[list[float]]) -> int | None:

@@ -2,7 +2,8 @@
 
 Every run has a folder in `runs/sweep/`, whose name its parameters decide, with its executed
 notebook and its record: so the same sweep, begun again, does only what is missing. A run is one
-process with one thread; they share the cores of this machine, or those of a Dask cluster.
+process with one thread; they share the cores of this machine, or those of a Dask cluster. `studies`
+makes runs of functions, too.
 """
 
 import hashlib
@@ -12,7 +13,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,14 +39,26 @@ OUTCOME = "outcome.json"  # beside the record: the row of the table
 POLL_SECONDS, CONNECT_SECONDS = 0.5, 10
 
 
+def records_in(folder: Path) -> list[Path]:
+    """The records that a run has left in its folder. Raises `ValueError` for a damaged one."""
+    paths = list(folder.glob(RECORDS))
+    for path in paths:
+        check_record(path)
+    return paths
+
+
 @dataclass(frozen=True)
 class Run:
-    """A notebook, as text, to be executed with these parameters on "mnist" or "digits"."""
+    """A notebook, as text, to be executed with these parameters on "mnist" or "digits".
+
+    `left`: finds in the run's folder what it should leave there, and is as strict as `records_in`.
+    """
 
     notebook: str
     source: str
     parameters: tuple[tuple[str, object], ...]
     digits: str
+    left: Callable[[Path], object] = records_in
 
     @property
     def name(self) -> str:
@@ -53,9 +66,8 @@ class Run:
         said = ",".join(f"{name}={value}" for name, value in self.parameters)
         identity = json.dumps([self.notebook, self.parameters, self.digits])
         key = hashlib.sha256(identity.encode()).hexdigest()[:8]
-        return (
-            re.sub(r"[^\w.,=-]", "_", f"{self.notebook[:2]}-{self.digits}-{said}")[:80] + f"-{key}"
-        )
+        words = f"{self.notebook.split('_')[0]}-{self.digits}-{said}"
+        return re.sub(r"[^\w.,=-]", "_", words)[:80] + f"-{key}"
 
 
 @dataclass(frozen=True)
@@ -63,7 +75,7 @@ class Done:
     """What came of a run: its row, and its files by their names."""
 
     outcome: Outcome
-    files: dict[str, str]
+    files: dict[str, bytes]
 
 
 def plan(
@@ -149,8 +161,8 @@ def execute_run(run: Run, stop: Stop | None = None, folder: Path | None = None) 
         digits = "MNIST" if run.digits == "mnist" else "small digits"
         outcome = Outcome(run.name, result.status, result.seconds, 1, result.peak_mb, digits,
                           figures, result.error)  # fmt: skip
-        kept = [*target.parent.glob("*.ipynb"), *scratch.glob("records/*.json")]
-        return Done(outcome, {path.name: path.read_text(encoding="utf-8") for path in kept})
+        kept = [*target.parent.glob("*.ipynb"), *scratch.glob("records/[!.]*")]
+        return Done(outcome, {path.name: path.read_bytes() for path in kept})
 
 
 def _is_done(run: Run, folder: Path) -> bool:
@@ -159,10 +171,9 @@ def _is_done(run: Run, folder: Path) -> bool:
     try:
         if [row.status for row in load_outcomes(mine / OUTCOME)] != [worker.OK]:
             return False
-        for path in mine.glob(RECORDS):
-            check_record(path)
+        left = run.left(mine)
         if same_source(read(mine / f"{run.notebook}.ipynb"), nbformat.reads(run.source, 4)):
-            return any(mine.glob(RECORDS))
+            return bool(left)
         print(f"{run.name} is run again: the notebook has changed since.")
     except ValueError as error:
         print(f"{run.name} is run again: {error}")
@@ -215,7 +226,7 @@ def _keep(done: Done, folder: Path) -> None:
     partial = folder.with_name(f".partial-{folder.name}")
     try:
         write_all(
-            {partial / name: text for name, text in done.files.items()}
+            {partial / name: content for name, content in done.files.items()}
             | {partial / OUTCOME: summary_text([done.outcome])}
         )
         shutil.rmtree(folder, ignore_errors=True)

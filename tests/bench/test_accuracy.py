@@ -1,14 +1,11 @@
 """The comparison: a fair start for both ways, and each accuracy in its own place."""
 
-import json
 from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 import torch
-from stand_ins import InProcess
 
-from mnist_lab import records
 from mnist_lab.bench import accuracy
 from mnist_lab.bench.epochs import NETWORKS, WAYS
 from mnist_lab.data import Digits, load_data
@@ -21,7 +18,7 @@ def few(monkeypatch):
     """64 training digits and 20 for validation, in the place of all."""
     small = load_data("digits")
     data = Digits("few digits", small.train.first(64), small.validation.first(20), small.test)
-    monkeypatch.setattr(accuracy, "_data", lambda: data)
+    monkeypatch.setattr(accuracy, "load_data", lambda: data)
     return data
 
 
@@ -72,10 +69,12 @@ def test_both_ways_start_from_the_same_weights_with_the_same_seed(few, monkeypat
     fast = SimpleNamespace(validation_accuracy=[0.3, 0.4], precision="bf16")
     monkeypatch.setattr(accuracy, "fit", note(fast))
     runs = [(way, seed) for seed in (3, 4) for way in WAYS]
-    accuracies = [accuracy._train(way, "gap", seed, 2) for way, seed in runs]
-    assert accuracies == [(0.2, "fp32"), (0.4, "bf16")] * 2, (
-        "the accuracy after the last epoch, each way's own"
-    )
+    results = [accuracy.run(way, "gap", seed, 2) for way, seed in runs]
+    # The accuracy after the last epoch, each way's own.
+    assert results == [
+        {"way": "textbook", "validation": 0.2, "precision": "fp32", "digits": "few digits"},
+        {"way": "fit", "validation": 0.4, "precision": "bf16", "digits": "few digits"},
+    ] * 2  # fmt: skip
     assert [recipe for _, _, recipe in seen] == [
         replace(GAP_RECIPE, num_epochs=2, seed=seed) for _, seed in runs
     ]
@@ -87,48 +86,31 @@ def test_both_ways_start_from_the_same_weights_with_the_same_seed(few, monkeypat
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_real_run_ends_in_an_accuracy_that_its_seed_decides(few, way):
-    share, _ = accuracy._train(way, "bottleneck", 1, 1)
+    result = accuracy.run(way, "bottleneck", 1, 1)
+    share = result["validation"]
     assert share * 20 == pytest.approx(round(share * 20)), "a share of 20 digits"
     torch.rand(5)
-    assert accuracy._train(way, "bottleneck", 1, 1)[0] == share
+    assert accuracy.run(way, "bottleneck", 1, 1) == result
 
 
-# Everything together
+# The runs
+
+
+def test_the_runs_are_those_of_every_seed_both_ways():
+    assert accuracy.cases("gap", 2, 4) == [
+        {"way": way, "network": "gap", "seed": seed, "num_epochs": 4}
+        for seed in (0, 1)
+        for way in WAYS
+    ]
 
 
 @pytest.mark.parametrize("seeds", [1, 0, -2])
-def test_fewer_than_two_seeds_are_refused_before_anything_starts(monkeypatch, seeds):
-    monkeypatch.setattr(accuracy, "ProcessPoolExecutor", lambda *_: pytest.fail("too late"))
+def test_fewer_than_two_seeds_are_refused(seeds):
     with pytest.raises(ValueError, match=rf"^seeds must be 2 or more, not {seeds}\.$"):
-        accuracy.main("gap", seeds)
+        accuracy.cases("gap", seeds, 3)
 
 
 @pytest.mark.parametrize("network", NETWORKS)
-def test_every_accuracy_is_recorded_for_its_way_and_seed(tmp_path, monkeypatch, capsys, network):
-    asked = []
-
-    def train(way, name, seed, num_epochs):
-        asked.append((way, name, seed, num_epochs))
-        fast = way == "fit"
-        return 0.5 + seed / 10 + 0.01 * fast, "bf16" if fast else "fp32"
-
-    monkeypatch.setenv("MNIST_LAB_SOURCE", "digits")
-    monkeypatch.setattr(records, "project_root", lambda: tmp_path)
-    monkeypatch.setattr(accuracy, "ProcessPoolExecutor", InProcess)
-    monkeypatch.setattr(accuracy, "_train", train)
-    record = accuracy.main(network, seeds=3, num_epochs=4)
-
-    assert sorted(asked) == sorted((way, network, seed, 4) for way in WAYS for seed in range(3))
-    assert record["validation"] == {
-        "textbook": pytest.approx([0.5, 0.6, 0.7]),
-        "fit": pytest.approx([0.51, 0.61, 0.71]),
-    }
-    assert record["precision"] == "bf16", "that of fit"
-    make, recipe = NETWORKS[network]
-    assert record["network"] == make.__name__ and record["digits"] == "small digits"
-    assert record["recipe"] == repr(accuracy.shortened(recipe, 4))
-    (path,) = (tmp_path / "runs" / "compare").iterdir()
-    assert path.name.startswith(f"{network}-") and json.loads(path.read_text()) == record
-    printed = capsys.readouterr().out
-    assert accuracy.table(record) in printed
-    assert f"written: {path.relative_to(tmp_path)}" in printed
+def test_less_than_one_epoch_is_refused(network):
+    with pytest.raises(ValueError, match=r"^num_epochs must be a whole number from 1 on, not 0\.$"):
+        accuracy.cases(network, 2, 0)

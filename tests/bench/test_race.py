@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from stand_ins import FakeTime, InProcess
 from torch import nn
 
-from mnist_lab import records
 from mnist_lab.anatomy import count_parameters
 from mnist_lab.augment import normalize
 from mnist_lab.bench import race
@@ -218,14 +217,16 @@ def test_a_warm_up_is_ten_batches(few, monkeypatch):
 
 
 RUNS = [
-    {"seconds": 2.0, "precision": "bf16", "digits": 40, "validation": 0.98, "test": 0.991},
-    {"seconds": 4.0, "precision": "bf16", "digits": 40, "validation": 0.99, "test": 0.993},
-    {"seconds": 3.0, "precision": "bf16", "digits": 40, "validation": 0.991, "test": 0.992},
-]
+    {"precision": "bf16", "digits": 40, "seconds": seconds, "validation": validation, "test": test,
+     "example_step": step}
+    for seconds, validation, test, step in (
+        (2.0, 0.98, 0.991, 0.01), (4.0, 0.99, 0.993, 0.02), (3.0, 0.991, 0.992, 0.06)
+    )
+]  # fmt: skip
 
 
 def test_a_result_compares_each_run_with_the_example_beside_it():
-    result = race._result(SHORT, RUNS, [0.01, 0.02, 0.06])
+    result = race._result(SHORT, RUNS)
     steps = race.EXAMPLE_STEPS
     assert json.loads(json.dumps(result)) == {
         "goal": 0.5,
@@ -243,7 +244,7 @@ def test_a_result_compares_each_run_with_the_example_beside_it():
 
 
 def test_a_line_has_means_of_accuracies_and_medians_of_seconds():
-    result = race._result(replace(SHORT, goal=0.994), RUNS, [0.01, 0.02, 0.06])
+    result = race._result(replace(SHORT, goal=0.994), RUNS)
     low, high = seed_interval([0.991, 0.993, 0.992])
     assert low < 0.992 < high
     assert race.line(result) == (
@@ -257,7 +258,7 @@ def test_the_example_gets_there_with_the_mean_of_its_seeds():
     # A single seed is there after one epoch, the mean after two: 2 of 14 epochs, 700 / 7.
     runs = [[0.991, 0.992, 0.993], [0.989, 0.99, 0.993], [0.989, 0.991, 0.993]]
     assert race.example_line({"example": runs, "sprints": [{"ratio": 700.0}, {"ratio": 7}]}) == (
-        "the example, mean test accuracy after each epoch: 98.97%, 99.10%, 99.30%: "
+        "the example, mean test accuracy over 3 seeds after each epoch: 98.97%, 99.10%, 99.30%: "
         "99 % after 2, 100 times as long as the sprint"
     )
 
@@ -265,84 +266,88 @@ def test_the_example_gets_there_with_the_mean_of_its_seeds():
 def test_the_example_may_never_get_there():
     record = {"example": [[0.97, 0.98], [0.98, 0.985]], "sprints": [{"ratio": 700.0}]}
     assert race.example_line(record) == (
-        "the example, mean test accuracy after each epoch: 97.50%, 98.25%: not yet 99 %"
+        "the example, mean test accuracy over 2 seeds after each epoch: 97.50%, 98.25%: not yet "
+        "99 %"
     )
 
 
 @pytest.mark.parametrize(("accuracy", "verdict"), [(0.9899, "NOT reached"), (0.99, "reached")])
 def test_a_goal_that_was_missed_is_called_missed(accuracy, verdict):
     runs = [run | {"test": accuracy} for run in RUNS]
-    result = race._result(replace(SHORT, goal=0.99), runs, [0.01, 0.02, 0.06])
+    result = race._result(replace(SHORT, goal=0.99), runs)
     assert race.line(result).startswith(f"goal 99.0% {verdict}: ")
 
 
-# Everything together
+# A run, and which there are
+
+
+def test_a_run_warms_both_sides_up_and_times_them_in_turn(monkeypatch):
+    asked, pools, sprints = [], [], (SHORT, replace(SHORT, goal=0.75, digits=80))
+
+    class Side(InProcess):
+        def __init__(self, *pool):
+            pools.append(pool)
+
+    def sprint(*arguments):
+        asked.append(arguments)
+        return {"seconds": 2.0, "test": 0.7}
+
+    def seconds(steps):
+        asked.append(steps)
+        return 0.5
+
+    monkeypatch.setattr(race, "ProcessPoolExecutor", Side)
+    monkeypatch.setattr(race, "SPRINTS", sprints)
+    monkeypatch.setattr(race, "_sprint", sprint)
+    monkeypatch.setattr(race, "_example_seconds", seconds)
+    result = race.run(0.75, seed=3, threads=6)
+    assert result == {
+        "seconds": 2.0, "test": 0.7, "goal": 0.75, "threads": 6, "example_step": 0.5
+    }  # fmt: skip
+    assert asked == [(SHORT, 0, True), 5, (sprints[1], 3), 30]
+    (ours, theirs) = pools
+    assert ours == theirs and ours[0] == 1
+    assert ours[2:] == (torch.set_num_threads, (6,))
+
+
+def test_the_example_is_trained_with_the_threads_that_are_asked_for(few, monkeypatch):
+    threads = []
+    monkeypatch.setattr(torch, "set_num_threads", threads.append)
+    assert race.example(3, 2, 6) == {"test": race._example_accuracies(3, 2)}
+    assert threads[0] == 6
+
+
+@pytest.mark.parametrize("example_epochs", [0, 4])
+def test_the_runs_are_those_of_every_sprint_and_of_three_seeds_of_the_example(
+    example_epochs, monkeypatch
+):
+    monkeypatch.setattr(race, "load_data", lambda: SimpleNamespace(name="MNIST"))
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 6)
+    sprints, examples = race.cases(2, example_epochs)
+    assert sprints == [
+        {"goal": goal, "seed": seed, "threads": 6} for goal in (0.99, 0.994) for seed in (0, 1)
+    ]
+    assert len({sprint.goal for sprint in race.SPRINTS}) == len(race.SPRINTS)
+    seeds = range(3) if example_epochs else ()
+    assert examples == [{"seed": seed, "num_epochs": 4, "threads": 6} for seed in seeds]
 
 
 def test_there_is_no_race_on_other_digits(monkeypatch):
     monkeypatch.setenv("MNIST_LAB_SOURCE", "digits")
-    monkeypatch.setattr(race, "ProcessPoolExecutor", lambda *_: pytest.fail("too late"))
     with pytest.raises(ValueError, match=r"about MNIST.* here are the small digits\.$"):
-        race.main(seeds=2)
+        race.cases(2, 0)
 
 
-@pytest.mark.parametrize("seeds", [1, 0, -3])
-def test_fewer_than_two_seeds_are_refused_before_anything_starts(monkeypatch, seeds):
-    monkeypatch.setattr(race, "load_data", lambda: pytest.fail("too late"))
-    with pytest.raises(ValueError, match=rf"^seeds must be 2 or more, not {seeds}\.$"):
-        race.main(seeds)
-
-
-@pytest.mark.parametrize("example_epochs", [0, 2])
-def test_a_race_runs_every_sprint_with_every_seed_and_writes_a_record(
-    tmp_path, monkeypatch, capsys, example_epochs
+@pytest.mark.parametrize(
+    ("seeds", "example_epochs", "sentence"),
+    [
+        *((seeds, 0, f"seeds must be 2 or more, not {seeds}.") for seeds in (1, 0, -3)),
+        (2, -1, "example_epochs must be 0 or more, not -1."),
+    ],
+)
+def test_what_cannot_be_raced_is_refused_before_anything_starts(
+    seeds, example_epochs, sentence, monkeypatch
 ):
-    asked, sprints = [], (SHORT, replace(SHORT, goal=0.75, digits=80))
-
-    def sprint(sprint, seed, warm_up=False):
-        asked.append(("ours", sprint.goal, seed, warm_up))
-        accuracy = sprint.goal + seed / 100
-        return {
-            "seconds": 2.0,
-            "precision": "fp32",
-            "digits": 40,
-            "validation": 0.5,
-            "test": accuracy,
-        }
-
-    def seconds(steps):
-        asked.append(("example", steps))
-        return 0.5
-
-    def accuracies(seed, num_epochs):
-        assert num_epochs == 2
-        return [0.9 + seed / 100, 0.99]
-
-    monkeypatch.setattr(race, "load_data", lambda: SimpleNamespace(name="MNIST"))
-    monkeypatch.setattr(records, "project_root", lambda: tmp_path)
-    monkeypatch.setattr(race, "ProcessPoolExecutor", InProcess)
-    monkeypatch.setattr(race, "SPRINTS", sprints)
-    monkeypatch.setattr(race, "_sprint", sprint)
-    monkeypatch.setattr(race, "_example_seconds", seconds)
-    monkeypatch.setattr(race, "_example_accuracies", accuracies)
-    record = race.main(seeds=3, example_epochs=example_epochs)
-
-    assert asked[0] == ("ours", 0.5, 0, True) and asked[1][0] == "example", "the warm-up"
-    runs = [("ours", goal, seed, False) for goal in (0.5, 0.75) for seed in range(3)]
-    assert asked[2::2] == runs
-    assert asked[3::2] == [("example", 100)] * 6, "300 steps, shared out between the runs"
-    (path,) = (tmp_path / "runs" / "race").iterdir()
-    assert json.loads(path.read_text()) == record
-    assert record["digits"] == "MNIST" and record["threads"] == torch.get_num_threads()
-    assert [result["test"] for result in record["sprints"]] == [
-        [0.5, 0.51, 0.52],
-        [0.75, 0.76, 0.77],
-    ]
-    printed = capsys.readouterr().out.splitlines()
-    assert printed[:2] == [race.line(result) for result in record["sprints"]]
-    if example_epochs:
-        assert record["example"] == [[0.9, 0.99], [0.91, 0.99], [0.92, 0.99]]
-        assert printed[2] == race.example_line(record)
-    else:
-        assert "example" not in record
-    assert printed[-1] == f"written: {path.relative_to(tmp_path)}"
+    monkeypatch.setattr(race, "load_data", lambda: pytest.fail("too late"))
+    with pytest.raises(ValueError, match=f"^{sentence}$"):
+        race.cases(seeds, example_epochs)

@@ -30,6 +30,7 @@ folder = pathlib.Path(os.environ["MNIST_LAB_RECORDS"])
 folder.mkdir(exist_ok=True)
 record = {{"recipe": {{"num_epochs": 1}}, "validation_accuracy": [lr], "test": {{"total": 1}}}}
 (folder / f"net-seed{{seed}}.json").write_text(json.dumps(record))
+(folder / f"net-seed{{seed}}.weights").write_bytes(bytes(range(256)))  # no text
 """
 
 
@@ -55,7 +56,8 @@ def names(folder: Path) -> set[str]:
 
 def left_by(seed: int) -> set[str]:
     run = f"04-digits-seed={seed}"
-    return {f"{run}/04_a.ipynb", f"{run}/net-seed{seed}.json", f"{run}/{OUTCOME}"}
+    files = ("04_a.ipynb", f"net-seed{seed}.json", f"net-seed{seed}.weights", OUTCOME)
+    return {f"{run}/{file}" for file in files}
 
 
 def test_a_plan_has_every_seed_and_every_combination(tmp_path):
@@ -95,6 +97,7 @@ def test_a_sweep_does_only_what_is_missing_and_names_what_is_damaged(tmp_path, c
     assert names(folder) == left_by(0) | left_by(1) | left_by(2)
     copy = nbformat.read(folder / runs[1].name / "04_a.ipynb", as_version=4)
     assert any("seed = 1" in cell.source for cell in copy.cells)
+    assert (folder / runs[1].name / "net-seed1.weights").read_bytes() == bytes(range(256))
 
     damaged = folder / runs[1].name / "net-seed1.json"
     damaged.write_text(damaged.read_text()[:20])

@@ -12,7 +12,7 @@ import click
 from mnist_lab.files import project_root
 
 # Nothing else is imported before its command begins: `--help` and a wrong option answer at once.
-SOURCES = ["auto", "mnist", "digits"]
+SOURCES = ["auto", "mnist", "digits", "fashion", "kmnist"]
 PRECISIONS = ["auto", "fp32", "bf16"]
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 SAME_COMMAND = "What had finished is kept: the same command continues."
@@ -89,7 +89,7 @@ def sweep(notebooks, seeds, dataset, parameters, jobs, cluster) -> None:
 
     root = project_root()
     grid = {name: [_value(text) for text in texts.split(",")] for name, texts in parameters}
-    digits = "mnist" if load_data(dataset).is_mnist else "digits"
+    digits = load_data(dataset).source
     runs = sweeping.plan(find_notebooks(root / "notebooks", notebooks), seeds, grid, digits)
     folder = root / "runs" / "sweep"
     with _ends_in_a_sentence(SAME_COMMAND):
@@ -158,6 +158,19 @@ def ablate(names, seeds, jobs, cluster) -> None:
 
     with _ends_in_a_sentence(SAME_COMMAND):
         studies.ablate(names, seeds, jobs, cluster)
+
+
+@main.command()
+@click.option("--network", type=click.Choice(["gap", "bottleneck"]), default="bottleneck",
+              show_default=True)  # fmt: skip
+@JOBS
+@CLUSTER
+def strangers(network, jobs, cluster) -> None:
+    """Ask whether digits of people whom a network never met are harder to read."""
+    from mnist_lab.course import studies
+
+    with _ends_in_a_sentence(SAME_COMMAND):
+        studies.strangers(network, jobs, cluster)
 
 
 @main.command()

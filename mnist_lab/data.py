@@ -37,8 +37,14 @@ from mnist_lab.writers import held_out_writers, who_wrote
 
 SPLIT_SEED = 0  # one split for everybody, whatever the seed of a run
 CONNECT_SECONDS = 5  # how long a mirror may take to answer before we call it unreachable
-HARDER = {"fashion": ("Fashion-MNIST", FashionMNIST), "kmnist": ("KMNIST", KMNIST)}
-SOURCES = ("auto", "mnist", "digits", *HARDER)
+NAMES = {
+    "mnist": "MNIST",
+    "digits": "small digits",
+    "fashion": "Fashion-MNIST",
+    "kmnist": "KMNIST",
+}
+HARDER = {"fashion": FashionMNIST, "kmnist": KMNIST}
+SOURCES = ("auto", *NAMES)
 SPLITS = ("random", "by writer", "as published")
 # Bytes and MD5 of MNIST's files. The MD5s of the packed ones are those of torchvision's
 # MNIST.resources; all else was taken from files that have these MD5s.
@@ -122,6 +128,11 @@ class Digits:
     def is_mnist(self) -> bool:
         return self.name == "MNIST"
 
+    @property
+    def source(self) -> str:
+        """What `load_data` has to be told for this collection."""
+        return next(source for source, name in NAMES.items() if name == self.name)
+
 
 class _OneByOne(Dataset):
     def __init__(self, split: Split, transform: Callable):
@@ -167,13 +178,13 @@ def load_data(
     if split not in SPLITS:
         raise ValueError(f"unknown split {split!r}: choose one of {', '.join(SPLITS)}.")
     if source not in ("auto", "mnist") and split == "by writer":
-        whose = "the small digits do" if source == "digits" else f"{HARDER[source][0]} does"
+        whose = "the small digits do" if source == "digits" else f"{NAMES[source]} does"
         raise DataError(f"{whose} not say who wrote them: take split='random' or source='mnist'.")
     if source == "digits":
         return _small_digits(split)
     if source in HARDER:
-        name, kind = HARDER[source]
-        return _harder(name, kind, _files(_root(root), kind), split)
+        files = _files(_root(root), HARDER[source])
+        return _harder(NAMES[source], HARDER[source], files, split)
     try:
         return _mnist(_files(_root(root)), split)
     except Unavailable as reason:

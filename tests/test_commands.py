@@ -55,6 +55,12 @@ from mnist_lab.course import studies
             "ablate norm optimizer --seeds 1 --jobs 3 --cluster tcp://a:1",
             {"studies": ("norm", "optimizer"), "seeds": 1, "jobs": 3, "cluster": "tcp://a:1"},
         ),
+        (studies, "strangers", {"network": "bottleneck", "jobs": None, "cluster": None}),
+        (
+            studies,
+            "strangers --network gap --jobs 2 --cluster tcp://a:1",
+            {"network": "gap", "jobs": 2, "cluster": "tcp://a:1"},
+        ),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )

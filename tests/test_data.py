@@ -630,6 +630,12 @@ def test_fashion_mnist_comes_as_mnist_does_without_writers(clothes):
     assert len(load_data("fashion", clothes, split="as published").train) == 60_000
 
 
+@pytest.mark.parametrize("source", ["fashion", "digits"])
+def test_a_collection_knows_its_source(clothes, source):
+    found = load_data(source, clothes)
+    assert found.source == source and found.name == data.NAMES[source]
+
+
 def test_fashion_mnist_is_not_mistaken_for_mnist(clothes, folder):
     with pytest.raises(Unavailable, match=r"MNIST is not in .*clothes, and its mirrors cannot be"):
         load_data("mnist", clothes)

@@ -34,7 +34,7 @@ BATCH, SUMMARY = "batch.json", "summary.json"
 
 @dataclass(frozen=True)
 class Batch:
-    """What a batch was asked for. `digits`: "mnist" or "digits", what "auto" came to."""
+    """What a batch was asked for. `digits`: a source of `load_data`, what "auto" came to."""
 
     notebooks: list[Path]
     digits: str
@@ -84,7 +84,7 @@ def begin(
         raise ValueError(f"-p dataset {source} contradicts --dataset {dataset}: give one of them.")
     data = load_data(source or "auto")  # once for all: it may download, or say why it cannot
     folder = _new_folder(runs)
-    batch = Batch(list(notebooks), "mnist" if data.is_mnist else "digits", parameters, jobs)
+    batch = Batch(list(notebooks), data.source, parameters, jobs)
     paths = [os.path.relpath(path, folder) for path in notebooks]
     write_whole(folder / BATCH, json.dumps(asdict(batch) | {"notebooks": paths}, indent=1) + "\n")
     return folder

@@ -56,20 +56,21 @@ def publish(run: Path, root: Path) -> None:
 
 
 def publish_records(sweep: Path, root: Path) -> None:
-    """Take over the records on MNIST, in fp32, that `sweep` has left; the results follow from them.
+    """Take over the records that `sweep` has left; the results follow from them.
 
-    A record of a run that was published before is replaced. The pretrained networks follow too,
-    see `pretrained_files`. Raises `ValueError` for a damaged record or weights, for no record at
-    all, and for what cannot be written; then nothing is.
+    That is, those in fp32, and not those on the small digits, which are for trying out. A record of
+    a run that was published before is replaced. The pretrained networks follow too, see
+    `pretrained_files`. Raises `ValueError` for a damaged record or weights, for no record at all,
+    and for what cannot be written; then nothing is.
     """
     records, new, kept = root / "notebooks" / "records", {}, {}
     for path in sorted(sweep.glob(f"[!.]*/{RECORDS}")):
         check_record(path)
         record = json.loads(_text(path))
-        if record["digits"] == "MNIST" and record["precision"] == "fp32":
+        if record["digits"] != "small digits" and record["precision"] == "fp32":
             new[path.name], kept[path.name] = record, path.with_suffix(".safetensors")
     if not new:
-        raise ValueError(f"there is no record on MNIST in fp32 in {sweep}: sweep first.")
+        raise ValueError(f"there is no record of MNIST's size in fp32 in {sweep}: sweep first.")
     old = {path.name: json.loads(_text(path)) for path in records.glob(RECORDS)}
     together = dict(sorted((old | new).items()))
     table = results_table(list(together.values()))

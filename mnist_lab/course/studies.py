@@ -18,6 +18,7 @@ from nbformat.v4 import new_code_cell, new_notebook
 import mnist_lab
 from mnist_lab.bench import ablations, accuracy
 from mnist_lab.bench import race as racing
+from mnist_lab.bench import strangers as folding
 from mnist_lab.course import worker
 from mnist_lab.course.execute import summary_table
 from mnist_lab.course.sweep import Run, sweep
@@ -53,7 +54,7 @@ def compare(
     Writes a record into `runs/compare/` and returns it. Raises `ValueError` as `accuracy.cases`,
     and what `conduct` raises.
     """
-    runs = study(accuracy.run, accuracy.cases(network, seeds, num_epochs), _digits())
+    runs = study(accuracy.run, accuracy.cases(network, seeds, num_epochs), load_data().source)
     record = accuracy.record(network, num_epochs, conduct("compare", runs, jobs, cluster))
     print(accuracy.table(record))
     save_measurement("compare", record, network)
@@ -94,20 +95,37 @@ def ablate(
         for case in ablations.CASES[name]
         for seed in range(seeds)
     ]
-    results = conduct("ablate", study(ablations.run, cases, _digits()), jobs, cluster)
+    results = conduct("ablate", study(ablations.run, cases, load_data().source), jobs, cluster)
+    print(ablations.table(results))
+    return _write("ablate", results[0]["digits"], results)
+
+
+def strangers(network: str, jobs: int | None = None, cluster: str | None = None) -> dict:
+    """Train on all folds but one sixth of the writers, six times; print a table, return the record.
+
+    Writes into `runs/strangers/`. Raises `ValueError` without MNIST, and what `conduct` raises.
+    """
+    if not load_data().is_mnist:
+        raise ValueError("who wrote a digit is known of MNIST alone, and it is not here.")
+    cases = [{"network": network, "fold": fold} for fold in range(folding.FOLDS)]
+    results = conduct("strangers", study(folding.run, cases, "mnist"), jobs, cluster)
+    print(folding.table(results))
+    return _write("strangers", "MNIST", results)
+
+
+def _write(kind: str, digits: str, results: list[dict]) -> dict:
     record = {
-        "digits": results[0]["digits"],
+        "digits": digits,
         "processor": processor(),
         "torch": torch.__version__,
         "runs": results,
     }
-    print(ablations.table(results))
-    save_measurement("ablate", record)
+    save_measurement(kind, record)
     return record
 
 
 def study(function: Callable[..., dict], cases: Sequence[dict], digits: str) -> list[Run]:
-    """A run for each case, the function's arguments, on "mnist" or "digits".
+    """A run for each case, the function's arguments, on the digits of this source.
 
     The function is imported where it runs. What it returns must be a dict that JSON can hold.
     """
@@ -151,10 +169,6 @@ def load_result(folder: Path) -> dict:
         return json.loads((folder / RESULT).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ValueError(f"{folder / RESULT} is not a whole result ({error}).") from error
-
-
-def _digits() -> str:
-    return "mnist" if load_data().is_mnist else "digits"
 
 
 def _code(function: Callable) -> str:

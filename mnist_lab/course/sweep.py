@@ -32,6 +32,7 @@ from mnist_lab.course.execute import (
 )
 from mnist_lab.course.source import key_figures, read, same_source
 from mnist_lab.course.supervise import Stop, signals_pull, supervise
+from mnist_lab.data import NAMES
 from mnist_lab.files import Unwritable, write_all
 from mnist_lab.records import RECORDS, check_record
 
@@ -49,7 +50,7 @@ def records_in(folder: Path) -> list[Path]:
 
 @dataclass(frozen=True)
 class Run:
-    """A notebook, as text, to be executed with these parameters on "mnist" or "digits".
+    """A notebook, as text, to be executed with these parameters on the digits of this source.
 
     `left`: finds in the run's folder what it should leave there, and is as strict as `records_in`.
     """
@@ -158,9 +159,8 @@ def execute_run(run: Run, stop: Stop | None = None, folder: Path | None = None) 
         if result is None:
             return None
         figures = key_figures(read(target)) if result.status == worker.OK else {}
-        digits = "MNIST" if run.digits == "mnist" else "small digits"
-        outcome = Outcome(run.name, result.status, result.seconds, 1, result.peak_mb, digits,
-                          figures, result.error)  # fmt: skip
+        outcome = Outcome(run.name, result.status, result.seconds, 1, result.peak_mb,
+                          NAMES[run.digits], figures, result.error)  # fmt: skip
         kept = [*target.parent.glob("*.ipynb"), *scratch.glob("records/[!.]*")]
         return Done(outcome, {path.name: path.read_bytes() for path in kept})
 
@@ -218,7 +218,7 @@ def _on_cluster(runs: Sequence[Run], address: str, stop: Stop) -> Iterator[Done]
 
 def _lost(run: Run, future) -> Done:
     error = f"no cell that is known\n\n{type(future.exception()).__name__}: {future.exception()}"
-    return Done(Outcome(run.name, worker.DIED, 0, 1, 0, run.digits, {}, error), {})
+    return Done(Outcome(run.name, worker.DIED, 0, 1, 0, NAMES[run.digits], {}, error), {})
 
 
 def _keep(done: Done, folder: Path) -> None:

@@ -178,7 +178,7 @@ def test_the_records_of_a_sweep_are_taken_over_and_the_results_follow(root):
 
 
 def test_a_damaged_sweep_or_none_changes_nothing(root):
-    with pytest.raises(ValueError, match="there is no record on MNIST in fp32"):
+    with pytest.raises(ValueError, match="there is no record of MNIST's size in fp32"):
         publish_records(root / "runs" / "sweep", root)
     sweep = make_sweep(root)
     (sweep / "04-b/g-seed1.json").write_text("{")

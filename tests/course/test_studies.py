@@ -17,6 +17,7 @@ from runners import processes_of, wait_for
 from mnist_lab import records
 from mnist_lab.__main__ import main
 from mnist_lab.bench import ablations, accuracy, epochs, race
+from mnist_lab.bench import strangers as folding
 from mnist_lab.course import studies
 from mnist_lab.course.studies import RESULT, Failed, conduct, study
 
@@ -336,6 +337,24 @@ def test_ablations_are_those_that_were_asked_for(
     assert record["digits"] == "small digits" and record["torch"] == torch.__version__
     assert written(tmp_path, "ablate")[1] == record
     assert f"a table of {len(cases)}" in capsys.readouterr().out
+
+
+def test_strangers_are_asked_for_in_every_fold(answers, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(studies, "load_data", lambda: SimpleNamespace(is_mnist=True))
+    answers.answer = lambda notebook, **case: case
+    monkeypatch.setattr(folding, "table", lambda results: f"a table of {len(results)}")
+    record = studies.strangers("gap", 1)
+    assert record["digits"] == "MNIST" and written(tmp_path, "strangers")[1] == record
+    assert record["runs"] == [{"network": "gap", "fold": fold} for fold in range(6)]
+    assert [run[0] for run in answers.runs] == ["strangers_run"] * 6
+    assert {run[2] for run in answers.runs} == {"mnist"}
+    assert "a table of 6" in capsys.readouterr().out
+
+
+def test_without_mnist_nobody_knows_who_is_a_stranger(monkeypatch):
+    monkeypatch.setenv("MNIST_LAB_SOURCE", "digits")
+    with pytest.raises(ValueError, match=r"^who wrote a digit is known of MNIST alone, and it is "):
+        studies.strangers("gap")
 
 
 def test_no_two_cases_of_the_ablations_share_a_folder():

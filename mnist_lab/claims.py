@@ -41,6 +41,10 @@ CLAIMS: dict[str, Claim] = {
     "gap epochs": _gap("19 epochs, fewer than 20", "the recipe says the same"),
     "gap norm": _gap("batch norm after every convolution", "each has one before the next"),
     "gap dropout": _gap("dropout throughout the network", "each convolution has one behind it"),
+    "gap parts": _gap(
+        "a 1×1 convolution makes the transition, max pooling the maps smaller",
+        "the 1×1 has fewer channels behind it, and the pooling halves the maps",
+    ),
     "gap head": _gap(
         "global average pooling makes a compact head",
         "no linear layer, and fewer parameters than one on the same maps would have",
@@ -181,6 +185,11 @@ def within(bound: float, low: float, high: float) -> str:
     if -bound <= low and high <= bound:
         return HOLDS
     return FAILS if high < -bound or low > bound else UNDECIDED
+
+
+def beyond(bound: float, low: float, high: float) -> str:
+    """Whether a difference is larger than a bound in either direction: `within` the other way."""
+    return {HOLDS: FAILS, FAILS: HOLDS, UNDECIDED: UNDECIDED}[within(bound, low, high)]
 
 
 def inside(value: float, low: float, high: float) -> str:

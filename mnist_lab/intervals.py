@@ -105,29 +105,34 @@ def _over_writers(
     return float(interval.low), float(interval.high)
 
 
-def seed_interval(accuracies: Sequence[float]) -> tuple[float, float]:
+def seed_interval(accuracies: Sequence[float], cases: int = 1) -> tuple[float, float]:
     """The interval of a mean over seeds (Student, doi:10.1093/biomet/6.1.1).
 
-    It has no width if all values are alike. Raises `ValueError` for fewer than two, and for nan.
+    Who looks at several `cases` and picks one needs wider intervals: here such that with 95 % all
+    of them are right (Bonferroni). It has no width if all values are alike. Raises `ValueError` for
+    fewer than two, for nan, and for less than one case.
     """
     values = _numbers("accuracies", accuracies, 2)
-    mean, half = values.mean(), t.isf(0.025, len(values) - 1) * sem(values)
+    _check_whole("cases", cases, 1)
+    mean, half = values.mean(), t.isf(0.025 / cases, len(values) - 1) * sem(values)
     return float(mean - half), float(mean + half)
 
 
-def next_interval(accuracies: Sequence[float]) -> tuple[float, float]:
+def next_interval(accuracies: Sequence[float], cases: int = 1) -> tuple[float, float]:
     """Where one more run would lie, with 95 %: Student's prediction interval, wider than that of
     the mean, for it holds the scatter of a single run as well.
 
-    Raises `ValueError` as `seed_interval` does.
+    `cases`: see `seed_interval`. Raises `ValueError` as that does.
     """
-    low, high = seed_interval(accuracies)
+    low, high = seed_interval(accuracies, cases)
     middle, wider = (low + high) / 2, math.sqrt(len(accuracies) + 1)
     return middle - wider * (middle - low), middle + wider * (high - middle)
 
 
-def paired_interval(a: Sequence[float], b: Sequence[float]) -> Difference:
+def paired_interval(a: Sequence[float], b: Sequence[float], cases: int = 1) -> Difference:
     """How much better b is than a, on average; each seed has the same place in both.
+
+    `cases`: see `seed_interval`; p is that of the one case.
 
     Student's t over the differences b − a (doi:10.1093/biomet/6.1.1): if all of them are alike,
     the interval has no width and p is 0, or 1 if they are 0. Raises `ValueError` for fewer than
@@ -139,7 +144,7 @@ def paired_interval(a: Sequence[float], b: Sequence[float]) -> Difference:
     differences = b - a
     mean, error = float(differences.mean()), float(sem(differences))
     p = 2 * t.sf(abs(mean) / error, len(a) - 1) if error else mean == 0
-    return Difference(mean, *seed_interval(differences), float(p))
+    return Difference(mean, *seed_interval(differences, cases), float(p))
 
 
 def mcnemar(correct_a: ArrayLike, correct_b: ArrayLike) -> Disagreement:

@@ -11,6 +11,7 @@ from mnist_lab.claims import (
     UNMEASURED,
     Report,
     above,
+    beyond,
     inside,
     rules_table,
     within,
@@ -40,6 +41,8 @@ def test_a_bound_is_passed_only_by_the_whole_interval(low, high, verdict):
 )
 def test_a_difference_is_small_only_with_its_whole_interval(low, high, verdict):
     assert within(0.1, low, high) == verdict
+    other = {HOLDS: FAILS, FAILS: HOLDS, UNDECIDED: UNDECIDED}
+    assert beyond(0.1, low, high) == other[verdict]
 
 
 def test_a_published_figure_lies_inside_or_not():

@@ -48,6 +48,18 @@ def test_students_interval_is_as_in_the_tables():
 # Writers
 
 
+def test_who_picks_among_several_cases_gets_wider_intervals():
+    values = [0.97, 0.98, 0.98, 0.98, 0.99]
+    half = 4.604095 * 0.00316228  # t of 4 degrees of freedom, for 1 % instead of 5
+    assert seed_interval(values, cases=5) == pytest.approx((0.98 - half, 0.98 + half))
+    half *= 6**0.5
+    assert next_interval(values, cases=5) == pytest.approx((0.98 - half, 0.98 + half))
+    found = paired_interval([0.97, 0.97, 0.98], [0.98, 0.99, 0.98], cases=3)
+    expected = seed_interval([0.01, 0.02, 0.0], cases=3)
+    assert (found.low, found.high) == pytest.approx(expected)
+    assert found.p == paired_interval([0.97, 0.97, 0.98], [0.98, 0.99, 0.98]).p
+
+
 def test_one_more_run_lies_within_its_interval_as_often_as_promised():
     half = 2.776445 * 0.00707107 * (1 + 1 / 5) ** 0.5
     assert next_interval([0.97, 0.98, 0.98, 0.98, 0.99]) == pytest.approx(
@@ -251,6 +263,10 @@ def test_chance_over_digits_scatters_as_expected():
         (
             lambda: writer_interval(RIGHT, [1, 2, 3], seed=-1),
             "seed must be a whole number from 0 on, not -1.",
+        ),
+        (
+            lambda: seed_interval([0.9, 0.8], cases=0),
+            "cases must be a whole number from 1 on, not 0.",
         ),
         (lambda: seed_interval([]), "accuracies must be finite numbers, 2 or more, not []."),
         (lambda: seed_interval([0.9]), "accuracies must be finite numbers, 2 or more, not [0.9]."),

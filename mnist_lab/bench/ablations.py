@@ -15,7 +15,8 @@ from torch import nn
 from mnist_lab.anatomy import count_parameters
 from mnist_lab.bench.accuracy import shortened
 from mnist_lab.data import Digits, load_data
-from mnist_lab.intervals import paired_interval, seed_interval
+from mnist_lab.intervals import Difference, paired_interval, seed_interval
+from mnist_lab.records import processor
 from mnist_lab.training import BOTTLENECK_RECIPE, Recipe, StepDown, fit
 
 NUM_EPOCHS = 5
@@ -23,6 +24,13 @@ NUM_DIGITS, FEW_DIGITS = 10_000, 2_000  # few where batches of 2 take a thousand
 NUM_VALIDATION_DIGITS = 5_000
 PRECISION = "fp32"  # the same on every machine
 SHORT_RECIPE = shortened(BOTTLENECK_RECIPE, NUM_EPOCHS)
+EPOCHS = (  # what a result says of every epoch; train_seconds are without the validation
+    "train_loss",
+    "train_accuracy",
+    "validation_loss",
+    "validation_accuracy",
+    "train_seconds",
+)
 
 CONVOLUTIONS = {  # as in BottleneckNet
     "conv1": {"out_channels": 16, "kernel_size": 3},
@@ -98,6 +106,17 @@ def _with(**changes) -> Recipe:
     return replace(SHORT_RECIPE, **changes)
 
 
+def _grid(lr: float) -> dict[str, Case]:
+    """Every pair of gamma and step, what was published first."""
+    return {
+        f"lr {lr}, gamma {gamma}, step {step}": Case(
+            recipe=_with(lr=lr, schedule=StepDown(step, gamma))
+        )
+        for gamma in (0.1, 0.03, 0.5)
+        for step in (4, 3, 2)
+    }
+
+
 NORMS = {"with norm": True, "without norm": False}
 
 CASES: dict[str, dict[str, Case]] = {
@@ -127,14 +146,8 @@ CASES: dict[str, dict[str, Case]] = {
         for size in (64, 8, 4, 2)
     },
     "dropout": {dropout: Case(dropout=dropout) for dropout in DROPOUTS},
-    "grid": {  # what was published comes first
-        f"lr {lr}, gamma {gamma}, step {step}": Case(
-            recipe=_with(lr=lr, schedule=StepDown(step, gamma))
-        )
-        for lr in (0.001, 0.0003, 0.003)
-        for gamma in (0.1, 0.03, 0.5)
-        for step in (4, 3, 2)
-    },
+    "grid": _grid(0.001),
+    "grid at other rates": _grid(0.0003) | _grid(0.003),
     "optimizer": {
         "adam": Case(),
         "adam, betas 0.8 and 0.9": Case(recipe=_with(betas=(0.8, 0.9))),
@@ -149,9 +162,8 @@ CASES: dict[str, dict[str, Case]] = {
 def run(study: str, case: str, seed: int) -> dict:
     """Train one case with one seed, in fp32 on the CPU; what came of it, as JSON can hold it.
 
-    `validation_accuracy`, `train_loss` and `train_seconds` (without the validation) have an entry
-    for each epoch. If the loss is no longer finite, `diverged` is True and they are empty. Raises
-    `ValueError` for an unknown study or case.
+    `EPOCHS` have an entry for each epoch. If the loss is no longer finite, `diverged` is True and
+    they are empty. Raises `ValueError` for an unknown study or case.
     """
     chosen = _find(study, case)
     recipe, data = replace(chosen.recipe, seed=seed), _data()
@@ -168,15 +180,16 @@ def run(study: str, case: str, seed: int) -> dict:
         "parameters": count_parameters(network),
         "recipe": repr(recipe),
         "precision": PRECISION,
+        "processor": processor(),
+        "torch": torch.__version__,
         "diverged": False,
     }
     few = replace(data, train=train, validation=validation)
-    epochs = {"validation_accuracy": [], "train_loss": [], "train_seconds": []}
     try:
         history = fit(network, few, recipe, device="cpu", precision=PRECISION, progress=False)
     except FloatingPointError:
-        return result | epochs | {"diverged": True}
-    return result | {name: getattr(history, name) for name in epochs}
+        return result | {name: [] for name in EPOCHS} | {"diverged": True}
+    return result | {name: getattr(history, name) for name in EPOCHS}
 
 
 def table(results: list[dict]) -> str:
@@ -221,9 +234,9 @@ def _row(case: str, runs: list[dict], difference: str) -> str:
     )
 
 
-def _reached(runs: list[dict]) -> dict[int, float]:
-    """By seed, the accuracy of each run that did not diverge."""
-    return {run["seed"]: run["validation_accuracy"][-1] for run in runs if not run["diverged"]}
+def _reached(runs: list[dict], what: str = "validation_accuracy") -> dict[int, float]:
+    """By seed, what each run that did not diverge has come to."""
+    return {run["seed"]: run[what][-1] for run in runs if not run["diverged"]}
 
 
 def _mean(accuracies: list[float]) -> str:
@@ -237,12 +250,25 @@ def _mean(accuracies: list[float]) -> str:
 
 
 def _difference(baseline: list[dict], runs: list[dict]) -> str:
-    first, second = _reached(baseline), _reached(runs)
-    seeds = sorted(first.keys() & second.keys())
-    if len(seeds) < 2:
+    try:
+        found = difference(baseline, runs)
+    except ValueError:  # of less than two seeds
         return "–"
-    found = paired_interval([first[seed] for seed in seeds], [second[seed] for seed in seeds])
     return f"{100 * found.mean:+.2f} [{100 * found.low:+.2f}, {100 * found.high:+.2f}]"
+
+
+def difference(
+    baseline: list[dict], runs: list[dict], what: str = "validation_accuracy", cases: int = 1
+) -> Difference:
+    """By how much a case ends above a baseline, over the seeds in which neither diverged.
+
+    `what`: one of `EPOCHS`. `cases`: see `seed_interval`. Raises `ValueError` for less than two
+    seeds.
+    """
+    first, second = _reached(baseline, what), _reached(runs, what)
+    seeds = sorted(first.keys() & second.keys())
+    pairs = [first[seed] for seed in seeds], [second[seed] for seed in seeds]
+    return paired_interval(*pairs, cases)
 
 
 def _find(study: str, case: str) -> Case:

@@ -2,8 +2,8 @@
 
 A random validation split takes its digits from the writers of the training digits. Here each of
 six runs holds out a sixth of the writers, the strangers, with all that they wrote, and of the other
-writers a sixth of their digits. So over six runs nearly every digit is read twice: once by a
-network that knows its writer from other digits, once by one that does not. The two answers are
+writers a sixth of their digits. So over six runs five digits in six are read twice: once by a
+network that knows their writer from other digits, once by one that does not. The two answers are
 compared digit by digit, which leaves out how hard the digits are.
 """
 
@@ -17,6 +17,7 @@ from mnist_lab.data import Split, load_data
 from mnist_lab.evaluation import evaluate
 from mnist_lab.intervals import paired_interval, writer_difference
 from mnist_lab.pretrained import NETWORKS
+from mnist_lab.records import processor
 from mnist_lab.training import fit
 from mnist_lab.writers import who_wrote
 
@@ -45,6 +46,8 @@ def run(network: str, fold: int, num_epochs: int | None = None) -> dict:
         "fold": fold,
         "recipe": repr(recipe),
         "train": len(train),
+        "processor": processor(),
+        "torch": torch.__version__,
         "seconds": sum(history.seconds),
         **{
             name: {"total": int(mask.sum()), "wrong": _wrong(net, data.train, mask, recipe)}
@@ -56,7 +59,7 @@ def run(network: str, fold: int, num_epochs: int | None = None) -> dict:
 def held_out(split: Split, fold: int) -> tuple[Tensor, Tensor]:
     """Which digits this fold holds out because of their writers, and which in spite of them.
 
-    Two masks `[N]`. Every sixth has as many writers of each series.
+    Two masks `[N]`. Every sixth has about as many writers of each series.
     """
     of_writer, of_digit = folds(split.writers, split.series)
     strangers = of_writer == fold

@@ -101,12 +101,14 @@ def ablate(
 
 
 def strangers(network: str, jobs: int | None = None, cluster: str | None = None) -> dict:
-    """Train on all folds but one sixth of the writers, six times; print a table, return the record.
+    """Hold out a sixth of the writers, six times; print a table, return the record.
 
     Writes into `runs/strangers/`. Raises `ValueError` without MNIST, and what `conduct` raises.
     """
     if not load_data().is_mnist:
-        raise ValueError("who wrote a digit is known of MNIST alone, and it is not here.")
+        raise ValueError(
+            "who wrote a digit is known of MNIST alone, and it is not here: set MNIST_LAB_DATA."
+        )
     cases = [{"network": network, "fold": fold} for fold in range(folding.FOLDS)]
     results = conduct("strangers", study(folding.run, cases, "mnist"), jobs, cluster)
     print(folding.table(results))
@@ -114,12 +116,7 @@ def strangers(network: str, jobs: int | None = None, cluster: str | None = None)
 
 
 def _write(kind: str, digits: str, results: list[dict]) -> dict:
-    record = {
-        "digits": digits,
-        "processor": processor(),
-        "torch": torch.__version__,
-        "runs": results,
-    }
+    record = {"digits": digits, "runs": results}
     save_measurement(kind, record)
     return record
 

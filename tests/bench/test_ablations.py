@@ -10,9 +10,11 @@ from torch import nn
 
 from mnist_lab.anatomy import count_parameters
 from mnist_lab.bench import ablations
-from mnist_lab.bench.ablations import CASES, BottleneckVariant, Case
+from mnist_lab.bench.ablations import CASES, EPOCHS, BottleneckVariant, Case, difference
 from mnist_lab.data import Digits, Split, load_data
+from mnist_lab.intervals import paired_interval
 from mnist_lab.networks import BottleneckNet
+from mnist_lab.records import processor
 from mnist_lab.training import BOTTLENECK_RECIPE, History, StepDown
 
 SHORT = replace(BOTTLENECK_RECIPE, num_epochs=5, schedule=StepDown(4, 0.1))
@@ -165,13 +167,14 @@ EXPECTED = {
         "none": Case(dropout="none"),
         "throughout": Case(dropout="throughout"),
     },
-    "grid": {
-        f"lr {lr}, gamma {gamma}, step {step}": Case(
-            recipe=replace(SHORT, lr=float(lr), schedule=StepDown(step, float(gamma)))
-        )
-        for lr, gamma, step in product(
-            ("0.0003", "0.001", "0.003"), ("0.03", "0.1", "0.5"), (2, 3, 4)
-        )
+    **{
+        study: {
+            f"lr {lr}, gamma {gamma}, step {step}": Case(
+                recipe=replace(SHORT, lr=float(lr), schedule=StepDown(step, float(gamma)))
+            )
+            for lr, gamma, step in product(rates, ("0.03", "0.1", "0.5"), (2, 3, 4))
+        }
+        for study, rates in (("grid", ["0.001"]), ("grid at other rates", ["0.0003", "0.003"]))
     },
     "optimizer": {
         "adam": Case(),
@@ -197,7 +200,8 @@ def test_every_case_is_what_its_name_says():
 @pytest.mark.parametrize("study", CASES)
 def test_a_study_begins_with_what_was_published_and_repeats_nothing(study):
     first, *others = CASES[study].values()
-    assert first == Case(num_digits=first.num_digits)
+    if study != "grid at other rates":
+        assert first == Case(num_digits=first.num_digits)
     assert len({first, *others}) == 1 + len(others)
 
 
@@ -226,7 +230,8 @@ def test_a_result_is_decided_by_its_seed_and_fits_into_json(few):
     result = ablations.run("dropout", "throughout", 1)
     assert json.loads(json.dumps(result)) == result
     seconds, accuracies = result.pop("train_seconds"), result["validation_accuracy"]
-    assert len(seconds) == len(accuracies) == len(result["train_loss"]) == 5
+    assert len(seconds) == 5 and all(len(result[name]) == 5 for name in EPOCHS[:-1])
+    assert EPOCHS[-1] == "train_seconds" and result["validation_loss"] != result["train_loss"]
     assert all(20 * share == pytest.approx(round(20 * share)) for share in accuracies)
     assert min(seconds) > 0
     torch.rand(5)
@@ -234,7 +239,8 @@ def test_a_result_is_decided_by_its_seed_and_fits_into_json(few):
     assert again | {"train_seconds": None} == result | {"train_seconds": None}
     other = ablations.run("dropout", "throughout", 2)
     assert other["train_loss"] != result["train_loss"]
-    del result["validation_accuracy"], result["train_loss"]
+    for name in EPOCHS[:-1]:
+        del result[name]
     assert result == {
         "study": "dropout",
         "case": "throughout",
@@ -244,6 +250,8 @@ def test_a_result_is_decided_by_its_seed_and_fits_into_json(few):
         "parameters": 16_426,
         "recipe": repr(replace(SHORT, seed=1)),
         "precision": "fp32",
+        "processor": processor(),
+        "torch": torch.__version__,
         "diverged": False,
     }
 
@@ -304,7 +312,8 @@ def test_a_run_that_diverges_says_so_and_raises_nothing(few, monkeypatch):
         (
             "depth",
             "end",
-            "unknown study 'depth': choose one of layers, norm, batch, dropout, grid, optimizer.",
+            "unknown study 'depth': choose one of layers, norm, batch, dropout, grid, grid at "
+            "other rates, optimizer.",
         ),
         (
             "dropout",
@@ -391,6 +400,20 @@ def test_studies_and_digits_have_blocks_of_their_own_in_the_order_of_the_cases()
     ]
     shown = [{cells(row)[1] for row in rows} for _, *rows in blocks]
     assert shown == [{"90.00%"}, {"80.00%"}] * len(CASES)
+
+
+def test_a_difference_is_paired_by_seed_and_may_be_of_any_column():
+    baseline = results("dropout", "end", {0: 0.9, 1: 0.8, 2: None, 3: 0.7})
+    runs = results("dropout", "none", {3: 0.8, 1: 0.7, 2: 0.9, 0: 0.9})
+    expected = paired_interval([0.9, 0.8, 0.7], [0.9, 0.7, 0.8])
+    assert difference(baseline, runs) == expected
+    for run in baseline + runs:
+        run["validation_loss"] = [2.0, 10 * sum(run["validation_accuracy"][2:])]
+    wider = paired_interval([9, 8, 7], [9, 7, 8], cases=4)
+    found = difference(baseline, runs, "validation_loss", cases=4)
+    assert (found.mean, found.low, found.high) == pytest.approx((wider.mean, wider.low, wider.high))
+    with pytest.raises(ValueError, match="2 or more"):
+        difference(baseline[:1], runs)
 
 
 def test_nothing_measured_is_an_empty_table():

@@ -334,7 +334,7 @@ def test_ablations_are_those_that_were_asked_for(
     ]
     assert answers.runs == [("ablations_run", case, "digits") for case in cases]
     assert record["runs"] == [case | {"digits": "small digits"} for case in cases]
-    assert record["digits"] == "small digits" and record["torch"] == torch.__version__
+    assert record["digits"] == "small digits"
     assert written(tmp_path, "ablate")[1] == record
     assert f"a table of {len(cases)}" in capsys.readouterr().out
 

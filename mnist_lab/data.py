@@ -85,8 +85,9 @@ class Split:
         return len(self.labels)
 
     def first(self, count: int) -> "Split":
-        """The first `count` digits (or all, if there are fewer): a random sample, since the split
-        is shuffled. Raises `ValueError` for a count below 1."""
+        """The first `count` digits (or all, if there are fewer). What was held out from training,
+        and the rest, are shuffled: a random sample. MNIST's test digits are not, and begin with the
+        students'. Raises `ValueError` for a count below 1."""
         if not isinstance(count, int) or count < 1:
             raise ValueError(
                 f"the number of digits must be a whole number from 1 on, not {count!r}."
@@ -109,7 +110,7 @@ class Digits:
     """Three splits of one collection. `name` goes with every result measured on it.
 
     `split`: how they were parted, as `load_data` was told. They are disjoint, unless that is "as
-    published": then the test digits stand in both of the other places.
+    published": then the test digits stand in the place of validation, too.
     """
 
     name: str

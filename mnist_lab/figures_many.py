@@ -14,25 +14,27 @@ Interval = tuple[float, float, float]  # the mean, and the ends
 
 
 def plot_dots(
-    results: Mapping[str, Sequence[float]], label: str, published: Sequence[float]
+    results: Mapping[str, Sequence[float]], label: str, published: Mapping[str, float]
 ) -> None:
     """A row of dots for each name, one a run; a bar at its mean, a cross where it was published."""
     with plt.rc_context(STYLE):
         figure, axis = plt.subplots(figsize=(COLUMN, 0.9 + 0.5 * len(results)))
-        for row, (values, claim) in enumerate(zip(results.values(), published)):
+        for row, (name, values) in enumerate(results.items()):
             percent = [100 * value for value in values]
             axis.plot(percent, [row] * len(percent), "o", color=BLUE, alpha=0.5)
             axis.plot(sum(percent) / len(percent), row, "|", color="black", ms=22, mew=2)
-            axis.plot(100 * claim, row, "X", color=ORANGE, ms=10)
+            if name in published:
+                axis.plot(100 * published[name], row, "X", color=ORANGE, ms=10)
         _rows(axis, results)
         axis.set_xlabel(f"{label}, % (dots: runs, bar: mean, cross: published)")
-        texts = [f"{name} {_range(values)}, published {claim:.2%}"
-                 for (name, values), claim in zip(results.items(), published)]  # fmt: skip
+        claims = {name: f", published {claim:.2%}" for name, claim in published.items()}
+        texts = [f"{name} {_range(values)}{claims.get(name, '')}"
+                 for name, values in results.items()]  # fmt: skip
         show(figure, f"{label} of each run: {'; '.join(texts)}.")
 
 
 def plot_intervals(
-    rows: Mapping[str, Interval], label: str, bound: float, unit: str = "points"
+    rows: Mapping[str, Interval], label: str, bound: float | None = None, unit: str = "points"
 ) -> None:
     """Dots with their 95 % intervals, one row for each name, and a dashed line at a bound."""
     with plt.rc_context(STYLE):
@@ -41,14 +43,17 @@ def plot_intervals(
         below = [value - end for value, end in zip(middle, low)]
         above = [end - value for value, end in zip(middle, high)]
         axis.errorbar(middle, range(len(rows)), xerr=[below, above], fmt="o", color=BLUE, capsize=3)
-        axis.axvline(100 * bound, color=ORANGE, linestyle="--")
+        line = ""
+        if bound is not None:
+            axis.axvline(100 * bound, color=ORANGE, linestyle="--")
+            line = f" A line at {100 * bound:.2f}."
         _rows(axis, rows)
         axis.set_xlabel(f"{label}, {unit} (bars: 95 % interval)")
         texts = [
             f"{name} {value:.2f} [{start:.2f}, {end:.2f}]"
             for name, value, start, end in zip(rows, middle, low, high)
         ]
-        show(figure, f"{label}, {unit}: {'; '.join(texts)}. A line at {100 * bound:.2f}.")
+        show(figure, f"{label}, {unit}: {'; '.join(texts)}.{line}")
 
 
 def plot_trajectories(

@@ -113,12 +113,14 @@ def load_records(folder: str | os.PathLike) -> list[dict]:
     return [json.loads(path.read_text()) for path in sorted(Path(folder).glob(RECORDS))]
 
 
-def runs_of(records: list[dict], network: str, split: str = "random") -> list[dict]:
-    """The records of one network on one split of MNIST, in fp32, ordered by seed.
+def runs_of(
+    records: list[dict], network: str, split: str = "random", digits: str = "MNIST"
+) -> list[dict]:
+    """The records of one network on one split of a collection, in fp32, ordered by seed.
 
     Raises `ValueError` if there is none, or if they differ in more than their seeds.
     """
-    asked = (network, split, "MNIST", "fp32")
+    asked = (network, split, digits, "fp32")
     runs = [
         record for record in records
         if (record["network"], record["split"]["name"], record["digits"], record["precision"])
@@ -126,7 +128,10 @@ def runs_of(records: list[dict], network: str, split: str = "random") -> list[di
     ]  # fmt: skip
     if len({kind_of_run(run) for run in runs}) != 1:
         kinds = f"{len({kind_of_run(run) for run in runs})} kinds of runs"
-        raise ValueError(f"there are {kinds} of {network}, split {split!r}, where one is needed.")
+        raise ValueError(
+            f"there are {kinds} of {network} on {digits}, split {split!r}, where one is needed: "
+            "publish the records of one recipe."
+        )
     return sorted(runs, key=lambda run: run["seed"])
 
 

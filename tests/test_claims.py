@@ -11,6 +11,9 @@ from mnist_lab.claims import (
     UNMEASURED,
     Report,
     above,
+    all_of,
+    any_of,
+    below,
     beyond,
     inside,
     rules_table,
@@ -24,7 +27,7 @@ from mnist_lab.claims import (
     [(0.3, 0.5, HOLDS), (0.1, 0.19, FAILS), (0.1, 0.3, UNDECIDED), (0.2, 0.3, UNDECIDED)],
 )
 def test_a_bound_is_passed_only_by_the_whole_interval(low, high, verdict):
-    assert above(0.2, low, high) == verdict
+    assert above(0.2, low, high) == below(-0.2, -high, -low) == verdict
 
 
 @pytest.mark.parametrize(
@@ -45,13 +48,28 @@ def test_a_difference_is_small_only_with_its_whole_interval(low, high, verdict):
     assert beyond(0.1, low, high) == other[verdict]
 
 
-def test_a_published_figure_lies_inside_or_not():
-    assert inside(0.5, 0.4, 0.6) == inside(0.4, 0.4, 0.6) == yes_or_no(True) == HOLDS
-    assert inside(0.3, 0.4, 0.6) == inside(0.7, 0.4, 0.6) == yes_or_no(False) == FAILS
+def test_a_published_figure_lies_inside_or_not_unless_the_interval_is_too_wide_to_tell():
+    assert inside(0.992, 0.991, 0.994) == inside(0.991, 0.991, 0.994) == yes_or_no(True) == HOLDS
+    assert inside(0.99, 0.991, 0.994) == inside(0.995, 0.991, 0.994) == yes_or_no(False) == FAILS
+    assert inside(0.992, 0.99, 0.9951) == inside(0.9, 0.99, 0.9951) == UNDECIDED
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "any_holds", "all_hold"),
+    [
+        ([HOLDS, HOLDS], HOLDS, HOLDS),
+        ([HOLDS, UNDECIDED, FAILS], HOLDS, FAILS),
+        ([HOLDS, UNDECIDED], HOLDS, UNDECIDED),
+        ([UNDECIDED, FAILS], UNDECIDED, FAILS),
+        ([FAILS, FAILS], FAILS, FAILS),
+    ],
+)
+def test_several_cases_hold_together_or_one_by_one(verdicts, any_holds, all_hold):
+    assert any_of(verdicts) == any_holds and all_of(iter(verdicts)) == all_hold
 
 
 def test_every_claim_has_a_network_and_a_rule_and_is_in_the_table_of_rules():
-    assert {claim.network for claim in CLAIMS.values()} == {"GapNet", "BottleneckNet"}
+    assert {claim.network for claim in CLAIMS.values()} == {"GapNet", "BottleneckNet", "both"}
     rows = rules_table().splitlines()[2:]
     assert [row.split(" | ") for row in rows] == [
         [f"| {claim.network}", claim.said, f"{claim.rule} |"] for claim in CLAIMS.values()
@@ -75,8 +93,8 @@ def test_a_report_shows_each_verdict_and_counts_them(two, capsys):
         report.table()
     report.decide("table", HOLDS, "18 layers")
     assert report.table().splitlines()[2:] == [
-        f"| BottleneckNet | {two['table'].said} | 18 layers | **holds** |",
-        f"| BottleneckNet | {two['fast'].said} | 1 ms | **undecided** |",
+        f"| BottleneckNet | {two['table'].said} | {two['table'].rule} | 18 layers | **holds** |",
+        f"| BottleneckNet | {two['fast'].said} | {two['fast'].rule} | 1 ms | **undecided** |",
     ]
     assert report.counts() == {HOLDS: 1, FAILS: 0, UNDECIDED: 1, UNMEASURED: 0}
     printed = capsys.readouterr().out
@@ -90,4 +108,6 @@ def test_no_claim_is_decided_twice_or_invented(two):
         report.decide("fast", FAILS, "9 ms")
     with pytest.raises(ValueError, match=r"^nobody claimed 'slow': see CLAIMS\.$"):
         report.decide("slow", HOLDS, "9 ms")
+    with pytest.raises(ValueError, match=r"^'HOLDS' is no verdict\.$"):
+        report.decide("table", "HOLDS", "18 layers")
     assert report.rows == {"fast": (HOLDS, "1 ms")}

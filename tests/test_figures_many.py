@@ -26,14 +26,14 @@ def lines_of(axis):
 
 def test_every_run_is_a_dot_its_mean_a_bar_and_the_claim_a_cross(drawn):
     results = {"last": [0.99, 0.995], "best": [0.996]}
-    figures_many.plot_dots(results, "accuracy", published=[0.994, 0.9939])
+    figures_many.plot_dots(results, "accuracy", {"best": 0.9939})
     ((figure, alt),) = drawn
-    last, best = lines_of(figure.axes[0])[:3], lines_of(figure.axes[0])[3:]
-    assert [line[0] for line in last] == [[99.0, 99.5], [99.25], [99.4]]
+    last, best = lines_of(figure.axes[0])[:2], lines_of(figure.axes[0])[2:]
+    assert [line[0] for line in last] == [[99.0, 99.5], [99.25]]
     assert [line[0] for line in best] == [[99.6], [99.6], [pytest.approx(99.39)]]
     assert [line[1] for line in best] == [[1], [1], [1]], "a row of its own"
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["last", "best"]
-    assert alt == ("accuracy of each run: last 99.00% to 99.50%, published 99.40%; "
+    assert alt == ("accuracy of each run: last 99.00% to 99.50%; "
                    "best 99.60% to 99.60%, published 99.39%.")  # fmt: skip
 
 
@@ -47,6 +47,10 @@ def test_intervals_reach_from_end_to_end(drawn):
     assert list(bound.get_xdata()) == [-0.1, -0.1]
     assert axis.get_xlabel() == "difference, points (bars: 95 % interval)"
     assert alt == "difference, points: a 1.00 [-1.00, 2.00]. A line at -0.10."
+    figures_many.plot_intervals({"a": (0.99, 0.98, 1.0)}, "accuracy", unit="%")
+    figure, alt = drawn[1]
+    assert not any(line.get_linestyle() == "--" for line in figure.axes[0].lines)
+    assert alt == "accuracy, %: a 99.00 [98.00, 100.00]."
 
 
 def test_trajectories_show_each_run_the_mean_and_the_claims(drawn):

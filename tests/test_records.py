@@ -274,7 +274,7 @@ def test_the_runs_of_a_network_are_found_and_ordered():
     longer = run("GapNet", "random", 5) | {"recipe": {"num_epochs": 20, "seed": 5}}
     for wrong, count in (([], 0), ([*mine, longer], 2)):
         with pytest.raises(
-            ValueError, match=rf"^there are {count} kinds of runs of GapNet, split "
+            ValueError, match=rf"^there are {count} kinds of runs of GapNet on MNIST, sp"
         ):
             runs_of(wrong, "GapNet")
 

@@ -53,9 +53,9 @@ print(evaluate(load_pretrained("{name}"), load_data("mnist").test, {recipe_name}
 
 ## Training Details
 
-**Data:** {train:,} of the 60,000 training digits of MNIST (Y. LeCun, C. Cortes and \
-C. J. C. Burges, doi:10.1109/5.726791), chosen by the split "{split}"; the other {validation:,} \
-are for validation.
+**Data:** {train:,} of the 60,000 training digits of MNIST (by Y. LeCun, C. Cortes \
+and C. J. C. Burges; described in doi:10.1109/5.726791), chosen by the split "{split}"; the other \
+{validation:,} are for validation.
 
 **Recipe:** `mnist_lab.{recipe_name}`
 

@@ -30,6 +30,7 @@ from mnist_lab.pretrained import NETWORKS, load_weights, published_kind, read_we
 from mnist_lab.records import RECORDS, check_record, kind_of_run, results_table
 
 COSTS_FILE = "costs.json"
+STUDIES = ("ablate", "strangers")  # that notebook 07 reads
 
 
 def publish(run: Path, root: Path) -> None:
@@ -59,9 +60,9 @@ def publish_records(sweep: Path, root: Path) -> None:
     """Take over the records that `sweep` has left; the results follow from them.
 
     That is, those in fp32, and not those on the small digits, which are for trying out. A record of
-    a run that was published before is replaced. The pretrained networks follow too, see
-    `pretrained_files`. Raises `ValueError` for a damaged record or weights, for no record at all,
-    and for what cannot be written; then nothing is.
+    a run that was published before is replaced, and so are the studies by newer ones. The
+    pretrained networks follow too, see `pretrained_files`. Raises `ValueError` for a damaged record
+    or weights, for no record at all, and for what cannot be written; then nothing is.
     """
     records, new, kept = root / "notebooks" / "records", {}, {}
     for path in sorted(sweep.glob(f"[!.]*/{RECORDS}")):
@@ -76,9 +77,22 @@ def publish_records(sweep: Path, root: Path) -> None:
     table = results_table(list(together.values()))
     write_all(
         {records / name: json.dumps(record, indent=1) + "\n" for name, record in new.items()}
+        | {records / f"{kind}.json": text for kind, text in _newest_studies(root).items()}
         | pretrained_files(root / "mnist_lab" / "weights", kept, together)
         | {root / "README.md": _with_tables(root / "README.md", {"results": table})}
     )
+
+
+def _newest_studies(root: Path) -> dict[str, str]:
+    """What `ablate` and `strangers` measured last on MNIST, one line for each of their runs."""
+    texts = {}
+    for kind in STUDIES:
+        for path in sorted((root / "runs" / kind).glob("*.json")):
+            record = json.loads(_text(path))
+            if record["digits"] == "MNIST":
+                lines = ",\n".join(json.dumps(run) for run in record["runs"])
+                texts[kind] = f'{{"digits": "MNIST", "runs": [\n{lines}\n]}}\n'
+    return texts
 
 
 def pretrained_files(

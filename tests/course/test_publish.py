@@ -177,6 +177,23 @@ def test_the_records_of_a_sweep_are_taken_over_and_the_results_follow(root):
     assert readme.count("old") == 2, "the other tables stay"
 
 
+def test_the_newest_studies_on_mnist_are_taken_over_run_by_run(root):
+    for kind, stamp, digits in (
+        ("ablate", "2026-01-01", "MNIST"),
+        ("ablate", "2026-01-02", "MNIST"),
+        ("ablate", "2026-01-03", "small digits"),
+        ("strangers", "2026-01-01", "MNIST"),
+    ):
+        path = root / "runs" / kind / f"{stamp}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({"digits": digits, "runs": [{"at": stamp}, {"a": [1, 2]}]}))
+    publish_records(make_sweep(root), root)
+    for kind, stamp in (("ablate", "2026-01-02"), ("strangers", "2026-01-01")):
+        text = (root / "notebooks" / "records" / f"{kind}.json").read_text()
+        assert json.loads(text) == {"digits": "MNIST", "runs": [{"at": stamp}, {"a": [1, 2]}]}
+        assert len(text.splitlines()) == 4, "a line for each run"
+
+
 def test_a_damaged_sweep_or_none_changes_nothing(root):
     with pytest.raises(ValueError, match="there is no record of MNIST's size in fp32"):
         publish_records(root / "runs" / "sweep", root)

@@ -45,6 +45,7 @@ def run(way: str, network: str, seed: int, num_epochs: int) -> dict:
         "validation": accuracies[-1],
         "precision": precision,
         "digits": data.name,
+        "processor": processor(),
     }
 
 
@@ -56,7 +57,7 @@ def record(network: str, num_epochs: int, results: list[dict]) -> dict:
         "num_epochs": num_epochs,
         "recipe": repr(shortened(recipe, num_epochs)),
         "digits": results[-1]["digits"],
-        "processor": processor(),
+        "processor": " and ".join(sorted({result["processor"] for result in results})),
         "torch": torch.__version__,
         "precision": results[-1]["precision"],  # that of `fit`
         "validation": {

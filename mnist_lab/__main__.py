@@ -163,14 +163,15 @@ def ablate(names, seeds, jobs, cluster) -> None:
 @main.command()
 @click.option("--network", type=click.Choice(["gap", "bottleneck"]), default="bottleneck",
               show_default=True)  # fmt: skip
+@click.option("--epochs", default=20, show_default=True, help="Length of a run.")
 @JOBS
 @CLUSTER
-def strangers(network, jobs, cluster) -> None:
+def strangers(network, epochs, jobs, cluster) -> None:
     """Ask whether digits of people whom a network never met are harder to read."""
     from mnist_lab.course import studies
 
     with _ends_in_a_sentence(SAME_COMMAND):
-        studies.strangers(network, jobs, cluster)
+        studies.strangers(network, epochs, jobs, cluster)
 
 
 @main.command()

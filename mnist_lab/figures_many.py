@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from itertools import cycle
 
 import matplotlib.pyplot as plt
+from matplotlib.ticker import MaxNLocator
 
 from mnist_lab.figures import BLUE, COLUMN, GREY, ORANGE, STYLE, show
 
@@ -71,6 +72,7 @@ def plot_trajectories(
         axis.plot(published.keys(), [100 * value for value in published.values()], "X",
                   color=ORANGE, ms=10, label="published")  # fmt: skip
         axis.set(xlabel="epoch", ylabel=f"{label}, %")
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.legend(frameon=False)
         claims = ", ".join(f"epoch {epoch} {value:.2%}" for epoch, value in published.items())
         show(figure, f"{label} of {len(runs)} runs over {len(mean)} epochs: the mean rises from "

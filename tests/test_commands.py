@@ -55,11 +55,15 @@ from mnist_lab.course import studies
             "ablate norm optimizer --seeds 1 --jobs 3 --cluster tcp://a:1",
             {"studies": ("norm", "optimizer"), "seeds": 1, "jobs": 3, "cluster": "tcp://a:1"},
         ),
-        (studies, "strangers", {"network": "bottleneck", "jobs": None, "cluster": None}),
         (
             studies,
-            "strangers --network gap --jobs 2 --cluster tcp://a:1",
-            {"network": "gap", "jobs": 2, "cluster": "tcp://a:1"},
+            "strangers",
+            {"network": "bottleneck", "num_epochs": 20, "jobs": None, "cluster": None},
+        ),
+        (
+            studies,
+            "strangers --network gap --epochs 5 --jobs 2 --cluster tcp://a:1",
+            {"network": "gap", "num_epochs": 5, "jobs": 2, "cluster": "tcp://a:1"},
         ),
     ],
     ids=lambda value: getattr(value, "__name__", None),

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mnist_lab.bench.accuracy import shortened
 from mnist_lab.data import Split, load_data
 from mnist_lab.evaluation import evaluate
 from mnist_lab.intervals import paired_interval, writer_difference
@@ -24,15 +25,15 @@ from mnist_lab.writers import who_wrote
 FOLDS = 6
 
 
-def run(network: str, fold: int, num_epochs: int | None = None) -> dict:
-    """Train on what this fold leaves, with the published recipe (or `num_epochs` of it) in fp32,
-    and return which digits were read wrong, by their number in MNIST's 60,000.
+def run(network: str, fold: int, num_epochs: int) -> dict:
+    """Train on what this fold leaves, with the published recipe at this length, in fp32; return
+    which digits were read wrong, by their number in MNIST's 60,000.
 
     The fold is the seed, too. Raises `DataError` without MNIST.
     """
     data = load_data("mnist", split="as published")
     make, recipe = NETWORKS[network]
-    recipe = replace(recipe, seed=fold, num_epochs=num_epochs or recipe.num_epochs)
+    recipe = replace(shortened(recipe, num_epochs), seed=fold)
     strangers, known = held_out(data.train, fold)
     torch.manual_seed(fold)
     net = make()
@@ -44,6 +45,7 @@ def run(network: str, fold: int, num_epochs: int | None = None) -> dict:
     return {
         "network": make.__name__,
         "fold": fold,
+        "num_epochs": num_epochs,
         "recipe": repr(recipe),
         "train": len(train),
         "processor": processor(),
@@ -96,7 +98,8 @@ def both_ways(results: list[dict]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def table(results: list[dict]) -> str:
     """Accuracy on either kind of digits, fold by fold, and the difference with its intervals."""
-    lines = [f"{results[0]['network']:<16}{'known':>10}{'strangers':>12}{'difference':>12}"]
+    title = f"{results[0]['num_epochs']} epochs"
+    lines = [f"{title:<16}{'known':>10}{'strangers':>12}{'difference':>12}"]
     shares = {
         name: [1 - len(one[name]["wrong"]) / one[name]["total"] for one in results]
         for name in ("known", "strangers")

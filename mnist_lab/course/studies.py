@@ -100,7 +100,9 @@ def ablate(
     return _write("ablate", results[0]["digits"], results)
 
 
-def strangers(network: str, jobs: int | None = None, cluster: str | None = None) -> dict:
+def strangers(
+    network: str, num_epochs: int, jobs: int | None = None, cluster: str | None = None
+) -> dict:
     """Hold out a sixth of the writers, six times; print a table, return the record.
 
     Writes into `runs/strangers/`. Raises `ValueError` without MNIST, and what `conduct` raises.
@@ -109,7 +111,10 @@ def strangers(network: str, jobs: int | None = None, cluster: str | None = None)
         raise ValueError(
             "who wrote a digit is known of MNIST alone, and it is not here: set MNIST_LAB_DATA."
         )
-    cases = [{"network": network, "fold": fold} for fold in range(folding.FOLDS)]
+    cases = [
+        {"network": network, "fold": fold, "num_epochs": num_epochs}
+        for fold in range(folding.FOLDS)
+    ]
     results = conduct("strangers", study(folding.run, cases, "mnist"), jobs, cluster)
     print(folding.table(results))
     return _write("strangers", "MNIST", results)

@@ -28,7 +28,7 @@ def results():
         for name, mask, count in zip(("strangers", "known"), masks, (20, 10)):
             wrong = draws.choice(mask.nonzero().flatten().numpy(), count, replace=False)
             parts[name] = {"total": int(mask.sum()), "wrong": sorted(wrong.tolist())}
-        made.append({"network": "SomeNet", "fold": fold, **parts})
+        made.append({"network": "SomeNet", "num_epochs": 5, "fold": fold, **parts})
     return made
 
 
@@ -76,7 +76,7 @@ def test_the_table_shows_both_kinds_and_the_difference_with_its_intervals(result
         [1 - count / result[name]["total"] for result in results]
         for name, count in (("known", 10), ("strangers", 20))
     )
-    assert rows[0] == ["SomeNet", "known", "strangers", "difference"]
+    assert rows[0] == ["5", "epochs", "known", "strangers", "difference"]
     assert rows[3] == ["fold", "2", f"{known[2]:.2%}", f"{stranger[2]:.2%}",
                        f"{100 * (stranger[2] - known[2]):+.2f}"]  # fmt: skip
     both = both_ways(results)

@@ -345,9 +345,11 @@ def test_strangers_are_asked_for_in_every_fold(answers, tmp_path, monkeypatch, c
     monkeypatch.setattr(studies, "load_data", lambda: SimpleNamespace(is_mnist=True))
     answers.answer = lambda notebook, **case: case
     monkeypatch.setattr(folding, "table", lambda results: f"a table of {len(results)}")
-    record = studies.strangers("gap", 1)
+    record = studies.strangers("gap", 7, 1)
     assert record["digits"] == "MNIST" and written(tmp_path, "strangers")[1] == record
-    assert record["runs"] == [{"network": "gap", "fold": fold} for fold in range(6)]
+    assert record["runs"] == [
+        {"network": "gap", "fold": fold, "num_epochs": 7} for fold in range(6)
+    ]
     assert [run[0] for run in answers.runs] == ["strangers_run"] * 6
     assert {run[2] for run in answers.runs} == {"mnist"}
     assert "a table of 6" in capsys.readouterr().out
@@ -356,7 +358,7 @@ def test_strangers_are_asked_for_in_every_fold(answers, tmp_path, monkeypatch, c
 def test_without_mnist_nobody_knows_who_is_a_stranger(monkeypatch):
     monkeypatch.setenv("MNIST_LAB_SOURCE", "digits")
     with pytest.raises(ValueError, match=r"^who wrote a digit is known of MNIST alone, and it is "):
-        studies.strangers("gap")
+        studies.strangers("gap", 20)
 
 
 def test_no_two_cases_of_the_ablations_share_a_folder():

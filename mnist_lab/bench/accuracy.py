@@ -5,10 +5,11 @@ from dataclasses import replace
 
 import torch
 
-from mnist_lab.bench.epochs import NETWORKS, WAYS
+from mnist_lab.bench.epochs import WAYS
 from mnist_lab.bench.textbook import textbook_fit
 from mnist_lab.data import load_data
 from mnist_lab.intervals import seed_interval
+from mnist_lab.pretrained import NETWORKS
 from mnist_lab.records import processor
 from mnist_lab.training import Recipe, StepDown, fit
 

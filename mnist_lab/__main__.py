@@ -45,19 +45,21 @@ def main() -> None:
 @click.option("--jobs", type=click.IntRange(min=1), help="Notebooks side by side.  [default: 2]")
 @click.option("--resume", type=FOLDER, help="Continue an interrupted run, as it was begun.")
 def run(notebooks, dataset, parameters, jobs, resume) -> None:
-    """Execute the course (or NOTEBOOKS: 03, or paths) into runs/<timestamp>/."""
+    """Execute the course (or NOTEBOOKS: 03, solutions, or paths) into runs/<timestamp>/."""
     if resume and (notebooks or dataset or parameters or jobs):
         raise click.UsageError(
             "--resume continues a run as it was begun: give no notebooks, digits, parameters or "
             "jobs with it, or begin a new run without it."
         )
     from mnist_lab.course import execute
-    from mnist_lab.course.source import find_notebooks
+    from mnist_lab.course.source import find_notebooks, find_solutions
 
     folder = resume
     if not resume:
         root, values = project_root(), {name: _value(text) for name, text in parameters}
         chosen = find_notebooks(root / "notebooks", notebooks)
+        if not notebooks:
+            chosen += find_solutions(root / "notebooks")
         with _ends_in_a_sentence():
             folder = execute.begin(chosen, root / "runs", dataset, values, jobs or 2)
     command = f"python -m mnist_lab run --resume {os.path.relpath(folder)}"
@@ -172,6 +174,16 @@ def strangers(network, epochs, jobs, cluster) -> None:
 
     with _ends_in_a_sentence(SAME_COMMAND):
         studies.strangers(network, epochs, jobs, cluster)
+
+
+@main.command()
+@click.argument("notebooks", nargs=-1)
+def exercises(notebooks) -> None:
+    """Write the exercises of NOTEBOOKS, or of all, and their solutions: mnist_lab/exercises."""
+    from mnist_lab.course.workbook import write_workbooks
+
+    for path in write_workbooks(project_root() / "notebooks", notebooks):
+        click.echo(f"wrote {path}")
 
 
 @main.command()

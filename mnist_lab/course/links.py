@@ -90,7 +90,8 @@ def rewrite(root: Path, repo: str, ref: str = "main") -> list[Path]:
         return BADGE.sub(lambda badge: _badge(badge[1], repo, ref, _notebook(badge[2])), text)
 
     changed = {root / "README.md": follow(texts[root / "README.md"])}
-    for path in sorted((root / "notebooks").glob("*.ipynb")):
+    folder = root / "notebooks"
+    for path in sorted([*folder.glob("*.ipynb"), *folder.glob("solutions/*.ipynb")]):
         texts[path] = _read(path)
         changed[path] = _rewrite_cells(path, texts[path], follow, setup_cell(repo, ref))
     # The last to be written: after an interruption, the old address is still known.

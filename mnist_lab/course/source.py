@@ -14,14 +14,20 @@ EXECUTION = ("papermill", "execution", "language_info")  # metadata that only an
 def find_notebooks(folder: Path, names: Sequence[str] = ()) -> list[Path]:
     """The notebooks of the course in order; with names, those only.
 
-    A name is a path to a notebook, or the beginning of a notebook's name ("03"). Raises
-    `ValueError` for a name that fits none.
+    A name is a path to a notebook, or the beginning of a notebook's name ("03", "solutions").
+    Raises `ValueError` for a name that fits none.
     """
     course = sorted(folder.glob("[0-9][0-9]_*.ipynb"))
     if not course:
         raise ValueError(f"there are no notebooks in {folder}.")
-    chosen = {path for name in names for path in _named(name, course)}
+    known = course + find_solutions(folder)
+    chosen = {path for name in names for path in _named(name, known)}
     return sorted(chosen) if names else course
+
+
+def find_solutions(folder: Path) -> list[Path]:
+    """The notebooks that hold the solutions of the exercises, in order."""
+    return sorted((folder / "solutions").glob("solutions_[0-9][0-9].ipynb"))
 
 
 def _named(name: str, course: list[Path]) -> list[Path]:

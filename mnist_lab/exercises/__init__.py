@@ -1,0 +1,34 @@
+"""Exercises that check themselves: `q1, q2, q3 = questions("03", globals())`.
+
+`n03.py` holds the exercises of notebook 03:
+its cells there, and the solutions, are written from it.
+"""
+
+import importlib
+import pkgutil
+
+from mnist_lab.exercises.question import Exercise, Question
+
+
+def numbers() -> list[str]:
+    """The notebooks that have exercises: "01", "02", …"""
+    names = (module.name for module in pkgutil.iter_modules(__path__))
+    return sorted(name[1:] for name in names if name[0] == "n" and name[1:].isdigit())
+
+
+def exercises(number: str) -> list[Exercise]:
+    """The exercises of a notebook, in order. Raises `ValueError` for a notebook that has none."""
+    if number not in numbers():
+        raise ValueError(
+            f"notebook {number!r} has no exercises; there are: {', '.join(numbers())}."
+        )
+    module = importlib.import_module(f"{__name__}.n{number}")
+    return [value for value in vars(module).values() if isinstance(value, Exercise)]
+
+
+def questions(number: str, namespace: dict) -> tuple[Question, ...]:
+    """The questions of a notebook, in order; their answers are looked up in `namespace`.
+
+    Raises `ValueError` for a notebook that has none.
+    """
+    return tuple(Question(exercise, namespace) for exercise in exercises(number))

@@ -1,0 +1,135 @@
+"""One exercise: its texts, and the check that tells a right answer from a wrong one.
+
+`check`, `hint` and `solution` are the three calls that learners know from Kaggle's learntools
+(https://github.com/Kaggle/learntools).
+"""
+
+import copy
+import inspect
+import textwrap
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from mnist_lab.exercises.delivered import has_gap, is_as_delivered
+from mnist_lab.exercises.watched import TooLong, last_line_outside, watched
+
+RIGHT, WRONG, UNANSWERED = "Right", "Not right", "Not answered yet"
+
+
+class Wrong(Exception):
+    """An answer is not right; the text says why, in a sentence."""
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """What a student is asked, and how the answer is known.
+
+    `task` and `title` are Markdown. `given`: a cell of code before the answer's. `start`: the
+    answer's cell as delivered, `...` where something is missing; `solution`: one that is right.
+    `right` is said when it is. `checker` raises `Wrong` for an answer that is not right; its
+    parameters name the variables of the notebook that it reads.
+    """
+
+    title: str
+    task: str
+    start: str
+    hint: str
+    solution: str
+    right: str
+    checker: Callable[..., None]
+    given: str = ""
+
+    @property
+    def name(self) -> str:
+        return self.checker.__name__
+
+    @property
+    def variables(self) -> list[str]:
+        """The names that an answer defines."""
+        return list(inspect.signature(self.checker).parameters)
+
+
+def exercise(
+    *, title: str, task: str, start: str, hint: str, solution: str, right: str, given: str = ""
+) -> Callable[[Callable[..., None]], Exercise]:
+    """Make a checker the exercise of these texts; their common indentation is taken off."""
+    texts = {"title": title, "task": task, "start": start, "hint": hint, "solution": solution,
+             "right": right, "given": given}  # fmt: skip
+    texts = {name: textwrap.dedent(text).strip("\n") for name, text in texts.items()}
+    return lambda checker: Exercise(checker=checker, **texts)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of an answer: RIGHT, WRONG or UNANSWERED, and why."""
+
+    outcome: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.outcome}{':' if self.outcome == WRONG else '.'} {self.why}"
+
+
+def judge(exercise: Exercise, namespace: dict) -> Verdict:
+    """The verdict on the answer that stands in `namespace`.
+
+    The answer is copied, the random numbers are drawn anew, and what the student's code raises, or
+    its never ending, becomes a sentence.
+    """
+    answers = {}
+    for name in exercise.variables:
+        if name not in namespace:
+            return Verdict(UNANSWERED, f"There is no `{name}` so far: the cell has to define it.")
+        answers[name] = namespace[name]
+    if any(is_as_delivered(name, value, exercise.start) for name, value in answers.items()):
+        return Verdict(UNANSWERED, "Change the cell above this line, then run it again.")
+    with torch.random.fork_rng(devices=[]):
+        torch.seed()
+        try:
+            watched(lambda: exercise.checker(**{k: _copied(v) for k, v in answers.items()}))
+        except Exception as error:
+            why = _sentence(error)
+            if any(map(has_gap, answers.values())):
+                why += " There is still a `...` in it."
+            return Verdict(WRONG, why)
+    return Verdict(RIGHT, exercise.right)
+
+
+def _copied(value):
+    """A copy for the checker to play with; the value itself where there can be none."""
+    try:
+        return copy.deepcopy(value)
+    except Exception:
+        return value
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, (Wrong, TooLong)):
+        return str(error)
+    message = " ".join(str(error).split())
+    said = f": {message[:300]}" if message else ""
+    return f"running it{last_line_outside(error)} ends in {type(error).__name__}{said}."
+
+
+class Question:
+    """An exercise in a notebook: `check()` the answer, ask for a `hint()` or the `solution()`."""
+
+    def __init__(self, exercise: Exercise, namespace: dict):
+        self._exercise, self._namespace = exercise, namespace
+
+    def check(self) -> None:
+        """Say whether the answer is right, and if not, why."""
+        print(textwrap.fill(str(judge(self._exercise, self._namespace)), 80))
+
+    def hint(self) -> None:
+        """Say what may help."""
+        print(textwrap.fill(self._exercise.hint, 80))
+
+    def solution(self) -> None:
+        """Show an answer that is right."""
+        print(self._exercise.solution)
+
+    def __repr__(self) -> str:
+        return f"{self._exercise.title}: .check(), .hint() or .solution()"

@@ -11,12 +11,17 @@ import pytest
 
 from conftest import NOTEBOOKS, ROOT, compared, count_compared, printing_cells
 from mnist_lab.course.execute import load_outcomes
-from mnist_lab.course.publish import COSTS_FILE, cost_line, notebook_table, speed_table
+from mnist_lab.course.publish import COSTS_FILE
+from mnist_lab.course.source import find_solutions
+from mnist_lab.course.tables import cost_line, notebook_table, speed_tables
+from mnist_lab.exercises import numbers
 from mnist_lab.records import load_records, results_table
 
 RECORDS = ROOT / "notebooks" / "records"
 COSTS = {outcome.notebook: outcome for outcome in load_outcomes(RECORDS / COSTS_FILE)}
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+SOLUTIONS = find_solutions(ROOT / "notebooks")
+each_executed = pytest.mark.parametrize("path", NOTEBOOKS + SOLUTIONS, ids=lambda path: path.stem)
 
 
 def read(path):
@@ -36,13 +41,13 @@ def test_the_course_is_complete():
     assert numbers == ["00", "01", "02", "03", "04", "05", "06", "07", "08"]
 
 
-@each_notebook
+@each_executed
 def test_cells_were_executed_once_from_top_to_bottom(path):
     counts = [cell.execution_count for cell in code_cells(path)]
     assert counts == list(range(1, len(counts) + 1))
 
 
-@each_notebook
+@each_executed
 def test_outputs_hold_no_error_no_warning_and_no_path_of_a_machine(path):
     for cell in code_cells(path):
         for output in cell.outputs:
@@ -62,8 +67,26 @@ def test_a_notebook_follows_the_pattern_of_the_course(path):
     assert "**Question:**" in text.split("##")[0]
     assert text.count("**Target:**") >= 1 and text.count("**Analysis:**") >= 1
     assert "## Recap" in text and "## Further reading" in text
-    assert re.search(r"## Exercises\n\n1\. .*\n2\. ", text, re.DOTALL)
+    assert re.search(r"## Experiments\n\n1\. .*\n2\. ", text, re.DOTALL)
+    assert ("## Exercises" in text) == (path.name[:2] in numbers())
     assert re.search(r"doi\.org/|arxiv\.org/abs/", text)
+
+
+@pytest.mark.parametrize("path", SOLUTIONS, ids=lambda path: path.stem)
+def test_every_solution_is_right(path):
+    answers = [cell for cell in code_cells(path) if cell.id.endswith("-answer")]
+    assert answers
+    for cell in answers:
+        (output,) = cell.outputs
+        assert output.text.startswith("Right. "), cell.source
+
+
+@each_notebook
+def test_exercises_are_delivered_unanswered(path):
+    for cell in code_cells(path):
+        if re.fullmatch(r"q\d\d-\d-answer", cell.id):
+            (output,) = cell.outputs
+            assert output.text.startswith("Not answered yet. "), cell.source
 
 
 @each_notebook
@@ -112,7 +135,7 @@ def test_the_tables_of_the_readme_are_those_of_the_records():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert results_table(load_records(RECORDS)) in readme
     assert notebook_table(list(COSTS.values())) in readme
-    assert speed_table(RECORDS / "speed") in readme
+    assert speed_tables(RECORDS / "speed") in readme
 
 
 def test_a_changed_parameter_count_makes_nbval_fail(tmp_path):

@@ -6,14 +6,11 @@ What the notebooks and the README state as measured is written here, never by ha
 import base64
 import json
 import re
-import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from nbformat import NotebookNode, writes
 
-from mnist_lab.bench.epochs import EPOCH
-from mnist_lab.bench.race import EXAMPLE_EPOCHS, epochs_to
 from mnist_lab.course.card import card
 from mnist_lab.course.execute import SUMMARY, Outcome, load_outcomes, summary_text
 from mnist_lab.course.source import (
@@ -24,8 +21,8 @@ from mnist_lab.course.source import (
     same_source,
     without_traces,
 )
+from mnist_lab.course.tables import cost_line, notebook_table, speed_tables
 from mnist_lab.files import write_all
-from mnist_lab.intervals import seed_interval
 from mnist_lab.pretrained import NETWORKS, load_weights, published_kind, read_weights
 from mnist_lab.records import RECORDS, check_record, kind_of_run, results_table
 
@@ -47,7 +44,7 @@ def publish(run: Path, root: Path) -> None:
             raise ValueError(f"{run} holds no finished run of {path.stem} on MNIST.")
         executed[path] = _taken_over(run / path.name, path, outcome)
     records, rows = root / "notebooks" / "records", [outcomes[path.stem] for path in executed]
-    tables = {"notebooks": notebook_table(rows), "speed": speed_table(records / "speed")}
+    tables = {"notebooks": notebook_table(rows), "speed": speed_tables(records / "speed")}
     write_all(
         {path: writes(notebook) + "\n" for path, notebook in executed.items()}
         | {records / COSTS_FILE: summary_text(rows)}
@@ -176,103 +173,3 @@ def newest_run(root: Path) -> Path:
     if not runs:
         raise ValueError(f"there is no run in {root / 'runs'}: execute the course first.")
     return runs[-1].parent
-
-
-def cost_line(outcome: Outcome) -> str:
-    """The line at the top of a notebook that says what it costs."""
-    return (
-        f"**Cost:** about {_duration(outcome.seconds)} and {outcome.peak_mb:,} MB of memory on "
-        f"{_cores(outcome)}, measured with MNIST."
-    )
-
-
-def notebook_table(outcomes: Sequence[Outcome]) -> str:
-    """A Markdown table: a row for each notebook, with its measured cost."""
-    rows = ["| notebook | time | on | memory |", "|---|---|---|---|"]
-    for row in outcomes:
-        title = row.notebook.replace("_", " ")
-        link = f"[{title}](notebooks/{row.notebook}.ipynb)"
-        rows.append(f"| {link} | {_duration(row.seconds)} | {_cores(row)} | {row.peak_mb:,} MB |")
-    return "\n".join(rows)
-
-
-def speed_table(folder: Path) -> str:
-    """A Markdown table of the records that `bench`, `compare` and `race` left in `folder`."""
-    rows = ["| | the usual way | here | ratio |", "|---|---|---|---|"]
-    for path in sorted(folder.glob("*.json")):
-        record = json.loads(path.read_text())
-        for network in NETWORKS:
-            if network in record:
-                rows.append((_busy_row if "chosen" in record else _epoch_row)(network, record))
-        if "validation" in record:
-            rows.append(_accuracy_row(record))
-        rows += [_race_row(sprint, record.get("example")) for sprint in record.get("sprints", ())]
-    return "\n".join(rows)
-
-
-def _epoch_row(network: str, record: dict) -> str:
-    seconds = record[network]["seconds_per_epoch"]
-    scaled = ", scaled" if record[network]["digits_per_epoch"] < EPOCH else ""
-    slow, fast = (statistics.median(seconds[way]) for way in ("textbook", "fit"))
-    ratios = [a / b for a, b in zip(seconds["textbook"], seconds["fit"])]
-    return (
-        f"| seconds per epoch, {NETWORKS[network][0].__name__}, {record['precision']}, "
-        f"threads: {record['threads']}, {record['processor']}{scaled} | {slow:.1f} | {fast:.1f} "
-        f"| {statistics.median(ratios):.1f} ({min(ratios):.1f} to {max(ratios):.1f}) |"
-    )
-
-
-def _busy_row(network: str, record: dict) -> str:
-    """A thread for every core, against as many as `fit` chooses."""
-    (alone_all, busy_all), (alone, busy) = (
-        [1000 * statistics.median(record[network][str(number)][situation])
-         for situation in ("alone", "busy")]
-        for number in (record["cores"], record["chosen"])
-    )  # fmt: skip
-    return (
-        f"| milliseconds per step beside a busy process (alone), {NETWORKS[network][0].__name__}, "
-        f"{record['precision']}, {record['processor']} | {busy_all:.0f} ({alone_all:.0f}), "
-        f"threads: {record['cores']} | {busy:.0f} ({alone:.0f}), threads: {record['chosen']} "
-        f"| {busy_all / busy:.1f} |"
-    )
-
-
-def _accuracy_row(record: dict) -> str:
-    ways = [record["validation"][way] for way in ("textbook", "fit")]
-    slow, fast = map(statistics.mean, ways)
-    differences = [100 * (b - a) for a, b in zip(*ways)]
-    low, high = seed_interval(differences)
-    return (
-        f"| validation accuracy, {record['network']}, {record['precision']}, "
-        f"{record['num_epochs']} epochs, {len(differences)} paired seeds | {slow:.2%} | {fast:.2%} "
-        f"| {statistics.mean(differences):+.3f} points [{low:+.3f}, {high:+.3f}] |"
-    )
-
-
-def _race_row(sprint: dict, example: list[list[float]] | None) -> str:
-    """Against the example's whole schedule, and the epochs after which it is as good itself."""
-    whole = statistics.median(sprint["example_seconds"])
-    low, high = seed_interval(sprint["test"])
-    slow, ratio = f"{whole:,.0f} (its 14 epochs)", f"{sprint['ratio']:.0f}"
-    first = epochs_to(sprint["goal"], example) if example else None
-    if first:
-        seconds = f"{whole * first / EXAMPLE_EPOCHS:,.0f}"
-        slow += f", {seconds} (a mean of {sprint['goal']:.0%} over {len(example)} seeds)"
-        ratio += f", {sprint['ratio'] * first / EXAMPLE_EPOCHS:.0f}"
-    elif example:
-        seen = f"the {len(example[0])} epochs that were seen"
-        slow += f"; it was never seen to reach {sprint['goal']:.1%}, in {seen}"
-    return (
-        f"| PyTorch's example against StridedNet, {sprint['precision']}: test "
-        f"{statistics.mean(sprint['test']):.2%} [{low:.2%}, {high:.2%}], {sprint['seeds']} seeds, "
-        f"goal {sprint['goal']:.1%} | {slow} | {statistics.median(sprint['seconds']):.1f} "
-        f"| {ratio} |"
-    )
-
-
-def _cores(outcome: Outcome) -> str:
-    return "1 core" if outcome.cores == 1 else f"{outcome.cores} cores"
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} seconds" if seconds < 90 else f"{seconds / 60:.0f} minutes"

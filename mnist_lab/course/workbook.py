@@ -117,7 +117,8 @@ def _executed(notebook: NotebookNode, target: Path) -> NotebookNode:
     try:
         NotebookClient(notebook, record_timing=False).execute()
     except CellExecutionError as error:
-        raise ValueError(f"the solutions for {target.name} do not run: {error}") from error
+        reason = f"{error.ename}: {error.evalue}"
+        raise ValueError(f"{target.name} does not run: {reason}") from error
     return notebook
 
 

@@ -13,6 +13,7 @@ from mnist_lab.course.links import badges, current, rewrite, setup_cell
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+SOLUTIONS = sorted((ROOT / "notebooks" / "solutions").glob("*.ipynb"))
 OLD, NEW = ("ada/course", "main"), ("grace/her-course.py", "v1.0")
 PYPROJECT = """\
 [project]
@@ -96,9 +97,7 @@ def copy(tmp_path):
     """What `rewrite` looks at, of this very repository."""
     for name in ("pyproject.toml", "README.md"):
         shutil.copy(ROOT / name, tmp_path)
-    (tmp_path / "notebooks").mkdir()
-    for notebook in NOTEBOOKS:
-        shutil.copy(notebook, tmp_path / "notebooks")
+    shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks", ignore=shutil.ignore_patterns(".*"))
     return tmp_path
 
 
@@ -132,10 +131,11 @@ def test_no_other_address_of_the_course_is_left(copy):
 
 def test_this_repository_can_move_and_come_back_unharmed(copy):
     before, here = everything(copy), current(copy)
-    assert len(rewrite(copy, *NEW)) == len(NOTEBOOKS) + 2
+    assert len(rewrite(copy, *NEW)) == len(NOTEBOOKS) + len(SOLUTIONS) + 2
     assert current(copy) == NEW
     for path in copy.glob("notebooks/*.ipynb"):
         assert badges(*NEW, path.name) in cells(path, "markdown")[0]
+    for path in copy.glob("notebooks/**/*.ipynb"):
         assert cells(path, "code")[0] == setup_cell(*NEW)
         for text in (*cells(path, "markdown"), *cells(path, "code")):
             assert f"https://github.com/{here[0]}" not in text

@@ -13,7 +13,8 @@ from safetensors.torch import save_file
 from conftest import ROOT
 from mnist_lab.course.card import card
 from mnist_lab.course.execute import Outcome
-from mnist_lab.course.publish import cost_line, newest_run, publish, publish_records, speed_table
+from mnist_lab.course.publish import newest_run, publish, publish_records
+from mnist_lab.course.tables import cost_line
 from mnist_lab.pretrained import NETWORKS, published_kind
 from mnist_lab.records import kind_of_run
 
@@ -301,57 +302,3 @@ def test_the_newest_run_is_found_and_its_absence_is_said(root):
     run = make_run(root)
     (root / "runs" / "bench").mkdir()
     assert newest_run(root) == run
-
-
-def test_the_table_of_speeds_is_made_from_the_records(tmp_path):
-    ways = {"textbook": [80.0, 60.0, 70.0], "fit": [20.0, 20.0, 20.0]}
-    bench = {
-        "precision": "bf16",
-        "threads": 2,
-        "processor": "A fast one, AVX512",
-        "gap": {"seconds_per_epoch": ways},
-    }
-    bench["gap"]["digits_per_epoch"] = 50_000
-    compare = {
-        "network": "GapNet",
-        "num_epochs": 3,
-        "precision": "bf16",
-        "validation": {"textbook": [0.99, 0.98], "fit": [0.991, 0.983]},
-    }
-    sprint = {"goal": 0.99, "test": [0.991, 0.992], "seeds": 2, "ratio": 500.4}
-    sprint |= {"precision": "bf16", "seconds": [2.0, 4.0], "example_seconds": [1400.0, 1401.0]}
-    race = {"sprints": [sprint], "example": [[0.98, 0.991], [0.985, 0.99]]}
-    steps = {"1": {"alone": [0.03] * 3, "busy": [0.01, 0.04, 0.05], "second": [9.0]},
-             "2": {"alone": [0.02] * 3, "busy": [0.1] * 3, "second": [9.0]}}  # fmt: skip
-    busy = {"chosen": 1, "cores": 2, "precision": "fp32", "processor": "P", "bottleneck": steps}
-    for name, record in {"a": bench, "b": compare, "c": race, "d": busy}.items():
-        (tmp_path / f"{name}.json").write_text(json.dumps(record))
-    epoch, accuracy, time, beside = speed_table(tmp_path).splitlines()[2:]
-    assert beside == (
-        "| milliseconds per step beside a busy process (alone), BottleneckNet, fp32, P "
-        "| 100 (20), threads: 2 | 40 (30), threads: 1 | 2.5 |"
-    )
-    (tmp_path / "d.json").unlink()
-    assert epoch == (
-        "| seconds per epoch, GapNet, bf16, threads: 2, A fast one, AVX512 "
-        "| 70.0 | 20.0 | 3.5 (3.0 to 4.0) |"
-    )
-    assert "2 paired seeds | 98.50% | 98.70% | +0.200 points [" in accuracy
-    assert "test 99.15% [" in time and "2 seeds, goal 99.0%" in time
-    # The example has a mean of 99 % after the second of its 14 epochs.
-    assert time.endswith(
-        "| 1,400 (its 14 epochs), 200 (a mean of 99% over 2 seeds) | 3.0 | 500, 71 |"
-    )
-    sprint["goal"] = 0.994
-    (tmp_path / "c.json").write_text(json.dumps(race))
-    assert (
-        "(its 14 epochs); it was never seen to reach 99.4%, in the 2 epochs that were seen |"
-        in (speed_table(tmp_path))
-    )
-    del race["example"]
-    bench["gap"]["digits_per_epoch"] = 10_000
-    for name, record in {"a": bench, "c": race}.items():
-        (tmp_path / f"{name}.json").write_text(json.dumps(record))
-    epoch, _, time = speed_table(tmp_path).splitlines()[2:]
-    assert "AVX512, scaled |" in epoch
-    assert time.endswith("| 1,400 (its 14 epochs) | 3.0 | 500 |")

@@ -5,7 +5,14 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from conftest import NOTEBOOKS, ROOT
-from mnist_lab.course.source import find_notebooks, key_figures, last_cell, read, same_source
+from mnist_lab.course.source import (
+    find_notebooks,
+    find_solutions,
+    key_figures,
+    last_cell,
+    read,
+    same_source,
+)
 
 
 def test_notebooks_are_chosen_by_their_beginnings_or_their_paths(tmp_path, monkeypatch):
@@ -19,6 +26,11 @@ def test_notebooks_are_chosen_by_their_beginnings_or_their_paths(tmp_path, monke
     ]
     assert find_notebooks(ROOT / "notebooks", [str(mine)]) == [mine]
     assert find_notebooks(ROOT / "notebooks") == NOTEBOOKS
+    solved = find_solutions(ROOT / "notebooks")
+    assert find_notebooks(ROOT / "notebooks", ["solutions"]) == solved
+    assert find_notebooks(ROOT / "notebooks", ["solutions_03"]) == [
+        path for path in solved if path.stem == "solutions_03"
+    ]
 
 
 @pytest.mark.parametrize("name", ["99", "", "notebooks/99_none.ipynb", "README.md"])

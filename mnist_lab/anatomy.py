@@ -100,25 +100,36 @@ def count_macs(network: nn.Module) -> int:
 
 @dataclass(frozen=True)
 class Requirement:
-    """One row of the requirement table: what is asked, what was measured, whether it is met."""
+    """One row of the requirement table: what is asked, what was measured, whether it is met.
+
+    `met` is None where the measurement cannot tell.
+    """
 
     asked: str
     measured: str
-    met: bool
+    met: bool | None
 
     def __str__(self) -> str:
-        return f"{'yes' if self.met else 'NO':<5}{self.asked:<44}{self.measured}"
+        outcome = {True: "yes", False: "NO", None: "undecided"}[self.met]
+        return f"{outcome:<11}{self.asked:<44}{self.measured}"
 
 
-def check_requirements(network: nn.Module, num_epochs: int, accuracy: float) -> list[Requirement]:
+def check_requirements(
+    network: nn.Module, num_epochs: int, accuracy: float, low: float, high: float
+) -> list[Requirement]:
     """Hold a network against the published assignment, whose limit is for frozen parameters too.
 
     Batch norm, dropout and the head are looked for among the modules that an image passes through,
-    not among functions. `accuracy` is a fraction. Raises `ValueError` for one outside 0 to 1, for
-    an epoch count that is no whole number from 1 on, and for a network that takes no such image.
+    not among functions. `accuracy` and the interval around it, `low` to `high`, are fractions: as
+    long as the interval holds what is asked for, the row is undecided. Raises `ValueError` for one
+    outside 0 to 1 or out of order, for an epoch count that is no whole number from 1 on, and for a
+    network that takes no such image.
     """
-    if type(accuracy) is bool or not isinstance(accuracy, int | float) or not 0 <= accuracy <= 1:
-        raise ValueError(f"accuracy must be a fraction from 0 to 1, not {accuracy!r}.")
+    for value in (accuracy, low, high):
+        if type(value) is bool or not isinstance(value, int | float) or not 0 <= value <= 1:
+            raise ValueError(f"accuracy must be a fraction from 0 to 1, not {value!r}.")
+    if not low <= accuracy <= high:
+        raise ValueError(f"the accuracy {accuracy} must lie in its interval, {low} to {high}.")
     if type(num_epochs) is bool or not isinstance(num_epochs, int) or num_epochs < 1:
         raise ValueError(f"num_epochs must be a whole number from 1 on, not {num_epochs!r}.")
     rows = _watch(network, (1, 28, 28), batch=2).rows
@@ -135,8 +146,9 @@ def check_requirements(network: nn.Module, num_epochs: int, accuracy: float) -> 
         _has("batch norm", rows, _BatchNorm),
         _has("dropout", rows, _DropoutNd),
         Requirement("global average pooling or a linear head", head, bool(pooled or linear)),
-        Requirement(f"accuracy of at least {MIN_ACCURACY:.1%}", f"{accuracy:.2%}",
-                    accuracy >= MIN_ACCURACY),
+        Requirement(f"accuracy of at least {MIN_ACCURACY:.1%}",
+                    f"{accuracy:.2%} [{low:.2%}, {high:.2%}]",
+                    None if low < MIN_ACCURACY <= high else low >= MIN_ACCURACY),
     ]  # fmt: skip
 
 

@@ -462,7 +462,7 @@ def stumble(net, x):
     nn.Sequential(conv(), nn.Flatten(), nn.Linear(9, 2)), Wired(lambda net: None, a=conv()),
     Wired(stumble, a=conv()),
 ])  # fmt: skip
-@pytest.mark.parametrize("look", [layers, lambda network: check_requirements(network, 1, 1)])
+@pytest.mark.parametrize("look", [layers, lambda network: check_requirements(network, 1, 1, 1, 1)])
 def test_a_network_that_takes_no_such_image_is_refused_in_one_line(network, look):
     kind = type(network).__name__
     with pytest.raises(ValueError, match=rf"\A{kind} cannot take an image of 1×28×28: .+\Z"):
@@ -480,7 +480,7 @@ ASKED = ["parameters", "epochs", "batch norm", "dropout", "pooling or a linear h
 
 
 def verdicts(network, num_epochs=19, accuracy=0.994):
-    rows = check_requirements(network, num_epochs, accuracy)
+    rows = check_requirements(network, num_epochs, accuracy, accuracy, accuracy)
     assert all(words in row.asked for words, row in zip(ASKED, rows)) and len(rows) == 6
     return [words for words, row in zip(ASKED, rows) if not row.met]
 
@@ -548,7 +548,7 @@ def test_at_least_99_4_percent_includes_99_4_percent(accuracy, missing):
 
 def test_frozen_parameters_count_against_the_limit():
     assert verdicts(network(width=1_000).requires_grad_(False)) == ["parameters"]
-    assert check_requirements(network().requires_grad_(False), 1, 1)[0].measured == "98"
+    assert check_requirements(network().requires_grad_(False), 1, 1, 1, 1)[0].measured == "98"
 
 
 def test_layers_are_looked_for_where_rows_cannot_tell_all():
@@ -559,14 +559,33 @@ def test_layers_are_looked_for_where_rows_cannot_tell_all():
 @pytest.mark.parametrize("accuracy", [-0.1, 1.01, 99.4, float("nan"), True, "0.99", None])
 def test_an_accuracy_must_be_a_fraction(accuracy):
     with pytest.raises(ValueError, match="accuracy must be a fraction from 0 to 1"):
-        check_requirements(network(), 19, accuracy)
+        check_requirements(network(), 19, accuracy, 0, 1)
+    with pytest.raises(ValueError, match="accuracy must be a fraction from 0 to 1"):
+        check_requirements(network(), 19, 0.5, 0.4, accuracy)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "met"),
+    [(0.9941, 0.996, True), (0.994, 0.996, True), (0.9939, 0.996, None), (0.993, 0.994, None),
+     (0.99, 0.9939, False)],
+)  # fmt: skip
+def test_an_accuracy_whose_interval_holds_what_is_asked_is_undecided(low, high, met):
+    row = check_requirements(network(), 19, low, low, high)[5]
+    assert row.met is met
+    assert str(row).split()[0] == {True: "yes", False: "NO", None: "undecided"}[met]
+    assert str(row).endswith(f"{low:.2%} [{low:.2%}, {high:.2%}]")
+
+
+def test_an_accuracy_outside_of_its_interval_is_refused():
+    with pytest.raises(ValueError, match=r"0.9 must lie in its interval, 0.95 to 0.99"):
+        check_requirements(network(), 19, 0.9, 0.95, 0.99)
 
 
 @pytest.mark.parametrize("epochs", [0, -1, 19.5, 19.0, float("nan"), True, "19", None])
 def test_a_run_has_a_whole_number_of_epochs(epochs):
     sentence = f"num_epochs must be a whole number from 1 on, not {epochs!r}."
     with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
-        check_requirements(network(), epochs, 0.99)
+        check_requirements(network(), epochs, 0.99, 0.98, 1)
 
 
 class Impostor(nn.Module):
@@ -589,10 +608,10 @@ def test_names_are_not_evidence():
 
 
 def test_the_requirements_read_as_a_table():
-    rows = check_requirements(network(norm=False), 20, 0.9939)
+    rows = check_requirements(network(norm=False), 20, 0.9939, 0.99, 0.9939)
     assert [str(row).split()[0] for row in rows] == ["yes", "NO", "NO", "yes", "yes", "NO"]
-    assert str(rows[1]).endswith(" 20") and str(rows[5]).endswith(" 99.39%")
-    heads = [check_requirements(network(head=head), 1, 1)[4].measured for head in ("average",
+    assert str(rows[1]).endswith(" 20") and str(rows[5]).endswith(" 99.39% [99.00%, 99.39%]")
+    heads = [check_requirements(network(head=head), 1, 1, 1, 1)[4].measured for head in ("average",
              "linear", "neither")]  # fmt: skip
     assert heads == ["AvgPool2d over 26×26", "1 linear layers", "neither"]
 

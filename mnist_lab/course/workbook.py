@@ -115,7 +115,8 @@ def solutions(path: Path) -> NotebookNode:
 
 def _executed(notebook: NotebookNode, target: Path) -> NotebookNode:
     try:
-        NotebookClient(notebook, record_timing=False).execute()
+        quiet = ["--log-level=CRITICAL"]  # the kernel's start is no news
+        NotebookClient(notebook, record_timing=False, extra_arguments=quiet).execute()
     except CellExecutionError as error:
         reason = f"{error.ename}: {error.evalue}"
         raise ValueError(f"{target.name} does not run: {reason}") from error

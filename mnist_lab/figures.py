@@ -5,6 +5,7 @@ marker or position.
 """
 
 import base64
+import html
 import io
 import sys
 from collections.abc import Callable, Sequence
@@ -14,6 +15,8 @@ import matplotlib.pyplot as plt
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import Normal, Stroke
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from mnist_lab.anatomy import Layer
@@ -23,23 +26,22 @@ from mnist_lab.intervals import wilson_interval
 from mnist_lab.training import History
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#777777"
-COLUMN = 8.0  # width of a figure, inches
+COLUMN = 7.0  # width of a figure, inches: shown 600 pixels wide, 8 points are 9.5 pixels high
 STYLE = {"font.size": 10, "axes.spines.top": False, "axes.spines.right": False}
 
 
 def show(figure: Figure, alt: str) -> None:
     """Show a figure, with `alt` to say what is on it, and close it.
 
-    In a notebook `alt` is stored as the picture's text and as its alt attribute.
+    A notebook gets it as HTML, because JupyterLab shows a bare PNG without its alternative text.
     """
     ipython = sys.modules.get("IPython")
     if ipython and ipython.get_ipython():
         buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=90, bbox_inches="tight")
+        figure.savefig(buffer, format="png", dpi=100, bbox_inches="tight")
         png = base64.b64encode(buffer.getvalue()).decode()
-        ipython.display.display(
-            {"image/png": png, "text/plain": alt}, metadata={"image/png": {"alt": alt}}, raw=True
-        )
+        picture = f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{png}">'
+        ipython.display.display({"text/html": picture, "text/plain": alt}, raw=True)
     else:
         figure.show(warn=False)
     plt.close(figure)
@@ -107,15 +109,18 @@ def _bars(axis: Axes, names, values, colour: str, label: str) -> None:
 def plot_receptive_field(image: Tensor, rows: Sequence[Layer]) -> None:
     """What the middle value of some layers sees of an image `[1, 28, 28]`: one frame for each."""
     figure, axes = plt.subplots(
-        1, len(rows), squeeze=False, figsize=(COLUMN, 1.2 + COLUMN / len(rows))
+        1, len(rows), squeeze=False, figsize=(COLUMN, 1.4 + COLUMN / len(rows))
     )
     size = image.shape[-1]
+    outlined = [Stroke(linewidth=5, foreground="white"), Normal()]  # it lies on black and on grey
     for axis, row in zip(axes.flat, rows):
         side = min(row.field, size)
         corner = (size - side) / 2 - 0.5
         axis.imshow(image.squeeze(0).numpy(), cmap="gray")
-        axis.add_patch(plt.Rectangle((corner, corner), side, side, fill=False, ec=ORANGE, lw=2.5))
-        axis.set_title(f"{row.kind}\nsees {row.field}×{row.field}", fontsize=9)
+        frame = plt.Rectangle((corner, corner), side, side, fill=False, ec=ORANGE, lw=2.5)
+        frame.set_path_effects(outlined)
+        axis.add_patch(frame)
+        axis.set_title(f"{row.kind}\n{row.name}\nsees {row.field}×{row.field}", fontsize=9)
         axis.set_xticks([0, size - 1])
         axis.set_yticks([0, size - 1])
         axis.set_xlabel("pixels")
@@ -128,13 +133,13 @@ def plot_history(history: History) -> None:
     """Loss, accuracy and learning rate of a run, over its epochs."""
     epochs = range(1, len(history.seconds) + 1)
     with plt.rc_context(STYLE):
-        figure, (loss, accuracy, lr) = plt.subplots(1, 3, figsize=(COLUMN * 1.25, 2.9))
+        figure, (loss, accuracy, lr) = plt.subplots(1, 3, figsize=(COLUMN * 1.1, 2.9))
         _two_lines(loss, epochs, history.train_loss, history.validation_loss, "loss")
         loss.set_yscale("log")
         runs = (history.train_accuracy, history.validation_accuracy)
         percent = [[100 * accuracy for accuracy in run] for run in runs]
         _two_lines(accuracy, epochs, *percent, "accuracy, %")
-        accuracy.set_ylim(max(90, min(percent[1]) - 1), 100)
+        _cut_below(accuracy, percent, max(90, min(percent[1]) - 1))
         loss.legend(frameon=False)
         steps = len(history.batch_lr)
         lr.plot(
@@ -145,6 +150,15 @@ def plot_history(history: History) -> None:
         show(figure, f"Loss, accuracy and learning rate over {len(epochs)} epochs on "
              f"{history.digits}: the validation loss ends at {history.validation_loss[-1]:.4f}, "
              f"the accuracy at {history.validation_accuracy[-1]:.2%}.")  # fmt: skip
+
+
+def _cut_below(axis: Axes, runs: Sequence[Sequence[float]], lowest: float) -> None:
+    """Begin the axis at `lowest`, and say what lies below it."""
+    axis.set_ylim(lowest, 100)
+    below = min(min(run) for run in runs)
+    if below < lowest:
+        axis.text(0.98, 0.03, f"not shown: down to {below:.0f} %", ha="right", fontsize=9,
+                  transform=axis.transAxes)  # fmt: skip
 
 
 def _two_lines(axis: Axes, epochs, train, validation, label: str) -> None:
@@ -166,7 +180,7 @@ def plot_confusion(evaluation: Evaluation) -> None:
                 axis.text(j, i, int(counts[i, j]), ha="center", va="center", fontsize=8,
                           color="white" if dark else GREY if i == j else "black")  # fmt: skip
     axis.set(xticks=range(10), yticks=range(10), xlabel="read as", ylabel="written")
-    figure.colorbar(shade, label="mistakes", shrink=0.8)
+    figure.colorbar(shade, label="mistakes", shrink=0.8, ticks=MaxNLocator(integer=True))
     alt = f"Confusion matrix of {evaluation.total:,} digits with {int(mistakes.sum())} mistakes"
     if mistakes.any():
         i, j = divmod(int(mistakes.argmax()), 10)
@@ -216,6 +230,20 @@ def plot_batches(runs: dict[str, Sequence[float]]) -> None:
         axis.legend(frameon=False)
         ends = ", ".join(f"{name} from {run[0]:.2f} to {run[-1]:.2f}" for name, run in runs.items())
         show(figure, f"The loss of each batch falls: {ends}.")
+
+
+def plot_difference(name: str, one: Sequence[float], other: Sequence[float]) -> None:
+    """How far two runs that should be the same lie apart, batch by batch: `one` minus `other`."""
+    apart = [a - b for a, b in zip(one, other)]
+    largest = max(map(abs, apart))
+    with plt.rc_context(STYLE):
+        figure, axis = plt.subplots(figsize=(COLUMN, 2.4))
+        axis.plot(range(1, len(apart) + 1), apart, "o", color=BLUE, markersize=3)
+        axis.axhline(0, color=GREY, linewidth=1)
+        axis.set(xlabel="batch", ylabel=name)
+        # An empty picture would hide that all is zero: show what float32 could tell apart.
+        axis.set_ylim(-max(1.2 * largest, 1e-6), max(1.2 * largest, 1e-6))
+        show(figure, f"The {name} of {len(apart)} batches: at most {largest:.1g} from zero.")
 
 
 def plot_seeds(results: dict[str, Sequence[float]], total: int) -> None:

@@ -15,13 +15,13 @@ from mnist_lab.inside import frame_of
 def show_maps(maps: Tensor, titles: Sequence[str], alt: str, columns: int = 8) -> None:
     """Filters or feature maps `[N, h, w]` in rows, each on a scale of its own: dark is low."""
     rows = -(-len(maps) // columns)
-    size = (COLUMN, 1.35 * rows * 8 / columns)
+    size = (COLUMN, 1.2 * rows * 8 / columns)
     figure, axes = plt.subplots(rows, columns, squeeze=False, figsize=size)
     for axis in axes.flat:
         axis.axis("off")
     for axis, one, title in zip(axes.flat, maps, titles):
         axis.imshow(one.detach().numpy(), cmap="gray")
-        axis.set_title(title, fontsize=11)
+        axis.set_title(title, fontsize=10)
     figure.tight_layout(pad=0.4)
     show(figure, alt)
 
@@ -35,14 +35,14 @@ def show_class_maps(
     the highest third of the picture.
     """
     rows = -(-len(images) // columns)
-    size = (COLUMN, 1.75 * rows * 6 / columns)
+    size = (COLUMN, 1.55 * rows * 6 / columns)
     figure, axes = plt.subplots(rows, columns, squeeze=False, figsize=size)
     for axis in axes.flat:
         axis.axis("off")
     for axis, image, one, title in zip(axes.flat, images, _enlarged(maps), titles):
         axis.imshow(255 - image.squeeze(0).numpy(), cmap="gray")
         _contours(axis, one)
-        axis.set_title(title, fontsize=11)
+        axis.set_title(title, fontsize=10)
     figure.tight_layout(pad=0.4)
     show(figure, alt)
 
@@ -71,7 +71,7 @@ def plot_measured_fields(rows: Sequence[Layer], fields: Sequence[Tensor]) -> Non
     for axis, row, field in zip(axes.flat, rows, fields):
         axis.imshow((field / field.max()).numpy(), cmap="gray_r", vmin=0, vmax=1)
         top, left, height, width = frame_of(field)
-        axis.set_title(f"{row.name}\ncomputed: {row.field}\nmeasured: {height}", fontsize=11)
+        axis.set_title(f"{row.name}\ncomputed: {row.field}\nmeasured: {height}", fontsize=10)
         frame = plt.Rectangle((left - 0.5, top - 0.5), width, height, fill=False, ec=ORANGE, lw=2)
         axis.add_patch(frame)
         axis.set_xticks([0, 27])

@@ -1,6 +1,8 @@
 """Every picture is drawn, described and closed."""
 
 import base64
+import html
+import re
 
 import matplotlib
 import pytest
@@ -20,6 +22,7 @@ from IPython import display
 
 pytestmark = pytest.mark.filterwarnings("error")
 
+PICTURE = r'<img alt="([^"<>]*)" src="data:image/png;base64,([^"]*)">'
 LABELS = [3, 1, 4, 1, 5]
 SPLIT = Split(torch.rand(5, 1, 28, 28).mul(255).byte(), torch.tensor(LABELS))
 
@@ -57,6 +60,7 @@ PICTURES = {
     "mistakes": lambda: figures.show_mistakes(answers(3, 7, 4, 7, 6), SPLIT),
     "steps": lambda: figures.plot_steps(["a", "b"], [0.9, 1.0], 300),
     "batches": lambda: figures.plot_batches({"a": [2.0, 1.0], "b": [2.0, 1.5]}),
+    "difference": lambda: figures.plot_difference("loss", [2.0, 1.0], [2.0, 1.5]),
     "seeds": lambda: figures.plot_seeds({"a": [0.9, 0.92], "b": [0.95]}, 300),
     "shares": lambda: figures.plot_shares({"a": 0.001, "b": 0.003}, "one step"),
     "one share": lambda: figures.plot_shares({"a": 0.001}, "one step"),
@@ -93,10 +97,10 @@ def drawn(monkeypatch):
 def test_a_notebook_stores_the_picture_with_its_text(notebook, draw):
     draw()
     ((data, options),) = notebook
-    assert set(data) == {"image/png", "text/plain"}
-    assert base64.b64decode(data["image/png"]).startswith(b"\x89PNG")
-    assert data["text/plain"]
-    assert options == {"metadata": {"image/png": {"alt": data["text/plain"]}}, "raw": True}
+    assert set(data) == {"text/html", "text/plain"} and options == {"raw": True}
+    alt, png = re.fullmatch(PICTURE, data["text/html"]).groups()
+    assert base64.b64decode(png).startswith(b"\x89PNG")
+    assert html.unescape(alt) == data["text/plain"] != ""
     assert plt.get_fignums() == [], "a figure was left open"
 
 
@@ -112,6 +116,43 @@ def test_without_mistakes_there_is_a_sentence_instead_of_a_picture(notebook, cap
     figures.show_mistakes(answers(*LABELS), SPLIT)
     assert notebook == []
     assert capsys.readouterr().out == "There are no mistakes to show.\n"
+
+
+def test_a_text_with_quotes_and_brackets_is_still_one_text(notebook):
+    alt = 'a "3" < 5 & more'
+    figures.show(plt.figure(), alt)
+    ((data, _),) = notebook
+    assert html.unescape(re.fullmatch(PICTURE, data["text/html"])[1]) == alt
+
+
+def test_what_the_accuracy_axis_cuts_off_is_said(drawn):
+    low = history()
+    low.train_accuracy[0] = 0.31
+    figures.plot_history(low)
+    axis = drawn[0][0].axes[1]
+    assert axis.get_ylim()[0] >= 60 and [text.get_text() for text in axis.texts] == [
+        "not shown: down to 31 %"
+    ]
+    fine = history()
+    fine.train_accuracy[:] = fine.validation_accuracy[:] = [0.95, 0.97, 0.98]
+    figures.plot_history(fine)
+    assert not drawn[1][0].axes[1].texts
+
+
+def test_the_bar_of_the_confusion_counts_in_whole_mistakes(drawn):
+    figures.plot_confusion(answers(3, 7, 4, 7, 6))
+    figure = drawn[0][0]
+    figure.canvas.draw()
+    assert all(tick == int(tick) for tick in figure.axes[1].get_yticks())
+
+
+def test_a_difference_is_drawn_batch_by_batch(drawn):
+    figures.plot_difference("difference of the loss", [2.0, 1.0], [2.0, 1.5])
+    figures.plot_difference("difference of the loss", [2.0, 1.0], [2.0, 1.0])
+    (figure, alt), (none, said) = drawn
+    assert list(figure.axes[0].lines[0].get_ydata()) == [0, -0.5]
+    assert "2 batches: at most 0.5 from zero" in alt and "at most 0 from zero" in said
+    assert none.axes[0].get_ylim() == (-1e-6, 1e-6)
 
 
 def test_the_digits_stand_under_their_labels(drawn):

@@ -1,5 +1,6 @@
 """The notebooks as they are stored: executed in order, clean, measured, and truly compared."""
 
+import html
 import re
 import statistics
 import subprocess
@@ -114,8 +115,11 @@ def test_it_fits_binders_memory(path):
 def test_pictures_carry_a_text_for_those_who_cannot_see_them(path):
     for cell in code_cells(path):
         for output in cell.outputs:
-            if "image/png" in output.get("data", {}):
-                assert len(output.metadata["image/png"]["alt"]) > 10
+            data = output.get("data", {})
+            assert "image/png" not in data, "JupyterLab shows it without its alternative text"
+            for picture in re.findall("<img [^>]*>", data.get("text/html", "")):
+                alt = re.search(r'alt="([^"]*)"', picture)
+                assert html.unescape(alt[1]) == data["text/plain"] and len(alt[1]) > 10
 
 
 def test_every_stored_parameter_count_of_a_network_is_compared():

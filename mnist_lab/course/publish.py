@@ -27,6 +27,9 @@ from mnist_lab.pretrained import NETWORKS, load_weights, published_kind, read_we
 from mnist_lab.records import RECORDS, check_record, kind_of_run, results_table
 
 COSTS_FILE = "costs.json"
+PICTURE = re.compile(
+    r'<img [^>]*src="data:image/png;base64,([^"]+)"'
+)  # as `figures.show` writes it
 STUDIES = ("ablate", "strangers")  # that notebook 07 reads
 
 
@@ -142,8 +145,8 @@ def _picture(notebooks: Sequence[NotebookNode]) -> bytes:
         for cell in notebook.cells:
             if has_tag(cell, "readme-picture"):
                 for output in cell.outputs:
-                    if "image/png" in output.get("data", {}):
-                        return base64.b64decode(output.data["image/png"])
+                    if found := PICTURE.search(output.get("data", {}).get("text/html", "")):
+                        return base64.b64decode(found[1])
     raise ValueError("no cell tagged readme-picture has made a picture: the README needs one.")
 
 

@@ -25,7 +25,9 @@ TABLES = "".join(
 
 
 def notebook(*, executed: bool, injected: bool = False):
-    picture = new_output("display_data", {"image/png": base64.b64encode(b"picture").decode()})
+    png = base64.b64encode(b"picture").decode()
+    image = f'<img alt="A curve." src="data:image/png;base64,{png}">'
+    picture = new_output("display_data", {"text/html": image, "text/plain": "A curve."})
     cell = new_code_cell("plot()", metadata={"tags": ["readme-picture"]})
     if executed:
         cell.outputs, cell.execution_count = [picture], 1

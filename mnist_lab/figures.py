@@ -140,7 +140,7 @@ def plot_history(history: History) -> None:
         percent = [[100 * accuracy for accuracy in run] for run in runs]
         _two_lines(accuracy, epochs, *percent, "accuracy, %")
         _cut_below(accuracy, percent, max(90, min(percent[1]) - 1))
-        loss.legend(frameon=False)
+        loss.legend(frameon=False, ncol=2, loc="lower left", bbox_to_anchor=(-0.1, 1))
         steps = len(history.batch_lr)
         lr.plot(
             [(i + 1) * len(epochs) / steps for i in range(steps)], history.batch_lr, color=GREEN

@@ -1,5 +1,6 @@
 """Whether an answer is still what was delivered: a `...`, or the same code as in the cell."""
 
+import ast
 import functools
 import inspect
 from collections.abc import Iterator
@@ -30,7 +31,12 @@ def _codes_of(value: object) -> Iterator[CodeType]:
 
 @functools.cache
 def _delivered(start: str) -> frozenset:
-    return frozenset(map(_essence, _inner(compile(start, "start", "exec"))))
+    # A notebook compiles a cell statement by statement. Python's bytecode for `torch.cat(…)` is
+    # another where `import torch` is compiled with it.
+    whole = ast.parse(start)
+    parts = [whole, *(ast.Module([statement], []) for statement in whole.body)]
+    codes = (compile(part, "start", "exec") for part in parts)
+    return frozenset(_essence(inner) for code in codes for inner in _inner(code))
 
 
 def _inner(code: CodeType) -> Iterator[CodeType]:

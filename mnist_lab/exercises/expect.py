@@ -28,7 +28,7 @@ def as_number(value, what: str) -> float:
     if isinstance(value, (bool, str)):
         raise Wrong(f"{what} is {value!r}; a number is expected.")
     try:
-        return float(value)
+        return float(value.detach() if isinstance(value, Tensor) else value)
     except (TypeError, ValueError, RuntimeError):
         raise Wrong(f"{what} is {_kind(value)}; a number is expected.") from None
 

@@ -1,6 +1,7 @@
 """What counts as unchanged."""
 
 import pytest
+from IPython.core.interactiveshell import InteractiveShell
 
 from mnist_lab.exercises.delivered import has_gap, is_as_delivered
 
@@ -33,6 +34,16 @@ def test_a_function_is_known_by_what_it_does(code, same):
 def test_another_text_in_the_code_is_a_change():
     start = "def f(x):\n    return loss(x, reduction='sum')"
     assert not is_as_delivered("f", made(start.replace("sum", "mean"), "f"), start)
+
+
+def test_a_cell_that_is_compiled_statement_by_statement_is_no_change():
+    start = "import torch\n\n\ndef f(x):\n    return torch.cat([x, x])"
+    as_in_a_notebook, as_in_a_file = InteractiveShell(), {}
+    as_in_a_notebook.run_cell(start)
+    exec(start, as_in_a_file)
+    for namespace in (as_in_a_notebook.user_ns, as_in_a_file):
+        assert is_as_delivered("f", namespace["f"], start)
+        assert not is_as_delivered("f", namespace["f"], start.replace("cat", "stack"))
 
 
 def test_a_class_is_unchanged_when_all_its_methods_are():

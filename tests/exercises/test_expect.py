@@ -11,7 +11,10 @@ from mnist_lab.exercises.question import Wrong
 NAN = float("nan")
 
 
-@pytest.mark.parametrize("value", [3, 3.0, torch.tensor(3), torch.tensor([3.0]), np.float32(3)])
+@pytest.mark.parametrize(
+    "value",
+    [3, 3.0, torch.tensor(3), torch.tensor([3.0], requires_grad=True), np.float32(3)],
+)
 def test_a_number_has_many_forms(value):
     expect.expect_number(value, 3, "`n`")
 

@@ -1,0 +1,131 @@
+"""The exercises of notebook 01 tell right answers from wrong ones."""
+
+import pytest
+from answers import Case, answers
+
+STANDARDIZE = "import torch\ndef standardize(train, validation):\n    "
+PREPARE = "import torch\ndef prepare(images, labels, held_out, turn):\n    "
+CUT = (
+    "order = torch.randperm(len(images))\n"
+    "    v, t = order[:held_out], order[held_out:]\n"
+    "    more = torch.cat([images[t], turn(images[t])])\n"
+    "    twice = labels[t].repeat(2)\n"
+    "    "
+)
+
+CASES = {
+    "black_and_white": Case(
+        other=[
+            "black, white = -0.42, 2.82",
+            "import torch\n"
+            "black, white = (torch.tensor([0, 255]).float() / 255).sub(0.1307).div(0.3081)",
+            "import numpy as np\nblack, white = (np.array([0, 1]) - 0.1307) / 0.3081",
+        ],
+        wrong={
+            "black, white = -0.1307, 0.8693": "nothing is divided by the deviation",
+            "black, white = -0.4242, (255 - 0.1307) / 0.3081": "not divided by 255 first",
+            "black, white = 0, 1 / 0.3081": "the mean was not taken off",
+            "black, white = -0.4242, 1 - 0.1307 / 0.3081": "the brackets are missing",
+            "black, white = 0.4242, -2.8215": "wrong sign",
+            "black, white = 2.8215, -0.4242": "`black` is 2.821: black and white have changed",
+            "black, white = (0 - 0.3081) / 0.1307, 1": "mean and deviation have changed places",
+            "black, white = -0.4242, 1": "a pixel of 255 becomes",
+            "black, white = float('nan'), 1": "`black` is nan",
+            "black, white = '-0.42', '2.82'": "a number is expected",
+        },
+    ),
+    "one_ruler": Case(
+        other=[
+            STANDARDIZE + "a, b = train / 255, validation / 255\n"
+            "    m, s = a.mean(), a.std(correction=0)\n"
+            "    return [(a - m) / s, (b - m) / s]",
+            "from mnist_lab import normalize\n" + STANDARDIZE + "p = train.double() / 255\n"
+            "    m, s = p.mean().item(), p.std().item()\n"
+            "    return normalize(train, m, s), normalize(validation, m, s)",
+            STANDARDIZE + "n = train.flatten().bincount(minlength=256).double()\n"
+            "    n, v = n / n.sum(), torch.arange(256)\n"
+            "    m = (n * v).sum()\n"
+            "    s = (n * (v - m) ** 2).sum().sqrt()\n"
+            "    return tuple(((x - m) / s).float() for x in (train, validation))",
+        ],
+        wrong={
+            STANDARDIZE + "f = lambda x: (x.float() - x.float().mean()) / x.float().std()\n"
+            "    return f(train), f(validation)": "a ruler of their own",
+            STANDARDIZE + "x = torch.cat([train, validation]).float()\n"
+            "    x = (x - x.mean()) / x.std()\n"
+            "    return x[:len(train)], x[len(train):]": "that is a leak",
+            STANDARDIZE + "m, s = train.float().mean(), train.float().std()\n"
+            "    return (validation - m) / s, (train - m) / s": "changed places",
+            STANDARDIZE + "m = train.float().mean()\n"
+            "    return train - m, validation - m": "nothing is divided by the deviation",
+            STANDARDIZE + "x = train.float()\n"
+            "    return (x - x.mean()) / x.var(), (validation - x.mean()) / x.var()": "variance",
+            STANDARDIZE + "x = train.float()\n"
+            "    return (x - x.mean()) / x.std()": "returns two tensors",
+            STANDARDIZE + "x = train.double()\n"
+            "    return (x - x.mean()) / x.std(), (validation - x.mean()) / x.std()": "float64",
+            STANDARDIZE + "m, s = train.float().mean(0), train.float().std(0) + 1e-6\n"
+            "    return (train - m) / s, (validation - m) / s": "the training result has the right",
+            STANDARDIZE + "return train / 255, validation / 255": "other values than expected",
+            STANDARDIZE + "return (train - 0.1307) / 0.3081, (validation - 0.1307) / 0.3081":
+            "the training result has the right shape, but other values",
+            STANDARDIZE + "x = train.float()\n    m, s = x.mean(), x.std()\n"
+            "    return (x - m) / s, (validation.squeeze() - m) / s": "[10, 28, 28]",
+            STANDARDIZE + "x, y = train.float(), validation.float()\n    m, s = x.mean(), x.std()\n"
+            "    train.zero_()\n    return (x - m) / s, (y - m) / s": "`train` is changed by it",
+            STANDARDIZE + "x, y = train.float(), validation.float()\n    m, s = x.mean(), x.std()\n"
+            "    validation.zero_()\n    return (x - m) / s, (y - m) / s": "`validation` is",
+            STANDARDIZE + "return train.mean(), train.std()": "ends in NotImplementedError",
+            STANDARDIZE + "return train.numpy() / 255, validation.numpy()": "a ndarray; a tensor",
+        },
+    ),
+    "find_the_leak": Case(
+        other=[
+            PREPARE + CUT + "mixed = torch.randperm(len(more))\n"
+            "    return more[mixed], twice[mixed], images[v], labels[v]",
+            "import numpy as np\n" + PREPARE + "order = np.random.permutation(len(images))\n"
+            "    v, t = order[:held_out], order[held_out:]\n"
+            "    turned = torch.stack([turn(image) for image in images[t]])\n"
+            "    return [torch.cat([images[t], turned]), torch.cat([labels[t]] * 2), "
+            "images[v], labels[v]]",
+            PREPARE + "turned = turn(images)\n    order = torch.randperm(len(images))\n"
+            "    v, t = order[-held_out:], order[:-held_out]\n"
+            "    return (torch.stack([images[t], turned[t]], 1).flatten(0, 1), "
+            "labels[t].repeat_interleave(2), images[v], labels[v])",
+        ],
+        wrong={
+            PREPARE + "order = torch.randperm(2 * len(images))\n"
+            "    images, labels = torch.cat([images, turn(images)]), labels.repeat(2)\n"
+            "    v, t = order[:held_out], order[held_out:]\n"
+            "    return images[t], labels[t], images[v], labels[v]": "are in both parts",
+            PREPARE + CUT + "return more, twice, turn(images[v]), labels[v]": "turned digits in",
+            PREPARE + CUT + "return images[t], labels[t], images[v], labels[v]": "no turned copy",
+            PREPARE + CUT + "return turn(images[t]), labels[t], images[v], labels[v]": "only turn",
+            PREPARE + CUT + "return more, labels[t], images[v], labels[v]": "80 training images",
+            PREPARE + CUT + "return more, labels[t].repeat_interleave(2), images[v], labels[v]":
+            "in the training part, images and labels do not belong together",
+            PREPARE + CUT + "return more, twice, images[v], labels[:held_out]":
+            "in the validation part, images and labels do not",
+            PREPARE + CUT + "return more, twice, images[v[1:]], labels[v[1:]]": "19 digits are",
+            PREPARE + CUT + "return more[:-1], twice[:-1], images[v], labels[v]": "40 and 39, or",
+            PREPARE + CUT + "m = torch.cat([images[t[:-1]], images[t[:1]], turn(images[t])])\n"
+            "    l = torch.cat([labels[t[:-1]], labels[t[:1]], labels[t]])\n"
+            "    return m, l, images[v], labels[v]": "40 and 40, or some of them twice",
+            PREPARE + CUT.replace("torch.randperm", "torch.arange")
+            + "return more, twice, images[v], labels[v]": "no longer a random choice",
+            PREPARE + CUT + "return more.flatten(1), twice, images[v], labels[v]": "[80, 784]",
+            PREPARE + CUT + "return more, twice": "returns four tensors",
+            PREPARE + CUT + "images += 1\n    return more, twice, images[v], labels[v]":
+            "`images` is changed by it",
+            PREPARE + CUT + "labels += 1\n    return more, twice, images[v], labels[v] - 1":
+            "`labels` is changed by it",
+            PREPARE + CUT + "return more.tolist(), twice, images[v], labels[v]":
+            "what it returns as training images is a list",
+        },
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("answer", answers("01", CASES))
+def test_every_answer_gets_its_verdict(answer):
+    answer.prove()

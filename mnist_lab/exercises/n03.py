@@ -1,0 +1,304 @@
+"""The exercises of notebook 03: what a layer sees, the block of the network, its head."""
+
+import random
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mnist_lab.exercises.expect import (
+    as_number,
+    expect_function,
+    expect_module,
+    expect_number,
+    expect_parameters,
+    expect_shape,
+    expect_tensor,
+)
+from mnist_lab.exercises.question import Wrong, exercise
+
+
+@exercise(
+    title="Pool earlier",
+    task="""
+    Two networks have the same four layers in another order; convolutions are 3×3, the pooling takes
+    2×2 values and moves in steps of 2:
+
+    - A: convolution, convolution, pooling, convolution
+    - B: convolution, pooling, convolution, convolution
+
+    How many pixels of the image, along one side, does one value of the last layer see? Predict both
+    without running a network.
+    """,
+    start="""
+    sees_a = ...
+    sees_b = ...
+    """,
+    hint="""
+    Go through the layers one by one. A layer adds its size minus 1, times the distance in pixels of
+    two neighbours in the map that it looks at. That distance begins at 1; what does a pooling make
+    of it?
+    """,
+    solution="""
+    sees_a = 3 + 2 + 1 + 2 * 2
+    sees_b = 3 + 1 + 2 * 2 + 2 * 2
+    """,
+    right="""
+    The earlier a network pools, the further its last layer sees, for the same parameters; but what
+    stands before the pooling has seen little when the exact places get lost.
+    """,
+)
+def pool_earlier(sees_a, sees_b):
+    a, b = as_number(sees_a, "sees_a"), as_number(sees_b, "sees_b")
+    if (a, b) == (12, 10):
+        raise Wrong("you have both numbers, but A and B are interchanged.")
+    if 8 in (a, b):
+        raise Wrong(
+            "8 would be right if a convolution behind the pooling added 2 pixels, like one before "
+            "it: but two neighbours of the pooled map lie 2 pixels apart."
+        )
+    if (a, b) == (9, 11):
+        raise Wrong("the pooling has been left out: it looks at 2×2 values, so it adds a pixel.")
+    expect_number(a, 10, "sees_a")
+    expect_number(b, 12, "sees_b")
+
+
+@exercise(
+    title="What does any chain of layers see?",
+    task="""
+    Write `receptive_field(layers)`. It is given a list of layers in their order, each as
+    `(kernel, stride)`: `(3, 1)` is a 3×3 convolution, `(2, 2)` a 2×2 pooling. It returns how many
+    pixels of the image, along one side, one value behind the last layer sees.
+    """,
+    start="""
+    def receptive_field(layers):
+        return ...
+    """,
+    hint="""
+    Keep two numbers while you go through the layers: what is seen so far, and how many pixels lie
+    between two neighbours of the map so far. Both begin at 1.
+    """,
+    solution="""
+    def receptive_field(layers):
+        field, jump = 1, 1
+        for kernel, stride in layers:
+            field += (kernel - 1) * jump
+            jump *= stride
+        return field
+    """,
+    right="""
+    This is how `describe` knows: the field grows by kernel minus 1, times the product of all
+    strides before.
+    """,
+)
+def chain_of_layers(receptive_field):
+    expect_function(receptive_field, "receptive_field")
+    remarks = (
+        ([(3, 1)], "a 3×3 convolution sees 3 pixels."),
+        ([(3, 1), (3, 1)], "the second 3×3 convolution adds 2 pixels to the 3 of the first."),
+        ([(3, 1), (2, 2)], "a layer's own stride counts for the layers behind it only."),
+        ([(2, 2), (3, 1)], "behind a stride of 2, a 3×3 convolution reaches over 4 more pixels."),
+        ([(2, 2), (2, 2), (3, 1)], "strides multiply: behind two of 2, neighbours lie 4 apart."),
+    )
+    for layers, remark in remarks:
+        _compare_fields(receptive_field, layers, remark)
+    for _ in range(20):
+        layers = [(random.randint(1, 7), random.randint(1, 3)) for _ in range(random.randint(1, 8))]
+        _compare_fields(receptive_field, layers, "the numbers are drawn anew each time.")
+
+
+def _compare_fields(receptive_field, layers: list[tuple[int, int]], remark: str) -> None:
+    field, jump, given = 1, 1, list(layers)
+    for kernel, stride in layers:
+        field, jump = field + (kernel - 1) * jump, jump * stride
+    found = as_number(receptive_field(given), f"receptive_field({layers})")
+    if given != layers:
+        raise Wrong("receptive_field changes the list that it is given: leave it as it is.")
+    if found != field:
+        raise Wrong(f"receptive_field({layers}) is {found:g}; {field} is expected: {remark}")
+
+
+@exercise(
+    title="The block",
+    task="""
+    Write `conv_block(in_channels, out_channels, dropout)`, the piece of which the published network
+    is made: a 3×3 convolution without padding and without bias, then ReLU, then batch norm, then
+    dropout with the given probability. It returns a module. (An `nn.Sequential` or a class of your
+    own: both are right.)
+    """,
+    start="""
+    from torch import nn
+
+
+    def conv_block(in_channels, out_channels, dropout):
+        return ...
+    """,
+    hint="""
+    `nn.Sequential(first, second, …)` is a module that calls one layer after the other. And a
+    convolution has a bias unless you tell it `bias=False`.
+    """,
+    solution="""
+    from torch import nn
+
+
+    def conv_block(in_channels, out_channels, dropout):
+        return nn.Sequential(
+            nn.Conv2d(in_channels, out_channels, kernel_size=3, bias=False),
+            nn.ReLU(),
+            nn.BatchNorm2d(out_channels),
+            nn.Dropout(dropout),
+        )
+    """,
+    right="""
+    Six of these (the last is padded), a transition, a pooling and a head are the whole network. The
+    check looked at the order of the layers, and at both modes.
+    """,
+)
+def the_block(conv_block):
+    expect_function(conv_block, "conv_block")
+    inside, outside = random.randint(2, 6), random.randint(7, 12)
+    share = random.uniform(0.2, 0.4)
+    module = conv_block(inside, outside, share)
+    what = f"conv_block({inside}, {outside}, {share:.2f})"
+    expect_module(module, what)
+    if sum(p.numel() for p in module.parameters()) == 9 * inside * outside + 3 * outside:
+        raise Wrong(f"{what} has {outside} parameters too many: has its convolution a bias?")
+    expect_parameters(module, 9 * inside * outside + 2 * outside, what)
+    images = torch.randn(8, inside, 12, 12)
+    convolution, norm = _only(module, nn.Conv2d), _only(module, nn.BatchNorm2d)
+    output = module.eval()(images)
+    if isinstance(output, Tensor) and output.shape[2:] == images.shape[2:]:
+        raise Wrong("the maps come out as large as they went in: the convolution is padded.")
+    expect_shape(output, (8, outside, 10, 10), f"what {what} returns for {list(images.shape)}")
+    _look_at_order(module, images, convolution, norm)
+    _look_at_dropout(module, images, convolution, norm, share)
+
+
+def _only(module: nn.Module, kind: type[nn.Module]) -> nn.Module:
+    found = [part for part in module.modules() if isinstance(part, kind)]
+    if len(found) != 1:
+        raise Wrong(f"{len(found)} layers of the kind nn.{kind.__name__} are in it; one is needed.")
+    return found[0]
+
+
+def _look_at_order(module, images, convolution, norm) -> None:
+    """In evaluation mode, with a norm that has seen something."""
+    with torch.no_grad():
+        for values in (norm.weight, norm.bias, norm.running_mean, norm.running_var):
+            values.uniform_(0.5, 1.5)
+        output, maps = module.eval()(images), convolution(images)
+        if not torch.equal(output, module(images)):
+            raise Wrong("in eval() it gives two answers to the same images: dropout still drops.")
+        for other, why in (
+            (norm(maps).relu(), "ReLU comes behind batch norm; the published order is before it."),
+            (norm(maps), "there is no ReLU in it, so that a negative number is not cut off."),
+        ):
+            if torch.allclose(output, other, atol=1e-4):
+                raise Wrong(why)
+        expect_tensor(output, norm(maps.relu()), "in eval(), what comes out of the block")
+
+
+def _look_at_dropout(module, images, convolution, norm, share: float) -> None:
+    """In training mode."""
+    with torch.no_grad():
+        output = module.train()(images)
+        zero = output == 0
+        found = zero.float().mean().item()
+        if torch.equal(output, module(images)):
+            raise Wrong("in train() nothing in it is random: dropout is missing.")
+        if found == 0:
+            raise Wrong("dropout is not the last layer: what stands behind it moves its zeros.")
+        if torch.equal(zero.amin((2, 3)), zero.amax((2, 3))):
+            raise Wrong("it drops whole maps, not single values: that is nn.Dropout2d.")
+        if abs(found - share) > 0.05:
+            raise Wrong(f"in train() {found:.0%} of the values are 0; {share:.0%} are expected.")
+        expected = norm.train()(convolution(images).relu()) / (1 - share)
+        expect_tensor(output, expected * ~zero, "in train(), what comes out of the block", 1e-3)
+
+
+@exercise(
+    title="Two mistakes",
+    task="""
+    Here is a head for 16 maps of 6×6: dropout, global average pooling, a 1×1 convolution and
+    log-softmax. A network that ends in it learns badly, and even after `eval()` it answers
+    differently when it is asked twice. There are **two** mistakes in `forward`. Mend both, keep
+    everything else.
+    """,
+    start="""
+    import torch.nn.functional as F
+    from torch import nn
+
+
+    class Head(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.classifier = nn.Conv2d(16, 10, kernel_size=1, bias=False)
+
+        def forward(self, maps):  # [N, 16, 6, 6] -> [N, 10]
+            maps = F.dropout(maps, 0.1)
+            means = maps.mean(dim=(2, 3), keepdim=True)
+            scores = self.classifier(means).flatten(1)
+            return F.log_softmax(scores, dim=0)
+    """,
+    hint="""
+    Which numbers should add up to 1: the ten of one digit, or those of all digits of a batch?
+    And how does a function, which is no module, come to know of `eval()`?
+    """,
+    solution="""
+    import torch.nn.functional as F
+    from torch import nn
+
+
+    class Head(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.classifier = nn.Conv2d(16, 10, kernel_size=1, bias=False)
+
+        def forward(self, maps):  # [N, 16, 6, 6] -> [N, 10]
+            maps = F.dropout(maps, 0.1, training=self.training)
+            means = maps.mean(dim=(2, 3), keepdim=True)
+            scores = self.classifier(means).flatten(1)
+            return F.log_softmax(scores, dim=1)
+    """,
+    right="""
+    Neither mistake raises an error, and the shapes are right. `F.dropout` always drops unless it
+    is told `training=False`; and over dim=0 the digits of a batch compete with each other.
+    """,
+)
+def two_mistakes(Head):
+    head = Head()
+    expect_module(head, "Head()")
+    expect_parameters(head, 160, "Head()")
+    maps = torch.randn(5, 16, 6, 6) + 1
+    with torch.no_grad():
+        answers, again = head.eval()(maps), head(maps)
+        expect_shape(answers, (5, 10), "what the head returns for 5 digits")
+        if not torch.equal(answers, again):
+            raise Wrong("in eval() it still gives two answers to the same maps: what is random?")
+        means = maps.mean((2, 3), keepdim=True)
+        scores = _only(head, nn.Conv2d)(means).flatten(1)
+        _look_at_answers(answers, scores)
+        expect_tensor(head(maps[:1]), answers[:1], "the answer to one digit alone")
+        if torch.equal(head.train()(maps), head(maps)):
+            raise Wrong("in train() nothing is dropped any more: keep the dropout.")
+        _look_at_means(head)
+
+
+def _look_at_answers(answers: Tensor, scores: Tensor) -> None:
+    for other, why in (
+        (scores.log_softmax(0), "the digits of a batch share the probability: sum over the ten."),
+        (scores, "the ten numbers are no log-probabilities: keep the log-softmax."),
+        (scores.softmax(1), "those are probabilities; their logarithms are expected."),
+    ):
+        if torch.allclose(answers, other, atol=1e-5):
+            raise Wrong(why)
+    expect_tensor(answers, F.log_softmax(scores, 1), "the answer of the head")
+
+
+def _look_at_means(head: nn.Module) -> None:
+    """In training mode: means of 36 ones, of which a tenth is dropped, scatter by about 0.056."""
+    given = []
+    _only(head, nn.Conv2d).register_forward_pre_hook(lambda _, inputs: given.append(inputs[0]))
+    head.train()(torch.ones(200, 16, 6, 6))
+    if given and not (0.045 < given[0].std() < 0.067 and 0.98 < given[0].mean() < 1.02):
+        raise Wrong("in train() it is another dropout than before: a tenth of each map's values.")

@@ -27,37 +27,38 @@ def show_maps(maps: Tensor, titles: Sequence[str], alt: str, columns: int = 8) -
 
 
 def show_class_maps(
-    images: Tensor, maps: Tensor, titles: Sequence[str], alt: str, columns: int = 6
+    images: Tensor,
+    maps: Tensor,
+    titles: Sequence[str],
+    alt: str,
+    jump: int = 1,
+    columns: int = 6,
 ) -> None:
     """Where each picture `[N, 1, 28, 28]` speaks for a digit: `maps` `[N, h, w]`, as contours.
 
-    Inside the solid line lies what speaks for it most (the highest tenth), inside the dashed line
-    the highest third of the picture.
+    The places of a map lie `jump` pixels apart (the layer table knows), around the middle of the
+    picture. Inside the solid line lies the highest tenth of them, inside the dashed line the
+    highest third.
     """
     rows = -(-len(images) // columns)
     size = (COLUMN, 1.55 * rows * 6 / columns)
     figure, axes = plt.subplots(rows, columns, squeeze=False, figsize=size)
     for axis in axes.flat:
         axis.axis("off")
-    for axis, image, one, title in zip(axes.flat, images, _enlarged(maps), titles):
+    for axis, image, one, title in zip(axes.flat, images, maps, titles):
         axis.imshow(255 - image.squeeze(0).numpy(), cmap="gray")
-        _contours(axis, one)
+        _contours(axis, one.detach(), jump)
         axis.set_title(title, fontsize=10)
     figure.tight_layout(pad=0.4)
     show(figure, alt)
 
 
-def _enlarged(maps: Tensor) -> Tensor:
-    """Maps as large as the image, smooth in between."""
-    size = {"size": (28, 28), "mode": "bicubic", "align_corners": False}
-    return torch.nn.functional.interpolate(maps.detach()[:, None].float(), **size)[:, 0]
-
-
-def _contours(axis, one: Tensor) -> None:
+def _contours(axis, one: Tensor, jump: int) -> None:
     if one.max() - one.min() > 1e-4:  # what is even has no contours
+        places = [13.5 + jump * (torch.arange(n) - (n - 1) / 2) for n in one.shape]
         levels = torch.quantile(one.flatten(), torch.tensor([2 / 3, 0.9])).tolist()
         if levels[0] < levels[1]:
-            axis.contour(one.numpy(), levels=levels, colors=[BLUE, ORANGE],
+            axis.contour(places[1], places[0], one.numpy(), levels=levels, colors=[BLUE, ORANGE],
                          linestyles=["--", "-"], linewidths=[1.5, 2.2])  # fmt: skip
 
 

@@ -47,12 +47,13 @@ def test_class_maps_lie_over_their_picture_with_the_line_where_they_are_high(sho
     places = torch.arange(6.0)
     maps = torch.stack([-places[:, None] - places, torch.ones(6, 6)])  # the second is even
     pictures = torch.zeros(2, 1, 28, 28, dtype=torch.uint8)
-    figures_inside.show_class_maps(pictures, maps, ["a", "b"], "two maps", columns=2)
+    figures_inside.show_class_maps(pictures, maps, ["a", "b"], "two maps", jump=2, columns=2)
     ((figure, _),) = shown
     first, second = figure.axes
     assert len(first.collections) == 1 and not second.collections
     highest = first.collections[0].get_paths()[-1].vertices
-    assert highest.mean(0).max() < 10, "the line is drawn around the upper left"
+    # Six places, two pixels apart, around the middle: from 8.5 to 18.5.
+    assert highest.min() == 8.5 and highest.mean(0).max() < 12, "not around the upper left"
 
 
 def test_a_field_is_framed_where_it_is_not_zero(shown):

@@ -39,7 +39,8 @@ def prose(path):
 
 def test_the_course_is_complete():
     numbers = [path.name[:2] for path in NOTEBOOKS]
-    assert numbers == ["00", "01", "02", "03", "04", "05", "06", "07", "08"]
+    # There is no 09 yet.
+    assert numbers == ["00", "01", "02", "03", "04", "05", "06", "07", "08", "10"]
 
 
 @each_executed

@@ -8,7 +8,9 @@ import nbformat
 from nbformat import NotebookNode
 
 COST = re.compile(r"^\*\*Cost:\*\*.*$", re.MULTILINE)  # measured, like an output
-EXECUTION = ("papermill", "execution", "language_info")  # metadata that only an execution writes
+# Metadata that only an execution writes; "widgets" are the states of widgets, their code with them.
+EXECUTION = ("papermill", "execution", "widgets", "language_info")
+WIDGET = "application/vnd.jupyter.widget-view+json"  # needs a kernel that is gone
 
 
 def find_notebooks(folder: Path, names: Sequence[str] = ()) -> list[Path]:
@@ -51,11 +53,30 @@ def read(path: Path) -> NotebookNode:
 
 
 def without_traces(notebook: NotebookNode) -> NotebookNode:
-    """The notebook without what papermill adds; it is changed in place."""
+    """The notebook without what papermill and its kernel add; it is changed in place.
+
+    A text that arrived in two pieces becomes one, and of a widget its text remains.
+    """
     for part in (notebook, *notebook.cells):
-        for name in EXECUTION[:2]:
+        for name in EXECUTION[:3]:
             part.metadata.pop(name, None)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs = _joined(cell.outputs)
+            for output in cell.outputs:
+                output.get("data", {}).pop(WIDGET, None)
     return notebook
+
+
+def _joined(outputs: Sequence[NotebookNode]) -> list[NotebookNode]:
+    joined = []
+    for output in outputs:
+        last = joined[-1] if joined else {}
+        if output.output_type == last.get("output_type") == "stream" and output.name == last.name:
+            last.text += output.text
+        else:
+            joined.append(output)
+    return joined
 
 
 def same_source(one: NotebookNode, other: NotebookNode) -> bool:

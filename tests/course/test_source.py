@@ -12,6 +12,7 @@ from mnist_lab.course.source import (
     last_cell,
     read,
     same_source,
+    without_traces,
 )
 
 
@@ -106,3 +107,22 @@ def test_the_last_cell_is_the_code_cell_that_was_begun_last():
     number, cell = last_cell(new_notebook(cells=cells))
     assert (number, cell.source) == (2, "b")
     assert last_cell(new_notebook(cells=cells[4:])) is None
+
+
+def test_what_an_execution_leaves_is_taken_away():
+    view = {"application/vnd.jupyter.widget-view+json": {"model_id": "x"}, "text/plain": "A pad."}
+    outputs = [
+        new_output("stream", name="stdout", text="Right. "),
+        new_output("stream", name="stdout", text="Good.\n"),
+        new_output("stream", name="stderr", text="a warning\n"),
+        new_output("display_data", view),
+    ]
+    cell = new_code_cell("pad", outputs=outputs, metadata={"papermill": {}, "tags": ["a"]})
+    notebook = new_notebook(cells=[cell, new_markdown_cell("text")], metadata={"widgets": {}})
+    assert same_source(notebook, new_notebook(cells=notebook.cells))
+    clean = without_traces(notebook)
+    assert "widgets" not in clean.metadata and clean.cells[0].metadata == {"tags": ["a"]}
+    assert [output.get("text") for output in clean.cells[0].outputs] == [
+        "Right. Good.\n", "a warning\n", None
+    ]  # fmt: skip
+    assert clean.cells[0].outputs[-1].data == {"text/plain": "A pad."}

@@ -192,8 +192,7 @@ function drawStrokes(canvas, strokes) {
 function drawSeen(canvas, pixels) {
   const context = canvas.getContext("2d");
   const cell = canvas.width / 28;
-  context.fillStyle = "#000";
-  context.fillRect(0, 0, canvas.width, canvas.height);
+  context.clearRect(0, 0, canvas.width, canvas.height);
   pixels.forEach((value, i) => {
     context.fillStyle = `rgb(${value}, ${value}, ${value})`;
     context.fillRect((i % 28) * cell, Math.floor(i / 28) * cell, cell, cell);

@@ -15,6 +15,7 @@ import torch
 from mnist_lab.exercises.delivered import has_gap, is_as_delivered
 from mnist_lab.exercises.watched import TooLong, last_line_outside, watched
 
+COLUMNS = 58  # what a page of JupyterLab holds in a window of 900 pixels
 RIGHT, WRONG, UNANSWERED = "Right", "Not right", "Not answered yet"
 
 
@@ -84,7 +85,7 @@ def judge(exercise: Exercise, namespace: dict) -> Verdict:
             return Verdict(UNANSWERED, f"There is no `{name}` so far: the cell has to define it.")
         answers[name] = namespace[name]
     if any(is_as_delivered(name, value, exercise.start) for name, value in answers.items()):
-        return Verdict(UNANSWERED, "Change the cell above this line, then run it again.")
+        return Verdict(UNANSWERED, "Change the code above, then run it.")
     with torch.random.fork_rng(devices=[]):
         torch.seed()
         try:
@@ -121,11 +122,11 @@ class Question:
 
     def check(self) -> None:
         """Say whether the answer is right, and if not, why."""
-        print(textwrap.fill(str(judge(self._exercise, self._namespace)), 80))
+        print(textwrap.fill(str(judge(self._exercise, self._namespace)), COLUMNS))
 
     def hint(self) -> None:
         """Say what may help."""
-        print(textwrap.fill(self._exercise.hint, 80))
+        print(textwrap.fill(self._exercise.hint, COLUMNS))
 
     def solution(self) -> None:
         """Show an answer that is right."""

@@ -3,11 +3,12 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python -m
 READY := $(VENV)/.ready
+BROWSER := $(VENV)/.browser
 # Two files at a time, one thread each: on two cores faster than one file with two threads.
 PYTEST := OMP_NUM_THREADS=1 $(RUN) pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help course lab test test-mnist lint publish clean
+.PHONY: help course lab test test-mnist test-browser lint publish clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +24,9 @@ test: $(READY)  ## the library, the runner, and every notebook's outputs, on the
 
 test-mnist: $(READY)  ## every notebook's outputs, the writers and the trained networks, on real MNIST
 	MNIST_LAB_SOURCE=mnist $(PYTEST) notebooks tests/test_writers.py tests/test_pretrained.py
+
+test-browser: $(BROWSER)  ## every notebook in JupyterLab, in Chromium; how it looks: runs/browser/
+	OMP_NUM_THREADS=1 $(RUN) pytest tests/browser
 
 lint: $(READY)  ## ruff over the library, the tests and the notebooks
 	$(RUN) ruff check .
@@ -41,4 +45,9 @@ $(READY): requirements.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(RUN) pip install -r requirements.txt
 	$(RUN) pip install --no-deps --no-build-isolation -e .
+	@touch $@
+
+# Playwright drives the browser; the browser itself is the system's: apt-get install chromium.
+$(BROWSER): $(READY)
+	$(RUN) pip install --no-build-isolation -e ".[browser]"
 	@touch $@

@@ -2,11 +2,16 @@
 
 import re
 import shlex
+import shutil
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
+import nbformat
 import pytest
 import yaml
+from nbformat.v4 import new_code_cell, new_notebook
 from packaging.requirements import Requirement
 from packaging.version import Version
 
@@ -72,14 +77,17 @@ def test_the_files_and_commands_exist(job):
             subcommand = main.commands[words[3]]
             subcommand.make_context(words[3], words[4:])  # raises if an option is unknown
         else:
-            known = (["pip", "install"], ["python", "-m", "pytest"], ["ruff"], ["grep"])
+            known = (
+                *(["pip", "install"], ["python", "-m", "pytest"], ["python", ".ci/colab.py"]),
+                *(["ruff"], ["grep"]),
+            )
             assert any(words[: len(start)] == start for start in known), command
 
 
 @pytest.mark.parametrize("file", WORKFLOWS)
 def test_the_pins_are_installed_without_cudas_parts_and_the_library_without_its_own(file):
     install = "\n".join(line for job in WORKFLOWS[file]["jobs"].values() for line in commands(job))
-    (pattern,) = re.findall(r"grep -vE '([^']+)' requirements.txt", install)
+    (pattern,) = set(re.findall(r"grep -vE '([^']+)' requirements.txt", install))
     left_out = [line for line in REQUIREMENTS if re.search(pattern, line)]
     assert left_out
     assert all("sys_platform == 'linux'" in line for line in left_out), left_out
@@ -107,6 +115,65 @@ def test_the_matrix_covers_the_systems_and_the_pythons_we_support():
     ]
     assert job["env"] == {"MNIST_LAB_SOURCE": "digits"}
     assert "python -m pytest" in commands(job)
+
+
+def test_the_browser_job_has_playwright_and_keeps_how_it_looks():
+    job = WORKFLOWS["tests.yml"]["jobs"]["browser"]
+    assert 'pip install ".[browser]"' in commands(job)
+    assert "browser" in PROJECT["optional-dependencies"]
+    assert "python -m pytest tests/browser" in commands(job)
+    assert list((ROOT / "tests" / "browser").glob("test_*.py"))
+    upload = job["steps"][-1]
+    assert upload["if"] == "always()"
+    assert upload["with"]["path"] == "runs/browser/"
+
+
+def test_a_plain_test_run_opens_no_browser(tmp_path):
+    (tmp_path / "tests" / "browser").mkdir(parents=True)
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    for file in ("test_any.py", "browser/test_page.py"):
+        (tmp_path / "tests" / file).write_text("def test_it(): pass\n")
+    collect = [sys.executable, "-m", "pytest", "--collect-only", "-q"]
+    collected = [
+        subprocess.run([*collect, *what], cwd=tmp_path, capture_output=True, text=True).stdout
+        for what in ([], ["tests/browser"])
+    ]
+    assert ["test_any.py" in found for found in collected] == [True, False]
+    assert ["test_page.py" in found for found in collected] == [False, True]
+
+
+def test_colab_has_the_versions_it_had_and_nothing_of_the_runner():
+    lines = (ROOT / ".ci" / "colab.txt").read_text(encoding="utf-8").splitlines()
+    pins = {pin.name: pin for pin in map(Requirement, filter(is_requirement, lines))}
+    needed = {Requirement(line).name for line in PROJECT["dependencies"]}
+    assert needed <= set(pins), "the library is installed without what it needs"
+    assert not set(pins) & {"papermill", "nbval", "jupyterlab", "pytest", "click", "psutil"}
+    for name, version in {"torch": "2.11", "numpy": "2.0", "ipykernel": "6.17"}.items():
+        assert str(pins[name].specifier).startswith(f"=={version}.")
+    assert "python .ci/colab.py" in commands(WORKFLOWS["tests.yml"]["jobs"]["colab"])
+
+
+def is_requirement(line: str) -> bool:
+    return bool(line) and not line.startswith("#")
+
+
+@pytest.mark.parametrize(
+    "code, complaint",
+    [
+        ("assert not __import__('os').listdir()", None),
+        ("import warnings\nwarnings.warn('old')", "UserWarning: old"),
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+    ],
+)
+def test_a_notebook_runs_outside_of_the_repository(code, complaint, tmp_path):
+    """What `.ci/colab.py` says of a notebook that runs, warns or fails, and its exit status."""
+    notebook = new_notebook(cells=[new_code_cell(code)])
+    notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3"}
+    nbformat.write(notebook, tmp_path / "any.ipynb")
+    command = [sys.executable, str(ROOT / ".ci" / "colab.py"), str(tmp_path / "any.ipynb")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == (complaint is not None), done.stderr
+    assert (complaint or "runs") in done.stdout
 
 
 def test_ruff_checks_and_formats():

@@ -11,8 +11,10 @@ too few for the rules to decide about 99.58 %, so five more were made, and all t
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from textwrap import fill
 
 HOLDS, FAILS, UNDECIDED, UNMEASURED = "holds", "does not hold", "undecided", "not measured"
+INDENT, COLUMNS = "    ", 58  # a page of JupyterLab holds so many in a window of 900 pixels
 NOISE = 0.001  # a difference of 0.1 points is what the course calls noise
 WIDE = 0.005  # an interval of more than half a point decides nothing about a single figure
 
@@ -177,7 +179,9 @@ class Report:
         if name in self.rows:
             raise ValueError(f"{name!r} has its verdict already: {self.rows[name][0]}.")
         self.rows[name] = verdict, measured
-        print(f"{verdict.upper()}: {CLAIMS[name].said}\n    measured: {measured}")
+        said = f"{verdict.upper()}: {CLAIMS[name].said}"
+        for text, first in ((said, ""), (f"measured: {measured}", INDENT)):
+            print(fill(text, COLUMNS, initial_indent=first, subsequent_indent=INDENT))
 
     def open(self) -> list[str]:
         """The claims without a verdict."""

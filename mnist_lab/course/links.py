@@ -38,7 +38,7 @@ import importlib.util
 import sys
 
 if "google.colab" in sys.modules and importlib.util.find_spec("mnist_lab") is None:
-    %pip install --quiet --no-deps git+{address}@{ref}"""
+    %pip install --quiet --no-deps anywidget psygnal git+{address}@{ref}"""
 
 
 def badges(repo: str, ref: str, notebook: str | None = None) -> str:

@@ -281,7 +281,8 @@ class Installed(Exception):
 def run_setup_cell() -> None:
     """The cell as Jupyter would run it, but for the magic, which raises."""
     *_, magic = setup_cell(*OLD).splitlines()
-    assert magic == "    %pip install --quiet --no-deps git+https://github.com/ada/course@main"
+    address = "git+https://github.com/ada/course@main"
+    assert magic == f"    %pip install --quiet --no-deps anywidget psygnal {address}"
     code = TransformerManager().transform_cell(setup_cell(*OLD))
     call = next(line.strip() for line in code.splitlines() if "run_line_magic" in line)
     exec(code.replace(call, "raise Installed"), {"Installed": Installed})

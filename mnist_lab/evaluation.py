@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from mnist_lab.data import Split
 from mnist_lab.intervals import wilson_interval
+from mnist_lab.speed import give_memory_back
 from mnist_lab.training import Recipe, predict
 
 
@@ -78,6 +79,7 @@ def evaluate(network: nn.Module, split: Split, recipe: Recipe) -> Evaluation:
     `ValueError` as `predict` does, and for outputs that are not finite.
     """
     probabilities = predict(network, split, recipe).softmax(1)
+    give_memory_back()
     labels = split.labels.cpu()
     lost = int(probabilities.isnan().any(1).sum())
     if lost:

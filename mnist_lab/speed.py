@@ -69,6 +69,16 @@ def keep_freed_memory() -> bool:
     return bool(kept and libc.mallopt(M_TRIM_THRESHOLD, 2**30))
 
 
+def give_memory_back() -> None:
+    """Return freed memory to the system now, where the C library is glibc.
+
+    It keeps the holes between what is still in use, and a notebook that evaluates and trains many
+    times grows by a tenth or two.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def has_native_bf16(device: torch.device) -> bool:
     """Whether the processor multiplies in bfloat16 itself.
 

@@ -3,6 +3,8 @@
 import io
 import math
 import platform
+import subprocess
+import sys
 from itertools import pairwise
 
 import pytest
@@ -427,3 +429,25 @@ def test_a_number_of_threads_must_be_one(number):
     wanted = "num_threads must be a whole number from 1 on, not"
     with pytest.raises(ValueError, match=wanted), few_threads(number):
         pass
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc keeps holes")
+def test_memory_in_holes_is_given_back():
+    script = """
+import torch
+from mnist_lab.speed import give_memory_back
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096
+kept = []
+for _ in range(2_000):  # between small ones that stay, larger ones that go
+    larger = torch.ones(25_000)
+    kept.append(torch.ones(10))
+    del larger
+holes = [torch.ones(25_000) for _ in range(2_000) if kept.append(torch.ones(10)) is None]
+del holes
+before = resident()
+give_memory_back()
+print((before - resident()) // 10**6)
+"""
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert int(run.stdout) > 50

@@ -13,6 +13,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from mnist_lab.course.source import find_notebooks, read, same_source
 from mnist_lab.exercises import exercises, numbers
+from mnist_lab.exercises.question import RIGHT, Verdict
 from mnist_lab.files import write_all
 
 EXPERIMENTS = "## Experiments"
@@ -50,7 +51,7 @@ def write_workbooks(folder: Path, names: list[str]) -> list[Path]:
                 texts[path] = writes(notebook) + "\n"
             target = solutions_path(folder, number)
             solved = solutions(path)
-            if not target.exists() or not same_source(solved, read(target)):
+            if not target.exists() or not _is_current(read(target), solved, number):
                 texts[target] = writes(_executed(solved, target)) + "\n"
     write_all(texts)
     return list(texts)
@@ -111,6 +112,14 @@ def solutions(path: Path) -> NotebookNode:
     ]
     kernel = {"kernelspec": notebook.metadata["kernelspec"]}
     return new_notebook(cells=cells, metadata=kernel)
+
+
+def _is_current(stored: NotebookNode, solved: NotebookNode, number: str) -> bool:
+    """Whether the stored solutions are these, and say what is said of a right answer now."""
+    answers = [cell for cell in stored.cells if cell.id.endswith("-answer")]
+    said = ["".join(output.get("text", "") for output in cell.outputs) for cell in answers]
+    right = [f"{Verdict(RIGHT, exercise.right)}\n" for exercise in exercises(number)]
+    return same_source(solved, stored) and said == right
 
 
 def _executed(notebook: NotebookNode, target: Path) -> NotebookNode:

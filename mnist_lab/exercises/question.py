@@ -70,7 +70,10 @@ class Verdict:
     why: str
 
     def __str__(self) -> str:
-        return f"{self.outcome}{':' if self.outcome == WRONG else '.'} {self.why}"
+        """As `check` prints it, in lines that fit a narrow page."""
+        return textwrap.fill(
+            f"{self.outcome}{':' if self.outcome == WRONG else '.'} {self.why}", COLUMNS
+        )
 
 
 def judge(exercise: Exercise, namespace: dict) -> Verdict:
@@ -122,7 +125,7 @@ class Question:
 
     def check(self) -> None:
         """Say whether the answer is right, and if not, why."""
-        print(textwrap.fill(str(judge(self._exercise, self._namespace)), COLUMNS))
+        print(judge(self._exercise, self._namespace))
 
     def hint(self) -> None:
         """Say what may help."""

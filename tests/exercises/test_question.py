@@ -61,7 +61,7 @@ def test_the_sentences():
     assert str(verdict(doubling.solution)) == "Right. Well done."
     assert str(verdict("double = abs")) == "Not right: that is not twice as much."
     assert str(verdict("double = ...")).startswith("Not answered yet. Change the code")
-    assert "There is no `double` so far" in str(verdict(""))
+    assert "There is no `double` so far" in verdict("").why
     assert "(line 2) ends in ZeroDivisionError: " in verdict("def double(x):\n    1 / 0").why
     gap = "def double(x, y=...):\n    return torch.add(..., x)"
     assert "There is still a `...`" in verdict(f"import torch\n{gap}").why

@@ -15,22 +15,23 @@ def expect_number(value, expected: float, what: str, tolerance: float = 0.0) -> 
     The sentence says whether it is too high or too low, not by how much: it may be a guess.
     """
     number = as_number(value, what)
-    if number != number:
-        raise Wrong(f"{what} is not a number (NaN): is something divided by zero?")
     if abs(number - expected) > tolerance:
         side = "high" if number > expected else "low"
         raise Wrong(f"{what} is {number:,.6g}, which is too {side}.")
 
 
 def as_number(value, what: str) -> float:
-    """The number that a value is, or holds as its only element."""
+    """The number that a value is, or holds as its only element; NaN is none."""
     _refuse_a_gap(value, what)
     if isinstance(value, (bool, str)):
         raise Wrong(f"{what} is {value!r}; a number is expected.")
     try:
-        return float(value.detach() if isinstance(value, Tensor) else value)
-    except (TypeError, ValueError, RuntimeError):
+        number = float(value.detach() if isinstance(value, Tensor) else value)
+    except (TypeError, ValueError, RuntimeError, OverflowError):
         raise Wrong(f"{what} is {_kind(value)}; a number is expected.") from None
+    if number != number:
+        raise Wrong(f"{what} is not a number (NaN): is something divided by zero?")
+    return number
 
 
 def expect_shape(value, shape: Sequence[int], what: str) -> None:

@@ -101,8 +101,8 @@ def one_cycle_by_hand(lr_at):
         truth = _one_cycle(total, max_lr, share)
         top = round(share * total) - 1
         for step, where in (
-            (0, "the first step"), (top, "near the top"), (total - 1, "the last step"),
-            (top // 2, "on the way up"), ((top + total) // 2, "on the way down"),
+            (0, "the first step"), (top // 2, "on the way up"), (top, "near the top"),
+            (total - 1, "the last step"), ((top + total) // 2, "on the way down"),
         ):  # fmt: skip
             call = f"lr_at({step}, {total}, {max_lr}, {share})"
             found = as_number(lr_at(step, total, max_lr, share), call)

@@ -101,9 +101,10 @@ def how_much_is_its_certainty_worth(calibration_error):
         )
         right = (sure < 0.5) | (torch.rand(len(sure)) < 0.6)  # some gaps up, some down
         gaps, counts = _gaps(sure, right, edges)
-        found = as_number(calibration_error(sure.clone(), right.clone(), list(edges)), "the error")
+        found = calibration_error(sure.clone(), right.clone(), list(edges))
         if found != found:
             raise Wrong("the error is NaN: a bin without answers has no mean; leave it out.")
+        found = as_number(found, "the error")
         expected = (gaps.abs() * counts).sum() / counts.sum()
         for other, why in (
             (gaps.abs().mean(), "every bin counts the same; weigh it by its number of answers."),

@@ -68,5 +68,5 @@ def last_line_outside(error: BaseException) -> str:
     ]
     if not frames:
         return ""
-    line = f": `{frames[-1].line}`" if frames[-1].line else ""
+    line = f": `{frames[-1].line[:60]}`" if frames[-1].line else ""
     return f" (line {frames[-1].lineno}{line})"

@@ -30,7 +30,7 @@ CASES = {
             "black, white = 2.8215, -0.4242": "`black` is 2.821: black and white have changed",
             "black, white = (0 - 0.3081) / 0.1307, 1": "mean and deviation have changed places",
             "black, white = -0.4242, 1": "a pixel of 255 becomes",
-            "black, white = float('nan'), 1": "`black` is nan",
+            "black, white = float('nan'), 1": "`black` is not a number (NaN)",
             "black, white = '-0.42', '2.82'": "a number is expected",
         },
     ),

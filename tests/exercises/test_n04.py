@@ -80,7 +80,7 @@ def lr_at(step, total, max_lr, share):
             rate(last="max_lr / 25"): "the last step",
             rate(top="share * total"): "near the top",
             rate(up="(step / top) ** 2"): "on the way up",
-            "def lr_at(step, total, max_lr, share):\n    return max_lr / 25": "near the top, is",
+            "def lr_at(step, total, max_lr, share):\n    return max_lr / 25": "on the way up, is",
             "def lr_at(step, total, max_lr, share):\n    return": "is None",
         },
     ),

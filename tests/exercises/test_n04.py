@@ -78,7 +78,7 @@ def lr_at(step, total, max_lr, share):
         wrong={
             rate(first="0"): "the first step, is 0;",
             rate(last="max_lr / 25"): "the last step",
-            rate(top="share * total"): "near the top",
+            rate(top="share * total"): "on the way up",
             rate(up="(step / top) ** 2"): "on the way up",
             "def lr_at(step, total, max_lr, share):\n    return max_lr / 25": "on the way up, is",
             "def lr_at(step, total, max_lr, share):\n    return": "is None",

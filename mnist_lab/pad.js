@@ -15,9 +15,8 @@ function render({ model, el }) {
   root.dataset.lmSuppressShortcuts = "true"; // JupyterLab's keys are not meant here
   const board = makeBoard(root);
   const looks = makeLooks(root);
+  const { status } = board;
   const lists = {};
-  const status = make("p", { className: "status" }, root);
-  status.setAttribute("role", "status");
   let strokes = structuredClone(model.get("strokes") || []);
   let timer = null;
   let waiting = null;
@@ -55,7 +54,7 @@ function render({ model, el }) {
     clearTimeout(waiting);
     const answers = model.get("answers");
     const names = Object.keys(answers);
-    for (const name of names) lists[name] ??= makeList(root, status, name);
+    for (const name of names) lists[name] ??= makeList(root, name);
     for (const name of Object.keys(lists)) fillList(lists[name], answers[name]);
     drawSeen(looks.seen, model.get("seen"));
     drawSeen(looks.where, model.get("seen"));
@@ -101,12 +100,14 @@ function makeBoard(root) {
   const canvas = make("canvas", { className: "board", width: 560, height: 560, tabIndex: 0 }, section);
   canvas.setAttribute("role", "img");
   canvas.setAttribute("aria-label", "Writing pad: write a digit with mouse, pen or finger. Delete clears it.");
+  const status = make("p", { className: "status" }, section);
+  status.setAttribute("role", "status");
   const controls = make("div", { className: "controls" }, section);
   const undo = make("button", { type: "button", textContent: "Undo", title: "Ctrl+Z" }, controls);
   const clear = make("button", { type: "button", textContent: "Clear", title: "Delete" }, controls);
   const label = make("label", { textContent: "Or a photo of one digit: " }, controls);
   const file = make("input", { type: "file", accept: "image/*" }, label);
-  return { canvas, undo, clear, file };
+  return { canvas, status, undo, clear, file };
 }
 
 function makeLooks(root) {
@@ -124,9 +125,8 @@ function makeLooks(root) {
   return looks;
 }
 
-function makeList(root, before, name) {
-  const section = make("section");
-  root.insertBefore(section, before);
+function makeList(root, name) {
+  const section = make("section", {}, root);
   make("h4", { textContent: name }, section);
   const list = make("ol", {}, section);
   list.setAttribute("aria-label", `${name}'s answer`);

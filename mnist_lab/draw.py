@@ -23,6 +23,7 @@ PAD = 280  # pixels along one side of a drawing
 PEN = 0.07  # width of the pen, of the side
 PHOTO = 400  # a photo is shrunk to so many pixels along its longer side
 SPECK = 0.05  # what is smaller than this share of the largest blot is a speck
+BATCH = 250  # pictures that are read at a time: more would take much memory for their maps
 THIN = 0.1  # of a digit's longer side: MNIST's pencils are no thinner
 
 
@@ -163,8 +164,9 @@ def scaled_for(name: str, images: Tensor) -> Tensor:
 
 def read(readers: dict[str, nn.Module], images: Tensor) -> dict[str, Tensor]:
     """What each network reads in prepared images `[N, 1, 28, 28]`: probabilities `[N, 10]`."""
+    parts = images.split(BATCH)
     with torch.no_grad():
-        return {name: network(scaled_for(name, images)).softmax(1)
+        return {name: torch.cat([network(scaled_for(name, part)).softmax(1) for part in parts])
                 for name, network in readers.items()}  # fmt: skip
 
 

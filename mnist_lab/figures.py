@@ -140,13 +140,13 @@ def plot_history(history: History) -> None:
         percent = [[100 * accuracy for accuracy in run] for run in runs]
         _two_lines(accuracy, epochs, *percent, "accuracy, %")
         _cut_below(accuracy, percent, max(90, min(percent[1]) - 1))
-        loss.legend(frameon=False, ncol=2, loc="lower left", bbox_to_anchor=(-0.1, 1))
+        figure.legend(*loss.get_legend_handles_labels(), frameon=False, ncol=2, loc="upper left")
         steps = len(history.batch_lr)
         lr.plot(
             [(i + 1) * len(epochs) / steps for i in range(steps)], history.batch_lr, color=GREEN
         )
         lr.set(xlabel="epoch", ylabel="learning rate", ylim=(0, None))
-        figure.tight_layout()
+        figure.tight_layout(rect=(0, 0, 1, 0.92))  # room for the legend
         show(figure, f"Loss, accuracy and learning rate over {len(epochs)} epochs on "
              f"{history.digits}: the validation loss ends at {history.validation_loss[-1]:.4f}, "
              f"the accuracy at {history.validation_accuracy[-1]:.2%}.")  # fmt: skip

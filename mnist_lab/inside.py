@@ -47,8 +47,10 @@ def occlusion_map(network: nn.Module, image: Tensor, digit: int, size: int = 7) 
 
     `image`: normalised, `[1, 28, 28]`; a square of `size` pixels, centred at each pixel in turn, is
     filled with its darkest value. It works for every network. Zeiler and Fergus, "Visualizing and
-    Understanding Convolutional Networks", arXiv:1311.2901.
+    Understanding Convolutional Networks", arXiv:1311.2901. Raises `ValueError` for an even size.
     """
+    if size % 2 != 1:
+        raise ValueError(f"size must be odd, so that a patch has a middle, not {size}.")
     height, width = image.shape[-2:]
     near_rows = _near(height, size)[
         :, None, :, None

@@ -86,6 +86,11 @@ def test_covering_what_decides_lowers_the_probability_most():
     assert 0.45 < falls[5, 20] < 0.5 and -0.5 < occlusion_map(Corner(), image, 0, 5)[5, 20] < -0.45
 
 
+def test_a_patch_has_a_middle():
+    with pytest.raises(ValueError, match="size must be odd, .* not 4"):
+        occlusion_map(GapNet(), IMAGES[0], 3, size=4)
+
+
 @pytest.mark.parametrize("network", [GapNet(), BottleneckNet(), StridedNet()])
 def test_the_measured_field_is_the_computed_one(network):
     torch.manual_seed(0)

@@ -87,7 +87,7 @@ def test_covering_what_decides_lowers_the_probability_most():
 
 
 def test_a_patch_has_a_middle():
-    with pytest.raises(ValueError, match="size must be odd, .* not 4"):
+    with pytest.raises(ValueError, match=r"size must be odd, .* not 4"):
         occlusion_map(GapNet(), IMAGES[0], 3, size=4)
 
 

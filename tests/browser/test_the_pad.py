@@ -48,14 +48,17 @@ class Pad:
         return self.root.locator(first).all_inner_texts()
 
     def expect(self, digit: str) -> None:
-        """Both networks come to read this digit."""
+        """Both networks come to read this digit, and the pad says so."""
+
+        def said() -> bool:
+            return self.answers() == [digit] * 2 and self.status().count(digit) == 2
+
         try:
-            self.lab.wait(lambda: self.answers() == [digit] * 2, "no answer", seconds=30)
+            self.lab.wait(said, "no answer", seconds=30)
         except TimeoutError:
             pytest.fail(
                 f"a written {digit} is read as {self.answers()}: {self.status()!r}", pytrace=False
             )
-        assert self.status().count(digit) == 2
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +83,7 @@ def test_the_keyboard_takes_strokes_back_and_leaves_the_notebook_alone(pad):
     pad.write([DIGITS["7"][0]])
     pad.expect("7")
     pad.write([[(0.1, 0.9), (0.9, 0.9)]])  # a line far below: no seven any more
+    pad.lab.wait(lambda: pad.answers() != ["7"] * 2, "the line is not seen", seconds=30)
     pad.canvas.press("Control+z")
     pad.expect("7")
     pad.canvas.press("Delete")

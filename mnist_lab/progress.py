@@ -13,15 +13,19 @@ REDRAW_SECONDS = 0.5
 
 
 class EpochLines:
-    """Counts batches in an epoch (`step`) and keeps a line for every finished epoch (`line`)."""
+    """Counts batches in an epoch (`step`) and keeps a line for every finished epoch (`line`).
 
-    def __init__(self, num_batches: int, enabled: bool = True):
+    `heading` stands above the lines.
+    """
+
+    def __init__(self, num_batches: int, heading: str, enabled: bool = True):
         self.num_batches, self.enabled = num_batches, enabled
         self.lines: list[str] = []
         self.done, self.drawn = 0, time.monotonic()
         self.handle = _display("") if enabled and _in_notebook() else None
         quiet = not enabled or self.handle is not None or not sys.stderr.isatty()
         self.bar = tqdm(total=num_batches, unit="batch", leave=False, disable=quiet)
+        self.line(heading)
 
     def step(self) -> None:
         self.done += 1

@@ -410,9 +410,9 @@ def test_the_dropout_is_the_cheap_one_while_it_lasts(few):
 def test_a_line_is_printed_for_every_epoch_unless_told_otherwise(few, capsys):
     history = fit(tiny(), few, PLAIN, **FP32 | {"progress": True})
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 3 and lines[-1] == history.last_line()
-    assert lines[0].startswith("epoch   1/3 ")
-    assert f"{history.validation_accuracy[-1]:.2%}" in lines[-1] and "lr 1.0e-02" in lines[-1]
+    assert len(lines) == 4 and lines[0] == training.HEADING and lines[-1] == history.last_line()
+    assert lines[1].startswith("  1/3 ")
+    assert f"{history.validation_accuracy[-1]:.2%}" in lines[-1] and " 1.0e-02 " in lines[-1]
 
     fit(tiny(), few, PLAIN, **FP32)
     assert capsys.readouterr().out == ""
@@ -422,15 +422,15 @@ def test_a_line_is_printed_for_every_epoch_unless_told_otherwise(few, capsys):
     ("epochs", "loss", "accuracy", "lr", "seconds"),
     [(3, 2.3, 0.1, 1e-6, 0.1), (999, 0.0001, 1.0, 1.0, 999.9), (19, 12.5, 0.9951, 3e-3, 40.0)],
 )
-def test_a_line_has_at_most_80_columns_which_stay_in_their_place(
-    epochs, loss, accuracy, lr, seconds
-):
+def test_a_line_has_58_columns_which_stay_in_their_place(epochs, loss, accuracy, lr, seconds):
     recipe = replace(GAP_RECIPE, num_epochs=epochs)
     history = History("net", "digits", recipe, "cpu", "fp32", 1, [loss], [accuracy], [loss],
                       [accuracy], [seconds] * epochs, [seconds], [loss], [lr])  # fmt: skip
     line = history.last_line()
-    assert len(line) <= 80
-    assert (line.index("train"), line.index("validation"), line.index("lr")) == (14, 35, 61)
+    assert len(line) == len(training.HEADING) == 58
+    columns = [training.HEADING.index(name) for name in ("training", "validation", "rate")]
+    assert columns == [9, 26, 43]
+    assert all(line[column] != " " and line[column - 1] == " " for column in columns)
 
 
 # The optimizer

@@ -96,7 +96,7 @@ def accuracy(network, batches):
             accuracy(),
         ],
         wrong={
-            accuracy(mode="pass"): "its dropout should be off",
+            accuracy(mode="pass"): "its dropout is on",
             """
 def accuracy(network, batches):
     network.eval()

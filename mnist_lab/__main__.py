@@ -52,7 +52,7 @@ def run(notebooks, dataset, parameters, jobs, resume) -> None:
             "jobs with it, or begin a new run without it."
         )
     from mnist_lab.course import execute
-    from mnist_lab.course.source import find_notebooks, find_solutions
+    from mnist_lab.course.notebooks import find_notebooks, find_solutions
 
     folder = resume
     if not resume:
@@ -86,7 +86,7 @@ def sweep(notebooks, seeds, dataset, parameters, jobs, cluster) -> None:
     """
     from mnist_lab.course import execute
     from mnist_lab.course import sweep as sweeping
-    from mnist_lab.course.source import find_notebooks
+    from mnist_lab.course.notebooks import find_notebooks
     from mnist_lab.data import load_data
 
     root = project_root()
@@ -111,11 +111,11 @@ def sweep(notebooks, seeds, dataset, parameters, jobs, cluster) -> None:
 def bench(network, pairs, minutes, precision, quick, busy) -> None:
     """Time the textbook way of training against `fit`, alternating."""
     if busy:
-        from mnist_lab.bench import busy
+        from mnist_lab.studies import contention as busy
 
         busy.main(network, pairs, precision)
         return
-    from mnist_lab.bench import epochs
+    from mnist_lab.studies import epoch_time as epochs
 
     if quick:
         pairs, minutes = min(pairs, epochs.QUICK_PAIRS), epochs.QUICK_MINUTES
@@ -180,9 +180,9 @@ def strangers(network, epochs, jobs, cluster) -> None:
 @click.argument("notebooks", nargs=-1)
 def exercises(notebooks) -> None:
     """Write the exercises of NOTEBOOKS, or of all, and their solutions: mnist_lab/exercises."""
-    from mnist_lab.course.workbook import write_workbooks
+    from mnist_lab.course.exercise_cells import write_exercises
 
-    for path in write_workbooks(project_root() / "notebooks", notebooks):
+    for path in write_exercises(project_root() / "notebooks", notebooks):
         click.echo(f"wrote {path}")
 
 
@@ -218,7 +218,7 @@ def export(network, weights, target) -> None:
 @click.option("--ref", default="main", show_default=True, help="Branch or tag.")
 def links(repo, ref) -> None:
     """Point every badge and setup cell to another repository (after a fork)."""
-    from mnist_lab.course.links import rewrite
+    from mnist_lab.course.fork import rewrite
 
     for path in rewrite(project_root(), repo, ref):
         click.echo(f"rewrote {path}")
@@ -229,14 +229,14 @@ def _ends_in_a_sentence(how_to_continue: str = "") -> Iterator[None]:
     """What stops a runner from outside ends in one sentence, and in another how to go on."""
     from mnist_lab.course.studies import Failed
     from mnist_lab.course.supervise import Interrupted
-    from mnist_lab.files import Unwritable
+    from mnist_lab.files import WriteError
 
     try:
         yield
     except Interrupted as signal:
         click.echo(f"\n{signal} {how_to_continue}", err=True)
         sys.exit(128 + signal.number)
-    except Unwritable as error:
+    except WriteError as error:
         raise click.ClickException(f"{error} {how_to_continue}".strip()) from error
     except Failed as error:
         raise click.ClickException(str(error)) from error

@@ -6,22 +6,20 @@ knows its torchvision counterpart, which the DataLoader path uses and the tests 
 """
 
 import math
-from typing import Annotated
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
 from torch import Tensor
 from torchvision import transforms
 
-from mnist_lab.checked import Fraction, checked
+from mnist_lab.validation import Fraction, number, validated, whole
 
 
-@checked
+@validated
 class Rotate:
     """Turn every image by its own angle, drawn evenly from ±`degrees`; the corners stay black."""
 
-    degrees: Annotated[float, Field(ge=0, le=180, description="a number from 0 to 180")]
+    degrees: number("a number from 0 to 180", ge=0, le=180)
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         draws = torch.rand(len(images), generator=generator)
@@ -31,11 +29,11 @@ class Rotate:
         return transforms.RandomRotation(self.degrees, fill=0)
 
 
-@checked
+@validated
 class CropAndResize:
     """With probability `p`, enlarge the inner `size`×`size` pixels to the whole image."""
 
-    size: Annotated[int, Field(ge=1, le=28, description="a whole number from 1 to 28")]
+    size: whole(1, 28)
     p: Fraction
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
@@ -49,11 +47,11 @@ class CropAndResize:
         return transforms.Compose([crop, transforms.Resize(28)])
 
 
-@checked
+@validated
 class Shift:
     """Move every image by up to `pixels` in both directions, drawn evenly; what enters is black."""
 
-    pixels: Annotated[int, Field(ge=0, le=28, description="a whole number from 0 to 28")]
+    pixels: whole(0, 28)
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         count, _, height, width = images.shape

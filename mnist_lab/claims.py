@@ -13,6 +13,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from textwrap import fill
 
+from mnist_lab.validation import UserError
+
 HOLDS, FAILS, UNDECIDED, UNMEASURED = "holds", "does not hold", "undecided", "not measured"
 INDENT, COLUMNS = "    ", 58  # a page of JupyterLab holds so many in a window of 900 pixels
 NOISE = 0.001  # a difference of 0.1 points is what the course calls noise
@@ -173,11 +175,11 @@ class Report:
         """Write a verdict down and print it. Raises `ValueError` for a claim that nobody made or
         that has its verdict, and for any other word."""
         if verdict not in (HOLDS, FAILS, UNDECIDED, UNMEASURED):
-            raise ValueError(f"{verdict!r} is no verdict.")
+            raise UserError(f"{verdict!r} is no verdict.")
         if name not in CLAIMS:
-            raise ValueError(f"nobody claimed {name!r}: see CLAIMS.")
+            raise UserError(f"nobody claimed {name!r}: see CLAIMS.")
         if name in self.rows:
-            raise ValueError(f"{name!r} has its verdict already: {self.rows[name][0]}.")
+            raise UserError(f"{name!r} has its verdict already: {self.rows[name][0]}.")
         self.rows[name] = verdict, measured
         said = f"{verdict.upper()}: {CLAIMS[name].said}"
         for text, first in ((said, ""), (f"measured: {measured}", INDENT)):
@@ -193,7 +195,7 @@ class Report:
         The rules have a table of their own: with them, this one would be wider than a page.
         """
         if self.open():
-            raise ValueError(f"no verdict yet: {', '.join(self.open())}.")
+            raise UserError(f"no verdict yet: {', '.join(self.open())}.")
         rows = ["| network | claim | measured | verdict |", "|---|---|---|---|"]
         for name, claim in CLAIMS.items():
             verdict, measured = self.rows[name]

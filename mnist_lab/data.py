@@ -8,6 +8,18 @@ Sources: LeCun et al., "Gradient-based learning applied to document recognition"
 doi:10.1109/5.726791; Alpaydin and Kaynak, "Optical Recognition of Handwritten Digits",
 doi:10.24432/C50P49; Xiao et al., "Fashion-MNIST", arXiv:1708.07747; Clanuwat et al., "Deep Learning
 for Classical Japanese Literature", arXiv:1812.01718.
+
+Who wrote which digit: `writers.npz` was made from the label files of QMNIST (Yadav and Bottou,
+"Cold Case: The Lost MNIST Digits", arXiv:1905.10498; repository facebookresearch/qmnist): the
+columns series and writer of the first 60,000 rows of its training file and of the first 10,000
+of its test file, which are MNIST's digits in MNIST's order; the classes in these rows are MNIST's
+70,000 labels. The MD5s:
+
+    qmnist-train-labels-idx2-int.gz    0058f8dd561b90ffdd0f734c6a30e5e4
+    qmnist-test-labels-idx2-int.gz     5b5b05890a5e13444e108efe57b788aa
+
+QMNIST: Copyright (c) Facebook, Inc. and its affiliates. All rights reserved. Its BSD licence lies
+in the file too: `np.load("writers.npz")["licence"]`.
 """
 
 import gzip
@@ -19,6 +31,7 @@ import tempfile
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -32,9 +45,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision.datasets import KMNIST, MNIST, FashionMNIST
 
-from mnist_lab.files import lock_of, project_root
-from mnist_lab.writers import held_out_writers, who_wrote
+from mnist_lab.files import folder_lock, project_root
+from mnist_lab.validation import UserError
 
+WRITERS = Path(__file__).with_name("writers.npz")
 SPLIT_SEED = 0  # one split for everybody, whatever the seed of a run
 CONNECT_SECONDS = 5  # how long a mirror may take to answer before we call it unreachable
 NAMES = {
@@ -60,11 +74,11 @@ ORIGINALS = {
 }
 
 
-class DataError(ValueError):
+class DataError(UserError):
     """The digits cannot be used as they are; the message says what is wrong and what to do."""
 
 
-class Unavailable(DataError):
+class DataUnavailable(DataError):
     """MNIST is not here and could not be fetched."""
 
 
@@ -89,7 +103,7 @@ class Split:
         and the rest, are shuffled: a random sample. MNIST's test digits are not, and begin with the
         students'. Raises `ValueError` for a count below 1."""
         if not isinstance(count, int) or count < 1:
-            raise ValueError(
+            raise UserError(
                 f"the number of digits must be a whole number from 1 on, not {count!r}."
             )
         return self.take(slice(count))
@@ -170,14 +184,14 @@ def load_data(
 
     Raises `ValueError` for an unknown source or split, `DataError` for files that are incomplete,
     unreadable or not the originals to the bit, or for a split by writer where writers are unknown,
-    and `Unavailable` if what is insisted on cannot be had.
+    and `DataUnavailable` if what is insisted on cannot be had.
     """
     if source == "auto":
         source = os.environ.get("MNIST_LAB_SOURCE") or "auto"
     if source not in SOURCES:
-        raise ValueError(f"unknown source {source!r}: choose one of {', '.join(SOURCES)}.")
+        raise UserError(f"unknown source {source!r}: choose one of {', '.join(SOURCES)}.")
     if split not in SPLITS:
-        raise ValueError(f"unknown split {split!r}: choose one of {', '.join(SPLITS)}.")
+        raise UserError(f"unknown split {split!r}: choose one of {', '.join(SPLITS)}.")
     if source not in ("auto", "mnist") and split == "by writer":
         whose = "the small digits do" if source == "digits" else f"{NAMES[source]} does"
         raise DataError(f"{whose} not say who wrote them: take split='random' or source='mnist'.")
@@ -188,7 +202,7 @@ def load_data(
         return _harder(NAMES[source], HARDER[source], files, split)
     try:
         return _mnist(_files(_root(root)), split)
-    except Unavailable as reason:
+    except DataUnavailable as reason:
         if source == "mnist" or split == "by writer":
             raise
         print(f"{reason} Using scikit-learn's 1,797 small digits instead: expect other accuracies.")
@@ -246,12 +260,12 @@ def _download(root: Path, kind: type[MNIST]) -> list[Path]:
     try:
         with tempfile.TemporaryDirectory(dir=there, prefix=".download-") as scratch:
             if not _any_answers([urlsplit(mirror).hostname for mirror in kind.mirrors]):
-                raise Unavailable(f"{lost} its mirrors cannot be reached.")
-            with lock_of(root):  # another process may be downloading: wait, then look again
+                raise DataUnavailable(f"{lost} its mirrors cannot be reached.")
+            with folder_lock(root):  # another process may be downloading: wait, then look again
                 if _find(root, kind) is None:
                     _fetch(root, scratch, kind, lost)
     except OSError as error:
-        raise Unavailable(
+        raise DataUnavailable(
             f"{lost} nothing can be written there ({error.strerror}): "
             "choose another folder with MNIST_LAB_DATA."
         ) from error
@@ -266,7 +280,7 @@ def _fetch(root: Path, scratch: str, kind: type[MNIST], lost: str) -> None:
         kind(scratch, download=True)
     except (OSError, RuntimeError) as error:
         reason = " ".join(str(error).split())  # torchvision's has a line for each mirror
-        raise Unavailable(f"{lost} its download failed ({reason}).") from error
+        raise DataUnavailable(f"{lost} its download failed ({reason}).") from error
     finally:
         socket.setdefaulttimeout(timeout)
     name = kind.__name__
@@ -302,7 +316,7 @@ def _mnist(files: list[Path], split: str) -> Digits:
 
 def _mnist_part(images_file: Path, labels_file: Path, train: bool) -> Split:
     contents = (_unpack(file, *ORIGINALS[file.name]) for file in (images_file, labels_file))
-    return replace(_parse(*contents), **dict(zip(("writers", "series"), who_wrote(train))))
+    return replace(_parse(*contents), **dict(zip(("writers", "series"), load_writers(train))))
 
 
 def _harder(name: str, kind: type[MNIST], files: list[Path], split: str) -> Digits:
@@ -365,5 +379,37 @@ def _cut(split: Split, held_out: int) -> tuple[Split, Split]:
 def _cut_by_writer(split: Split) -> tuple[Split, Split]:
     """Shuffle, and hold out some writers with all that they wrote; the same for everybody."""
     order = np.random.RandomState(SPLIT_SEED).permutation(len(split))  # never changes
-    held_out = torch.isin(split.writers[order], held_out_writers()).numpy()
+    held_out = torch.isin(split.writers[order], validation_writers()).numpy()
     return split.take(order[~held_out]), split.take(order[held_out])
+
+
+def load_writers(train: bool) -> tuple[Tensor, Tensor]:
+    """The writers and the series of MNIST's 60,000 digits (`train`) or of its 10,000, in MNIST's
+    order: two tensors `[N]` (int64).
+
+    Series 0 was written by Census employees, series 4 by high-school students. Nobody wrote in
+    both series, or in both parts.
+    """
+    part = slice(60_000) if train else slice(60_000, None)
+    return _column("writers")[part], _column("series")[part]
+
+
+def validation_writers() -> Tensor:
+    """The 90 writers `[90]` (int64), of the 539 who wrote the 60,000 digits, that a validation
+    split by writer holds out; the same for everybody.
+
+    Of six folds that share no writer, this is the first: scikit-learn 1.9.1's
+    `StratifiedGroupKFold(6, shuffle=True, random_state=0)`, stratified by series and digit. It is
+    kept in the file because older versions shuffle wrongly (scikit-learn/scikit-learn#32540).
+    """
+    return _column("held_out")
+
+
+def _column(name: str) -> Tensor:
+    return torch.from_numpy(_file()[name].astype(np.int64))
+
+
+@cache
+def _file() -> dict[str, np.ndarray]:
+    with np.load(WRITERS) as file:
+        return dict(file)

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from mnist_lab.checked import shown
 from mnist_lab.data import Split
+from mnist_lab.validation import UserError, shown
 
 ROUNDING = 0.05  # of ten probabilities, added up; in bfloat16 it is a third of that
 _in_training: set[Tensor | nn.Module] = set()
@@ -20,7 +20,7 @@ _lock = threading.Lock()
 
 def check_kind(name: str, value: object, kind: type, wanted: str) -> None:
     if not isinstance(value, kind):
-        raise ValueError(f"{name} must be {wanted}, not {shown(value)}.")
+        raise UserError(f"{name} must be {wanted}, not {shown(value)}.")
 
 
 def check_network(network: nn.Module) -> None:
@@ -30,7 +30,7 @@ def check_network(network: nn.Module) -> None:
 def check_trainable(network: nn.Module) -> None:
     check_network(network)
     if not any(parameter.requires_grad for parameter in network.parameters()):
-        raise ValueError(f"the network {type(network).__name__} has no parameters to train.")
+        raise UserError(f"the network {type(network).__name__} has no parameters to train.")
 
 
 def check_split(name: str, split: Split) -> None:
@@ -44,18 +44,18 @@ def check_digits(name: str, images: Tensor, labels: Tensor, dtype: str) -> None:
     _check_form(f"the images of {name}", images, f"{dtype} [{count}, 1, 28, 28]")
     _check_form(f"the labels of {name}, one for each image,", labels, f"int64 [{count}]")
     if count == 0:
-        raise ValueError(f"{name} holds no digits: it needs one at least.")
+        raise UserError(f"{name} holds no digits: it needs one at least.")
     low, high = (int(label) for label in labels.aminmax())
     if low < 0 or high > 9:
         wrong = low if low < 0 else high
-        raise ValueError(f"the labels of {name} must be from 0 to 9, not {wrong}.")
+        raise UserError(f"the labels of {name} must be from 0 to 9, not {wrong}.")
 
 
 def check_outputs(outputs: Tensor, count: int) -> Tensor:
     """The outputs, if they are ten for each of `count` images: `[count, 10]`."""
     if not isinstance(outputs, Tensor) or outputs.shape != (count, 10):
         wanted = f"a tensor [{count}, 10], ten for each image"
-        raise ValueError(f"the outputs of the network must be {wanted}, not {_form(outputs)}.")
+        raise UserError(f"the outputs of the network must be {wanted}, not {_form(outputs)}.")
     return outputs
 
 
@@ -65,13 +65,13 @@ def check_loss(loss: str, outputs: Tensor) -> None:
     Log-probabilities go with "cross_entropy" too: as logits they stand for themselves.
     """
     if loss == "nll" and (outputs.exp().sum(1) - 1).abs().max() > ROUNDING:
-        raise ValueError(
+        raise UserError(
             "the loss nll needs log-probabilities, and the outputs of the network are none: "
             "end it with log_softmax, or take the loss cross_entropy."
         )
     adds_up = (outputs.sum(1) - 1).abs().max() < ROUNDING
     if loss == "cross_entropy" and outputs.min() >= 0 and adds_up:
-        raise ValueError(
+        raise UserError(
             "the loss cross_entropy needs logits, and the outputs of the network are "
             "probabilities: leave its softmax out."
         )
@@ -82,7 +82,7 @@ def usable(device: str | torch.device) -> torch.device:
     try:
         torch.zeros(1, device=torch.device(device)).item()
     except (RuntimeError, TypeError, AssertionError):  # AssertionError: PyTorch without CUDA
-        raise ValueError(
+        raise UserError(
             f"device {device!r} cannot be used here: take 'cpu', or None for the fastest there is."
         ) from None
     return torch.device(device)
@@ -95,12 +95,12 @@ class Watched:
         try:
             self.length = len(batches)
         except TypeError:
-            raise ValueError(
+            raise UserError(
                 "batches must have a length and begin anew in every epoch, as a DataLoader does; "
                 f"this cannot: {shown(batches)}."
             ) from None
         if not self.length:
-            raise ValueError("batches is empty: there is nothing to train on.")
+            raise UserError("batches is empty: there is nothing to train on.")
         self.batches, self.epoch = batches, 0
 
     def __len__(self) -> int:
@@ -113,11 +113,11 @@ class Watched:
             if given > self.length:
                 break
             if not isinstance(batch, tuple | list) or len(batch) != 2:
-                raise ValueError(f"a batch must be a pair (images, labels), not {shown(batch)}.")
+                raise UserError(f"a batch must be a pair (images, labels), not {shown(batch)}.")
             check_digits("a batch", *batch, "float32")
             yield batch
         if given != self.length:
-            raise ValueError(
+            raise UserError(
                 f"batches has a length of {self.length}, but gave {given} in epoch {self.epoch}: "
                 "it must give them all in every epoch, as a DataLoader does."
             )
@@ -133,7 +133,7 @@ def alone(network: nn.Module) -> Iterator[None]:
     parts = {*network.parameters(), *dropouts}
     with _lock:
         if parts & _in_training:
-            raise ValueError(
+            raise UserError(
                 "another fit is training this network, or a part of it: wait for its end, or "
                 "train a copy."
             )
@@ -147,7 +147,7 @@ def alone(network: nn.Module) -> Iterator[None]:
 
 def _check_form(name: str, value: object, wanted: str) -> None:
     if _form(value) != wanted:
-        raise ValueError(f"{name} must be a tensor {wanted}, not {_form(value)}.")
+        raise UserError(f"{name} must be a tensor {wanted}, not {_form(value)}.")
 
 
 def _form(value: object) -> str:

@@ -7,9 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from mnist_lab.augment import normalize
-from mnist_lab.files import write_whole
-from mnist_lab.pretrained import NETWORKS, WEIGHTS, load_weights
+from mnist_lab.files import write_file
+from mnist_lab.pretrained import WEIGHTS, load_weights
+from mnist_lab.recipes import NETWORKS
 from mnist_lab.records import check_record
+from mnist_lab.validation import UserError
 
 
 class FromPixels(nn.Module):
@@ -35,7 +37,7 @@ def export(name: str, weights: Path | None = None, target: Path | None = None) -
     """
     weights, target = weights or WEIGHTS / f"{name}.safetensors", target or Path(f"{name}.onnx")
     model = FromPixels(load_weights(name, weights), *_normalisation(name, weights)).eval()
-    write_whole(target, to_onnx(model, NETWORKS[name][1].loss))
+    write_file(target, to_onnx(model, NETWORKS[name].recipe.loss))
     print(f"written: {target} (pixels normalised with mean {model.mean}, std {model.std})")
     return target
 
@@ -54,7 +56,7 @@ def to_onnx(model: FromPixels, loss: str) -> bytes:
             verbose=False,
         )
     except ImportError:
-        raise ValueError('export needs onnx: pip install "mnist-lab[onnx]".') from None
+        raise UserError('export needs onnx: pip install "mnist-lab[onnx]".') from None
     proto = program.model_proto
     for node in proto.graph.node:  # where in whose files its line stands is nobody's business
         node.ClearField("metadata_props")
@@ -68,7 +70,7 @@ def to_onnx(model: FromPixels, loss: str) -> bytes:
 
 def _normalisation(name: str, weights: Path) -> tuple[float, float]:
     """Mean and standard deviation of the recipe that the weights were trained with."""
-    beside, recipe = weights.with_suffix(".json"), NETWORKS[name][1]
+    beside, recipe = weights.with_suffix(".json"), NETWORKS[name].recipe
     if not beside.exists():
         return recipe.mean, recipe.std
     check_record(beside)

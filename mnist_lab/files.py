@@ -11,6 +11,8 @@ from uuid import uuid4
 
 from filelock import FileLock
 
+from mnist_lab.validation import UserError
+
 
 def project_root() -> Path:
     """The repository that the current folder lies in, or the current folder outside of one."""
@@ -21,7 +23,7 @@ def project_root() -> Path:
     return here
 
 
-class Unwritable(OSError, ValueError):
+class WriteError(UserError, OSError):
     """A file cannot be written; the message says which, why, and what to do."""
 
     def __init__(self, path: str | os.PathLike, reason: str):
@@ -31,7 +33,7 @@ class Unwritable(OSError, ValueError):
         )
 
 
-def lock_of(folder: Path, **options) -> FileLock:
+def folder_lock(folder: Path, **options) -> FileLock:
     """A lock for a folder, but outside of it: its file cannot be deleted safely when done.
 
     `options` are `FileLock`'s.
@@ -41,19 +43,19 @@ def lock_of(folder: Path, **options) -> FileLock:
     return FileLock(Path(tempfile.gettempdir()) / f"mnist-lab-{name}.lock", mode=0o666, **options)
 
 
-def write_whole(path: Path, content: str | bytes) -> None:
+def write_file(path: Path, content: str | bytes) -> None:
     """Write a file so that a reader finds the old one or the new one, never half of it.
 
-    A text becomes UTF-8 with the line ends it has; missing folders are made. Raises `Unwritable`.
+    A text becomes UTF-8 with the line ends it has; missing folders are made. Raises `WriteError`.
     """
-    write_all({path: content})
+    write_files({path: content})
 
 
-def write_all(files: Mapping[Path, str | bytes]) -> None:
+def write_files(files: Mapping[Path, str | bytes]) -> None:
     """Write several files, all of them or none.
 
     What can hinder it, a full disk or a protected file or folder, is found before the first is
-    replaced; then they are, in the order given. Raises `Unwritable` for the first that cannot be
+    replaced; then they are, in the order given. Raises `WriteError` for the first that cannot be
     written.
     """
     with ExitStack() as clean_up:
@@ -64,7 +66,7 @@ def write_all(files: Mapping[Path, str | bytes]) -> None:
             for path, partial in partials.items():
                 os.replace(partial, path)
         except OSError as error:
-            raise Unwritable(path, error.strerror) from error
+            raise WriteError(path, error.strerror) from error
 
 
 def _write_beside(path: Path, content: str | bytes, clean_up: ExitStack) -> Path:

@@ -9,12 +9,10 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from mnist_lab.checked import shown
-from mnist_lab.networks import BottleneckNet, GapNet
+from mnist_lab.recipes import NETWORKS
 from mnist_lab.records import as_recorded, kind_of_run
-from mnist_lab.training import BOTTLENECK_RECIPE, GAP_RECIPE
+from mnist_lab.validation import UserError, shown
 
-NETWORKS = {"gap": (GapNet, GAP_RECIPE), "bottleneck": (BottleneckNet, BOTTLENECK_RECIPE)}
 WEIGHTS = Path(__file__).with_name("weights")
 SPLIT = {"name": "random", "train": 50_000, "validation": 10_000, "test": 10_000}
 
@@ -26,7 +24,7 @@ def load_pretrained(name: str) -> nn.Module:
     `ValueError` for any other name.
     """
     if name not in list(NETWORKS):
-        raise ValueError(f"name must be one of {', '.join(NETWORKS)}, not {shown(name)}.")
+        raise UserError(f"name must be one of {', '.join(NETWORKS)}, not {shown(name)}.")
     return load_weights(name, WEIGHTS / f"{name}.safetensors")
 
 
@@ -35,12 +33,12 @@ def load_weights(name: str, file: Path) -> nn.Module:
 
     Raises `ValueError` for a file that cannot be read or holds other weights than the network's.
     """
-    network, (found, _) = NETWORKS[name][0](), read_weights(file)
+    network, (found, _) = NETWORKS[name].network(), read_weights(file)
     wanted = network.state_dict()
     for part in wanted | found:
         here, there = (list(w[part].shape) if part in w else "absent" for w in (wanted, found))
         if here != there:
-            raise ValueError(
+            raise UserError(
                 f"{file} does not fit {type(network).__name__}: {part} must be {here}, not {there}."
             )
     network.load_state_dict(found)
@@ -57,12 +55,12 @@ def read_weights(file: Path) -> tuple[dict, str | None]:
             tensors = {part: weights.get_tensor(part) for part in weights.keys()}  # noqa: SIM118
             return tensors, (weights.metadata() or {}).get("record")
     except (OSError, SafetensorError) as error:
-        raise ValueError(f"{file} holds no weights that can be read ({error}).") from error
+        raise UserError(f"{file} holds no weights that can be read ({error}).") from error
 
 
 def published_kind(name: str) -> str:
     """The kind of run (`kind_of_run`) whose seed 0 is the pretrained network of this name."""
-    network, recipe = NETWORKS[name]
+    network, recipe, _ = NETWORKS[name]
     return kind_of_run(
         {
             "network": network.__name__,

@@ -18,13 +18,14 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from mnist_lab.anatomy import count_parameters
-from mnist_lab.data import Digits
+from mnist_lab.data import Digits, load_writers
 from mnist_lab.evaluation import Evaluation
-from mnist_lab.files import project_root, write_all, write_whole
-from mnist_lab.intervals import seed_interval, writer_interval
-from mnist_lab.training import History, Recipe
-from mnist_lab.writers import who_wrote
+from mnist_lab.files import project_root, write_file, write_files
+from mnist_lab.layers import count_parameters
+from mnist_lab.recipes import Recipe
+from mnist_lab.statistics import seed_interval, writer_interval
+from mnist_lab.training import History
+from mnist_lab.validation import UserError
 
 RECORDS = "*-seed*.json"
 
@@ -71,7 +72,7 @@ def save_record(network: nn.Module, data: Digits, history: History, test: Evalua
     folder = os.environ.get("MNIST_LAB_RECORDS") or project_root() / "runs" / "records"
     path = Path(folder) / name
     weights = {key: value.cpu().contiguous() for key, value in network.state_dict().items()}
-    write_all(
+    write_files(
         {
             path.with_suffix(".safetensors"): save(weights, {"record": path.name}),
             path: json.dumps(record, indent=1) + "\n",
@@ -103,9 +104,9 @@ def check_record(path: Path) -> None:
         epochs = record["recipe"]["num_epochs"]
         whole = len(record["validation_accuracy"]) == epochs and record["test"]["total"] > 0
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is not a whole record ({error!r}).") from error
+        raise UserError(f"{path} is not a whole record ({error!r}).") from error
     if not whole:
-        raise ValueError(f"{path} is not a whole record (epochs or test digits are missing).")
+        raise UserError(f"{path} is not a whole record (epochs or test digits are missing).")
 
 
 def load_records(folder: str | os.PathLike) -> list[dict]:
@@ -113,7 +114,7 @@ def load_records(folder: str | os.PathLike) -> list[dict]:
     return [json.loads(path.read_text()) for path in sorted(Path(folder).glob(RECORDS))]
 
 
-def runs_of(
+def select_runs(
     records: list[dict], network: str, split: str = "random", digits: str = "MNIST"
 ) -> list[dict]:
     """The records of one network on one split of a collection, in fp32, ordered by seed.
@@ -128,7 +129,7 @@ def runs_of(
     ]  # fmt: skip
     if len({kind_of_run(run) for run in runs}) != 1:
         kinds = f"{len({kind_of_run(run) for run in runs})} kinds of runs"
-        raise ValueError(
+        raise UserError(
             f"there are {kinds} of {network} on {digits}, split {split!r}, where one is needed: "
             "publish the records of one recipe."
         )
@@ -173,14 +174,14 @@ def _trained_on(record: dict) -> str:
 def _over_writers(runs: list[dict]) -> str:
     if any(run["digits"] != "MNIST" or "wrong" not in run["test"] for run in runs):
         return "unknown"
-    writers, _ = who_wrote(train=False)
-    right = right_answers(runs)
+    writers, _ = load_writers(train=False)
+    right = correct_answers(runs)
     # The answers to a writer's digits, of all seeds, are one writer's.
     low, high = writer_interval(right.flatten(), writers.repeat(len(runs)))
     return f"{low:.2%} to {high:.2%}"
 
 
-def right_answers(runs: list[dict]) -> Tensor:
+def correct_answers(runs: list[dict]) -> Tensor:
     """Which test digits each of R runs read right: `[R, N]` (bool)."""
     right = torch.ones(len(runs), runs[0]["test"]["total"], dtype=torch.bool)
     for row, run in zip(right, runs):
@@ -202,6 +203,6 @@ def save_measurement(kind: str, record: dict, label: str = "") -> Path:
     """Write what a command measured into `runs/<kind>/`, named after the time, and say where."""
     stamp = datetime.now().strftime("%Y-%m-%dT%H-%M-%S")
     path = project_root() / "runs" / kind / f"{label}{'-' if label else ''}{stamp}.json"
-    write_whole(path, json.dumps(record, indent=1) + "\n")
+    write_file(path, json.dumps(record, indent=1) + "\n")
     print(f"\nwritten: {path.relative_to(project_root())}")
     return path

@@ -15,6 +15,8 @@ from joblib import cpu_count
 from torch import Tensor, nn
 from torch.profiler import record_function
 
+from mnist_lab.validation import UserError
+
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # from glibc's malloc.h
 WINDOWS_PER_DRAW = 4
 MOST_THREADS = 4  # more were never measured: they would share out ever smaller pieces
@@ -36,7 +38,7 @@ def choose_threads() -> int:
 
 
 @contextmanager
-def few_threads(number: int | None = None) -> Iterator[int]:
+def limit_threads(number: int | None = None) -> Iterator[int]:
     """While it lasts, PyTorch computes with `number` threads, which it yields.
 
     Without a number: with `choose_threads()`, unless PyTorch was told to take fewer. Raises
@@ -46,7 +48,7 @@ def few_threads(number: int | None = None) -> Iterator[int]:
     if number is None:
         number = min(before, choose_threads())
     elif isinstance(number, bool) or not isinstance(number, int) or number < 1:
-        raise ValueError(f"num_threads must be a whole number from 1 on, not {number!r}.")
+        raise UserError(f"num_threads must be a whole number from 1 on, not {number!r}.")
     torch.set_num_threads(number)
     try:
         yield number
@@ -69,7 +71,7 @@ def keep_freed_memory() -> bool:
     return bool(kept and libc.mallopt(M_TRIM_THRESHOLD, 2**30))
 
 
-def give_memory_back() -> None:
+def release_memory() -> None:
     """Return freed memory to the system now, where the C library is glibc.
 
     It keeps the holes between what is still in use, and a notebook that evaluates and trains many
@@ -99,7 +101,7 @@ def has_native_bf16(device: torch.device) -> bool:
 
 
 @contextmanager
-def cheap_dropout(network: nn.Module, generator: torch.Generator) -> Iterator[None]:
+def fast_dropout(network: nn.Module, generator: torch.Generator) -> Iterator[None]:
     """While it lasts, the network's `nn.Dropout`s take their masks from one random sequence.
 
     PyTorch draws a random number for every value, and on most CPUs serially (on Intel's, MKL

@@ -7,130 +7,23 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Literal
 
 import torch
-import torch.nn.functional as F
-from pydantic import AfterValidator, Field
 from torch import Tensor, nn
 from torch.optim import lr_scheduler
 
 from mnist_lab import doors
-from mnist_lab.augment import CropAndResize, Rotate, normalize
-from mnist_lab.checked import Count, Fraction, NotNegative, Positive, Seed, Share, Switch, checked
+from mnist_lab.augment import normalize
 from mnist_lab.data import Digits, Split
+from mnist_lab.evaluation import predict
 from mnist_lab.progress import EpochLines
-from mnist_lab.speed import cheap_dropout, few_threads, has_native_bf16, keep_freed_memory
+from mnist_lab.recipes import OneCycle, Recipe, StepDown
+from mnist_lab.speed import fast_dropout, has_native_bf16, keep_freed_memory, limit_threads
+from mnist_lab.validation import UserError
 
 # Loss and accuracy, twice. 58 columns fit JupyterLab's page in a window of 900 pixels.
 HEADING = "  epoch  training         validation       rate    seconds"
-EVALUATION_BATCH = 250  # small enough for its activations to stay in the processor's cache
 PRECISIONS = ("auto", "fp32", "bf16")
-
-
-@checked
-class OneCycle:
-    """Learning rate up to `max_lr`, then down, stepped per batch. Smith, arXiv:1708.07120."""
-
-    max_lr: Positive
-    pct_start: Annotated[float, Field(gt=0, lt=1, description="a number between 0 and 1")]
-    cycle_momentum: Switch = True  # Adam's first beta: from 0.95 to 0.85 and back, as torch does
-
-
-@checked
-class StepDown:
-    """Learning rate times `gamma` after every `step_size` epochs (torch's StepLR)."""
-
-    step_size: Count
-    gamma: Annotated[float, Field(gt=0, le=1, description="a number above 0 and up to 1")]
-
-
-def _transform(value: object) -> object:
-    """Something that changes batches, or tells its torchvision counterpart; not a class of them."""
-    if isinstance(value, type) or not (callable(value) or hasattr(value, "torchvision")):
-        raise ValueError("no transform")
-    return value
-
-
-Optimizer = Annotated[Literal["adam", "sgd"], Field(description="one of adam, sgd")]
-Loss = Annotated[Literal["nll", "cross_entropy"], Field(description="one of nll, cross_entropy")]
-Betas = Annotated[
-    tuple[Share, Share], Field(description="a tuple of two numbers from 0 to below 1")
-]
-Schedule = Annotated[
-    OneCycle | StepDown | None, Field(description="a OneCycle(…), a StepDown(…) or None")
-]
-Transforms = Annotated[
-    tuple[Annotated[object, AfterValidator(_transform)], ...],
-    Field(description="a tuple of transforms such as (Rotate(7),)"),
-]
-
-
-@checked
-class Recipe:
-    """Every hyperparameter of a run. Raises `ValueError` for values that cannot be meant.
-
-    `loss`: "nll" for log-probabilities, "cross_entropy" for logits. `augment`: transforms of
-    `mnist_lab.augment`, applied in order to the training images. `mean`, `std`: of the pixels,
-    on the scale 0 to 1. `seed` fixes the order of the digits, the augmentation and the dropout.
-    """
-
-    num_epochs: Count
-    batch_size: Count
-    lr: Positive
-    optimizer: Optimizer = "adam"
-    weight_decay: NotNegative = 0.0
-    momentum: Share = 0.0  # sgd only
-    betas: Betas = (0.9, 0.999)  # adam only
-    schedule: Schedule = None
-    loss: Loss = "cross_entropy"
-    label_smoothing: Share = 0.0  # cross_entropy only
-    augment: Transforms = ()
-    mean: Fraction = 0.1307
-    std: Positive = 0.3081
-    seed: Seed = 0
-
-    def __post_init__(self):
-        for name, companion, chosen in (
-            ("momentum", "sgd", self.optimizer),
-            ("betas", "adam", self.optimizer),
-            ("label_smoothing", "cross_entropy", self.loss),
-        ):
-            if companion != chosen and getattr(self, name) != getattr(Recipe, name):
-                raise ValueError(f"{name} goes with {companion}, not with {chosen}.")
-        if self.seed >= 2**64:
-            raise ValueError(f"seed must be below 2**64, not {self.seed}.")
-
-    def loss_of(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """The mean training loss of a batch: outputs `[B, 10]`, labels `[B]`."""
-        outputs = doors.check_outputs(outputs, len(labels)).float()
-        if self.loss == "nll":
-            return F.nll_loss(outputs, labels)
-        return F.cross_entropy(outputs, labels, label_smoothing=self.label_smoothing)
-
-
-GAP_RECIPE = Recipe(
-    num_epochs=19,
-    batch_size=128,
-    lr=0.0005,  # where Adam would start; OneCycle sets its own from the first batch on
-    weight_decay=1e-4,
-    schedule=OneCycle(max_lr=0.005, pct_start=0.2),
-    loss="nll",
-    augment=(Rotate(7),),
-    mean=0.1307,
-    std=0.3081,
-)
-
-BOTTLENECK_RECIPE = Recipe(
-    num_epochs=20,
-    batch_size=64,
-    lr=0.001,
-    schedule=StepDown(step_size=15, gamma=0.1),
-    loss="cross_entropy",
-    augment=(CropAndResize(22, p=0.1), Rotate(15)),
-    mean=0.1407,  # as published; notebook 01 computes 0.1307 and 0.3081
-    std=0.4081,
-)
 
 
 @dataclass
@@ -200,7 +93,7 @@ def choose_precision(precision: str, device: torch.device) -> str:
     Raises `ValueError` for any other word.
     """
     if precision not in PRECISIONS:
-        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}.")
+        raise UserError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}.")
     if precision == "auto":
         return "bf16" if has_native_bf16(device) else "fp32"
     return precision
@@ -245,9 +138,9 @@ def fit(
     keep_freed_memory()
     with (
         closing(lines),
-        few_threads(num_threads) as threads,
+        limit_threads(num_threads) as threads,
         doors.alone(network),
-        cheap_dropout(network, generator),
+        fast_dropout(network, generator),
     ):
         history = History(
             type(network).__name__, data.name, recipe, device.type, precision, threads
@@ -331,7 +224,7 @@ def make_optimizer(network: nn.Module, recipe: Recipe, num_batches: int, fused: 
     if isinstance(recipe.schedule, OneCycle):
         cycle, steps = recipe.schedule, recipe.num_epochs * num_batches
         if cycle.pct_start * steps <= 1:  # torch would divide by zero, or step before the start
-            raise ValueError(
+            raise UserError(
                 f"OneCycle cannot rise within {cycle.pct_start:.0%} of {steps} batches: take more "
                 "epochs or smaller batches."
             )
@@ -347,33 +240,6 @@ def make_optimizer(network: nn.Module, recipe: Recipe, num_batches: int, fused: 
         step = recipe.schedule
         per_epoch = lr_scheduler.StepLR(optimizer, step_size=step.step_size, gamma=step.gamma)
     return optimizer, per_batch, per_epoch
-
-
-@torch.no_grad()
-def predict(
-    network: nn.Module, split: Split, recipe: Recipe, num_threads: int | None = None
-) -> Tensor:
-    """The network's outputs `[N, 10]` for a split, in evaluation mode and fp32, on the CPU.
-
-    The images are normalised as the recipe says. `num_threads`: see `choose_threads`. The network
-    is left in evaluation mode. Raises `ValueError` for a split without digits or not as `Split`
-    says, or for outputs of another form.
-    """
-    doors.check_network(network)
-    doors.check_kind("recipe", recipe, Recipe, "a Recipe such as GAP_RECIPE")
-    doors.check_split("split", split)
-    device = next(network.parameters(), split.images).device
-    network.eval()
-    # One tensor for all: a small one from each batch would stay between large buffers that are
-    # freed, and leave holes too small for those of the next batch: 200 MB after 10,000 digits.
-    outputs = torch.empty(len(split), 10, device=device)
-    batches = zip(split.images.split(EVALUATION_BATCH), outputs.split(EVALUATION_BATCH))
-    with few_threads(num_threads):
-        for images, answers in batches:
-            images = normalize(images.to(device), recipe.mean, recipe.std)
-            images = images.to(memory_format=torch.channels_last)
-            answers.copy_(doors.check_outputs(network(images), len(answers)))
-    return outputs.cpu()
 
 
 def _score(outputs: Tensor, split: Split, recipe: Recipe) -> tuple[float, float]:

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 import pytest
 from torch import nn
 
-from mnist_lab.exercises import exercises, watched
+from mnist_lab.exercises import exercises
+from mnist_lab.exercises import time_limit as watched
 from mnist_lab.exercises.question import RIGHT, UNANSWERED, WRONG, Exercise, Verdict, judge
 
 

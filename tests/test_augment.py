@@ -11,7 +11,7 @@ from torchvision.transforms import functional
 
 from mnist_lab import augment, load_data
 from mnist_lab.augment import CropAndResize, Rotate, Shift, crop_and_resize, normalize, rotate
-from mnist_lab.training import BOTTLENECK_RECIPE, GAP_RECIPE
+from mnist_lab.recipes import BOTTLENECK_RECIPE, GAP_RECIPE
 
 
 @pytest.fixture(scope="module")

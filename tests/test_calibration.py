@@ -3,9 +3,8 @@
 import pytest
 import torch
 
-from mnist_lab.calibration import calibration_error, reliability
-from mnist_lab.evaluation import Evaluation
-from mnist_lab.intervals import wilson_interval
+from mnist_lab.evaluation import Evaluation, calibration_error, reliability
+from mnist_lab.statistics import wilson_interval
 
 
 def evaluation(sure, right):

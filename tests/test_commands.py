@@ -8,8 +8,8 @@ from stand_ins import InProcess
 
 from mnist_lab import records
 from mnist_lab.__main__ import main
-from mnist_lab.bench import epochs
 from mnist_lab.course import studies
+from mnist_lab.studies import epoch_time as epochs
 
 
 @pytest.mark.parametrize(

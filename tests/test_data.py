@@ -22,8 +22,7 @@ from torchvision.datasets import mnist as torchvision_mnist
 from torchvision.datasets.utils import extract_archive
 
 from mnist_lab import data
-from mnist_lab.data import DataError, Split, Unavailable, load_data
-from mnist_lab.writers import who_wrote
+from mnist_lab.data import DataError, DataUnavailable, Split, load_data, load_writers
 
 TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = NAMES = [
     name for name, _ in torchvision_mnist.MNIST.resources
@@ -168,7 +167,7 @@ def test_every_digit_of_mnist_keeps_its_writer_and_series(folder, split):
     digits = load_data("mnist", folder, split=split)
     for part in PARTS:
         found = getattr(digits, part)
-        writers, series = who_wrote(train=found is not digits.test)
+        writers, series = load_writers(train=found is not digits.test)
         for some in (found, found.first(100)):
             assert torch.equal(some.writers, writers[index_of(some)])
             assert torch.equal(some.series, series[index_of(some)])
@@ -332,7 +331,7 @@ def test_a_bad_file_is_one_clear_sentence_and_never_a_fallback(folder, capsys, n
     assert name in message and str(folder) in message
     assert "\n" not in message and message.endswith(".")
     assert "download" in message, "no remedy"
-    assert not isinstance(caught.value, Unavailable)
+    assert not isinstance(caught.value, DataUnavailable)
     assert capsys.readouterr().out == ""
 
 
@@ -386,7 +385,7 @@ def test_the_pins_are_those_of_torchvision_and_of_mnists_shapes():
 def test_the_variable_names_the_folder_and_an_argument_outranks_it(folder, tmp_path, monkeypatch):
     monkeypatch.setenv("MNIST_LAB_DATA", str(folder))
     assert load_data().is_mnist
-    with pytest.raises(Unavailable, match="elsewhere"):
+    with pytest.raises(DataUnavailable, match="elsewhere"):
         load_data("mnist", tmp_path / "elsewhere")
 
 
@@ -408,7 +407,7 @@ def test_without_settings_the_data_lie_in_the_repository(tmp_path, monkeypatch, 
         (tmp_path / "mnist_lab" / "data.py").touch()
     monkeypatch.chdir(here)
     before = set(tmp_path.rglob("*"))
-    with pytest.raises(Unavailable) as caught:
+    with pytest.raises(DataUnavailable) as caught:
         load_data("mnist")
     expected = (tmp_path if inside else here) / "data"
     assert f"not in {expected}," in str(caught.value)
@@ -441,7 +440,7 @@ def test_the_source_variable_decides_for_auto_alone(tmp_path, monkeypatch, capsy
     monkeypatch.setenv("MNIST_LAB_SOURCE", "digits")
     assert load_data("auto", tmp_path).name == "small digits"
     assert capsys.readouterr().out == "", "the small digits were asked for"
-    with pytest.raises(Unavailable):
+    with pytest.raises(DataUnavailable):
         load_data("mnist", tmp_path)
     monkeypatch.setenv("MNIST_LAB_SOURCE", "cifar")
     with pytest.raises(ValueError, match="'cifar'"):
@@ -463,7 +462,7 @@ def hopeless(request, tmp_path):
 
 
 def test_insisting_on_mnist_says_why_it_cannot_be_had(hopeless):
-    with pytest.raises(Unavailable) as caught:
+    with pytest.raises(DataUnavailable) as caught:
         load_data("mnist", hopeless)
     message = str(caught.value)
     assert str(hopeless) in message and "\n" not in message and message.endswith(".")
@@ -479,7 +478,7 @@ def test_auto_takes_the_small_digits_and_says_so_once(hopeless, capsys):
 
 
 def test_no_small_digits_stand_in_for_a_split_by_writer(tmp_path, capsys):
-    with pytest.raises(Unavailable, match="its mirrors cannot be reached"):
+    with pytest.raises(DataUnavailable, match="its mirrors cannot be reached"):
         load_data("auto", tmp_path, split="by writer")
     assert capsys.readouterr().out == ""
 
@@ -518,7 +517,7 @@ def test_mnist_is_downloaded_once_and_whole(tmp_path, mirror):
 
 @pytest.mark.parametrize(
     ("death", "seen"),
-    [(URLError("reset"), Unavailable), (OSError(28, "No space left"), Unavailable),
+    [(URLError("reset"), DataUnavailable), (OSError(28, "No space left"), DataUnavailable),
      (KeyboardInterrupt(), KeyboardInterrupt)],
     ids=["mirror", "disk", "user"],
 )  # fmt: skip
@@ -549,7 +548,7 @@ def test_a_folder_that_was_emptied_as_told_is_filled_again(tmp_path, mirror):
 
 
 def test_a_folder_that_cannot_be_made_is_one_clear_sentence(tmp_path, mirror):
-    with pytest.raises(Unavailable, match=r"nothing can be written there \([^\n]+\): choose"):
+    with pytest.raises(DataUnavailable, match=r"nothing can be written there \([^\n]+\): choose"):
         load_data("mnist", tmp_path / ("new" * 100))
     assert {path.name for path in tmp_path.iterdir()} == {"mnist"}
 
@@ -637,10 +636,12 @@ def test_a_collection_knows_its_source(clothes, source):
 
 
 def test_fashion_mnist_is_not_mistaken_for_mnist(clothes, folder):
-    with pytest.raises(Unavailable, match=r"MNIST is not in .*clothes, and its mirrors cannot be"):
+    with pytest.raises(
+        DataUnavailable, match=r"MNIST is not in .*clothes, and its mirrors cannot be"
+    ):
         load_data("mnist", clothes)
     with pytest.raises(
-        Unavailable, match=r"FashionMNIST is not in .*mnist, and its mirrors cannot"
+        DataUnavailable, match=r"FashionMNIST is not in .*mnist, and its mirrors cannot"
     ):
         load_data("fashion", folder)
 

@@ -13,9 +13,10 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from mnist_lab.augment import normalize, textbook_transform
 from mnist_lab.data import Digits, Split, load_data
-from mnist_lab.evaluation import evaluate
+from mnist_lab.evaluation import evaluate, predict
 from mnist_lab.networks import BottleneckNet, GapNet
-from mnist_lab.training import BOTTLENECK_RECIPE, GAP_RECIPE, Batches, Recipe, fit, predict
+from mnist_lab.recipes import BOTTLENECK_RECIPE, GAP_RECIPE, Recipe
+from mnist_lab.training import Batches, fit
 
 RECIPE = Recipe(num_epochs=2, batch_size=4, lr=0.01)
 QUIET = {"device": "cpu", "precision": "fp32", "progress": False}

@@ -6,7 +6,7 @@ from torch import nn
 
 from mnist_lab.data import Split
 from mnist_lab.evaluation import evaluate
-from mnist_lab.training import Recipe
+from mnist_lab.recipes import Recipe
 
 RECIPE = Recipe(num_epochs=1, batch_size=1, lr=1, mean=0.5, std=2.0)
 #               digit, read as, how sure

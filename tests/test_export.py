@@ -17,8 +17,9 @@ from conftest import ROOT
 from mnist_lab import export as exporting
 from mnist_lab.__main__ import main
 from mnist_lab.data import Split, load_data
-from mnist_lab.pretrained import NETWORKS, load_weights
-from mnist_lab.training import predict
+from mnist_lab.evaluation import predict
+from mnist_lab.pretrained import load_weights
+from mnist_lab.recipes import NETWORKS
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +30,7 @@ def digits():
 def save_some(name, folder, digits):
     """Weights of a network that has learned nothing, but whose answers differ."""
     torch.manual_seed(0)
-    network = NETWORKS[name][0]()
+    network = NETWORKS[name].network()
     for _ in range(20):  # the batch norms measure
         network(digits.images[:100] / 255)
     file = folder / f"{name}.safetensors"
@@ -49,7 +50,7 @@ def exported(request, tmp_path_factory, digits):
     The GAP network has no record; the bottleneck network's says that its recipe was another.
     """
     name, folder = request.param, tmp_path_factory.mktemp("export")
-    weights, recipe = save_some(name, folder, digits), NETWORKS[name][1]
+    weights, recipe = save_some(name, folder, digits), NETWORKS[name].recipe
     if name == "bottleneck":
         recipe = replace(recipe, mean=0.5, std=0.25)
         write_record(weights, mean=0.5, std=0.25)

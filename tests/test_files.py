@@ -9,7 +9,7 @@ from threading import Barrier
 import pytest
 
 from mnist_lab import files
-from mnist_lab.files import lock_of, write_all, write_whole
+from mnist_lab.files import folder_lock, write_file, write_files
 
 
 def names(folder):
@@ -30,8 +30,8 @@ def old(tmp_path):
 )
 def test_a_write_replaces_the_whole_file(tmp_path, content, expected):
     path = tmp_path / "new" / "file"
-    write_whole(path, "a text that is longer than the others")
-    write_whole(path, content)
+    write_file(path, "a text that is longer than the others")
+    write_file(path, content)
     assert path.read_bytes() == expected
     assert names(path.parent) == ["file"]
 
@@ -45,7 +45,7 @@ def test_no_file_is_replaced_before_all_are_written(old, monkeypatch):
         replace(source, target)
 
     monkeypatch.setattr(files.os, "replace", look_first)
-    write_all({path: "new" for path in old})
+    write_files({path: "new" for path in old})
     assert seen == [(["old", "old"], True), (["new", "old"], True), (["new", "new"], True)]
     assert [path.read_text() for path in old] == ["new"] * 3
     assert names(old[0].parent) == ["a", "b", "c"]
@@ -87,7 +87,7 @@ def test_one_that_cannot_be_written_is_named_and_none_is_replaced(old, name, hin
     hinder(path)
     before = names(old[0].parent)
     with pytest.raises(ValueError) as caught:
-        write_all({old[0]: "new", path: "new", old[1]: "new"})
+        write_files({old[0]: "new", path: "new", old[1]: "new"})
     message = str(caught.value)
     assert message.startswith(f"{path} cannot be written (")
     assert "\n" not in message and message.endswith("try again.")
@@ -101,7 +101,7 @@ def test_a_full_disk_replaces_none(old):
     resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, limits[1]))
     try:
         with pytest.raises(ValueError, match=r"b cannot be written \(.*\): make room for it"):
-            write_all({old[0]: "new", old[1]: "new" * 1_000})
+            write_files({old[0]: "new", old[1]: "new" * 1_000})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert [path.read_text() for path in old[:2]] == ["old", "old"]
@@ -118,7 +118,7 @@ def test_a_rename_that_fails_leaves_nothing_partial(old, monkeypatch, death, see
 
     monkeypatch.setattr(files.os, "replace", dies)
     with pytest.raises(seen):
-        write_all({path: "new" for path in old})
+        write_files({path: "new" for path in old})
     assert [path.read_text() for path in old[:2]] == ["old", "old"]
     assert names(old[0].parent) == ["a", "b"]
 
@@ -132,7 +132,7 @@ def test_two_threads_may_write_the_same_file(tmp_path, monkeypatch):
 
     monkeypatch.setattr(files.os, "replace", wait_for_the_other)
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(write_whole, [tmp_path / "file"] * 2, ["one", "two"]))
+        list(pool.map(write_file, [tmp_path / "file"] * 2, ["one", "two"]))
     assert (tmp_path / "file").read_text() in ("one", "two")
     assert names(tmp_path) == ["file"]
 
@@ -140,7 +140,7 @@ def test_two_threads_may_write_the_same_file(tmp_path, monkeypatch):
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
 def test_a_new_file_has_the_mode_of_any_and_a_replaced_one_its_own(old):
     old[0].chmod(0o750)
-    write_all({path: "new" for path in old})
+    write_files({path: "new" for path in old})
     modes = [stat.S_IMODE(path.stat().st_mode) for path in old]
     (old[0].parent / "any").touch()
     usual = stat.S_IMODE((old[0].parent / "any").stat().st_mode)
@@ -149,9 +149,9 @@ def test_a_new_file_has_the_mode_of_any_and_a_replaced_one_its_own(old):
 
 def test_a_folder_has_one_lock_by_whatever_path_and_user_it_is_reached(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    lock = lock_of(tmp_path / "new")
-    assert lock.lock_file == lock_of(Path("new")).lock_file
-    assert lock.lock_file != lock_of(tmp_path / "other").lock_file
+    lock = folder_lock(tmp_path / "new")
+    assert lock.lock_file == folder_lock(Path("new")).lock_file
+    assert lock.lock_file != folder_lock(tmp_path / "other").lock_file
     with lock:
         mode = os.stat(lock.lock_file).st_mode & 0o666
     assert mode == 0o666

@@ -10,10 +10,11 @@ from torch import nn
 from torchsummary import summary
 
 from mnist_lab import BottleneckNet, GapNet
-from mnist_lab.anatomy import count_parameters
 from mnist_lab.data import Digits, load_data
+from mnist_lab.layers import count_parameters
 from mnist_lab.networks import StridedNet
-from mnist_lab.training import Recipe, fit
+from mnist_lab.recipes import Recipe
+from mnist_lab.training import fit
 
 GAP_TABLE = """
 Conv2d-1 16 26 26 144

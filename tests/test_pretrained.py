@@ -12,7 +12,8 @@ from conftest import ROOT, on_mnist
 from mnist_lab import evaluate, load_data, load_pretrained
 from mnist_lab.course.publish import pretrained_files
 from mnist_lab.networks import BottleneckNet, GapNet
-from mnist_lab.pretrained import NETWORKS, WEIGHTS, load_weights, read_weights
+from mnist_lab.pretrained import WEIGHTS, load_weights, read_weights
+from mnist_lab.recipes import NETWORKS
 from mnist_lab.records import RECORDS
 
 FOLDER = ROOT / "notebooks" / "records"
@@ -129,7 +130,7 @@ def test_weights_that_do_not_fit_are_refused_in_one_sentence(file, damage, sente
 def test_the_test_digits_are_read_as_the_record_says(name):
     _, source = read_weights(WEIGHTS / f"{name}.safetensors")
     expected = {index for index, *_ in PUBLISHED[source]["test"]["wrong"]}
-    answers = evaluate(load_pretrained(name), load_data("mnist").test, NETWORKS[name][1])
+    answers = evaluate(load_pretrained(name), load_data("mnist").test, NETWORKS[name].recipe)
     wrong = {mistake.index for mistake in answers.mistakes()}
     # Another processor adds up in another order, which may turn an answer that was undecided.
     assert len(wrong ^ expected) <= 1

@@ -13,23 +13,23 @@ from scipy import stats
 
 from conftest import ROOT
 from mnist_lab import records
-from mnist_lab.data import Digits, Split, load_data
+from mnist_lab.data import Digits, Split, load_data, load_writers
 from mnist_lab.evaluation import Evaluation, evaluate
-from mnist_lab.intervals import seed_interval, writer_interval
 from mnist_lab.networks import BottleneckNet, GapNet
+from mnist_lab.recipes import BOTTLENECK_RECIPE, GAP_RECIPE
 from mnist_lab.records import (
     as_recorded,
     check_record,
+    correct_answers,
     kind_of_run,
     load_records,
     processor,
     results_table,
-    right_answers,
-    runs_of,
     save_record,
+    select_runs,
 )
-from mnist_lab.training import BOTTLENECK_RECIPE, GAP_RECIPE, History, fit
-from mnist_lab.writers import who_wrote
+from mnist_lab.statistics import seed_interval, writer_interval
+from mnist_lab.training import History, fit
 
 
 def digits(name="small digits"):
@@ -192,7 +192,7 @@ def test_a_table_has_a_row_for_each_kind_of_run():
 
 
 def test_the_interval_over_writers_takes_all_seeds_of_a_writer_together():
-    writers, _ = who_wrote(train=False)
+    writers, _ = load_writers(train=False)
     runs = [record("GapNet", "MNIST", 0.99, 9_990) for _ in range(2)]
     for run, wrong in zip(runs, (range(10), range(5, 15))):
         run["test"] |= {"total": 10_000, "wrong": [[index, 3, 0.5] for index in wrong]}
@@ -269,20 +269,20 @@ def test_the_runs_of_a_network_are_found_and_ordered():
         run("GapNet", "random", 3, precision="bf16"),
         run("GapNet", "random", 4, digits="small digits"),
     ]
-    assert runs_of([*others, *mine], "GapNet") == mine[::-1]
-    assert runs_of([*others, *mine], "GapNet", "as published") == [others[1]]
+    assert select_runs([*others, *mine], "GapNet") == mine[::-1]
+    assert select_runs([*others, *mine], "GapNet", "as published") == [others[1]]
     longer = run("GapNet", "random", 5) | {"recipe": {"num_epochs": 20, "seed": 5}}
     for wrong, count in (([], 0), ([*mine, longer], 2)):
         with pytest.raises(
             ValueError, match=rf"^there are {count} kinds of runs of GapNet on MNIST, sp"
         ):
-            runs_of(wrong, "GapNet")
+            select_runs(wrong, "GapNet")
 
 
 def test_the_right_answers_are_all_but_the_wrong_ones():
     runs = [record("GapNet", "MNIST", 0.99, 998) for _ in range(2)]
     runs[0]["test"]["wrong"], runs[1]["test"]["wrong"] = [[0, 3, 0.5], [999, 1, 0.9]], [[5, 1, 0.9]]
-    right = right_answers(runs)
+    right = correct_answers(runs)
     assert right.shape == (2, 1_000) and right.dtype == torch.bool
     assert (~right).nonzero().tolist() == [[0, 0], [0, 999], [1, 5]]
 

@@ -17,12 +17,12 @@ from mnist_lab.networks import GapNet
 from mnist_lab.speed import (
     MOST_THREADS,
     WINDOWS_PER_DRAW,
-    cheap_dropout,
     choose_threads,
     dropped_positions,
-    few_threads,
+    fast_dropout,
     has_native_bf16,
     keep_freed_memory,
+    limit_threads,
 )
 
 
@@ -32,7 +32,7 @@ def generator(seed=0):
 
 def drop(x, p, seed=0):
     layer = nn.Dropout(p)
-    with cheap_dropout(layer, generator(seed)):
+    with fast_dropout(layer, generator(seed)):
         return layer(x)
 
 
@@ -61,7 +61,7 @@ def test_neighbours_are_dropped_independently(p, lag):
 @pytest.mark.parametrize("p", [0.1, 0.5])
 def test_every_position_is_dropped_equally_often(p):
     layer, times, x = nn.Dropout(p), 4_000, torch.ones(40)
-    with cheap_dropout(layer, generator()):
+    with fast_dropout(layer, generator()):
         often = sum((layer(x) == 0).double() for _ in range(times))
     statistic = ((often - times * p) ** 2).sum() / (times * p * (1 - p))
     assert 0.001 < chi2.sf(statistic, len(x)) < 0.999
@@ -130,7 +130,7 @@ def test_its_generator_alone_decides():
 def test_two_layers_and_two_steps_drop_differently():
     network = nn.Sequential(nn.Dropout(0.5), nn.Dropout(0.5))
     x = torch.ones(1_000)
-    with cheap_dropout(network, generator()):
+    with fast_dropout(network, generator()):
         masks = [network[i](x) for i in (0, 1, 0)]
         both = (network(x) == 0).float().mean()
     assert not any(torch.equal(a, b) for a, b in zip(masks, [*masks[1:], masks[0]]))
@@ -140,7 +140,7 @@ def test_two_layers_and_two_steps_drop_differently():
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
 def test_ones_stay_ones_on_average_over_many_masks(p):
     layer, x, times = nn.Dropout(p), torch.ones(2**18), 4 * WINDOWS_PER_DRAW * 4
-    with cheap_dropout(layer, generator()):
+    with fast_dropout(layer, generator()):
         mean = sum(layer(x).double().mean() for _ in range(times)) / times
     independent = 4 * 2**20  # four sequences were drawn, the rest are repetitions
     assert abs(mean - 1) < 5 * math.sqrt(p / (1 - p) / independent)
@@ -149,7 +149,7 @@ def test_ones_stay_ones_on_average_over_many_masks(p):
 @pytest.mark.parametrize("p", [0.1, 0.5])
 def test_consecutive_masks_of_a_big_tensor_have_nothing_in_common(p):
     layer, x = nn.Dropout(p), torch.ones(2**20)
-    with cheap_dropout(layer, generator()):
+    with fast_dropout(layer, generator()):
         dropped = [(layer(x) == 0).double() - p for _ in range(6)]
     for one, next_one in pairwise(dropped):
         correlation = (one * next_one).mean() / (p * (1 - p))
@@ -158,7 +158,7 @@ def test_consecutive_masks_of_a_big_tensor_have_nothing_in_common(p):
 
 def test_layers_with_another_probability_each_keep_their_own():
     network, x = nn.Sequential(nn.Dropout(0.1), nn.Dropout(0.5)), torch.ones(2**18)
-    with cheap_dropout(network, generator()):
+    with fast_dropout(network, generator()):
         for p, layer in [(0.1, network[0]), (0.5, network[1]), (0.1, network[0])]:
             y = layer(x)
             assert y.max() == torch.tensor(1 / (1 - p))
@@ -168,7 +168,7 @@ def test_layers_with_another_probability_each_keep_their_own():
 
 def test_one_layer_serves_two_precisions():
     layer = nn.Dropout(0.5)
-    with cheap_dropout(layer, generator()):
+    with fast_dropout(layer, generator()):
         for dtype in (torch.float32, torch.bfloat16, torch.float32):
             assert layer(torch.ones(100, dtype=dtype)).dtype == dtype
 
@@ -217,7 +217,7 @@ def draws(monkeypatch):
 def test_the_sequence_is_drawn_afresh_when_it_was_used_up(draws):
     layer, x = nn.Dropout(0.1), torch.ones(2**18)
     uses = WINDOWS_PER_DRAW * 2**20 // len(x)
-    with cheap_dropout(layer, generator()):
+    with fast_dropout(layer, generator()):
         for use in range(1, 3 * uses + 1):
             layer(x)
             assert len(draws) == -(-use // uses)
@@ -227,7 +227,7 @@ def test_the_sequence_is_drawn_afresh_when_it_was_used_up(draws):
 
 def test_a_bigger_tensor_gets_a_longer_sequence(draws):
     layer = nn.Dropout(0.5)
-    with cheap_dropout(layer, generator()):
+    with fast_dropout(layer, generator()):
         layer(torch.ones(100))
         layer(torch.ones(2**18))
         assert [length for length, _ in draws] == [2**20]
@@ -238,7 +238,7 @@ def test_a_bigger_tensor_gets_a_longer_sequence(draws):
 
 def test_a_mask_outlives_its_sequence(draws):
     layer, x = nn.Dropout(0.5), torch.ones(1_000, requires_grad=True)
-    with cheap_dropout(layer, generator()):
+    with fast_dropout(layer, generator()):
         y = layer(x)
         layer(torch.ones(2**19))
     assert len(draws) == 2
@@ -248,7 +248,7 @@ def test_a_mask_outlives_its_sequence(draws):
 
 def test_layers_of_one_probability_share_a_sequence(draws):
     network = nn.Sequential(nn.Dropout(0.1), nn.ReLU(), nn.Dropout(0.1))
-    with cheap_dropout(network, generator()):
+    with fast_dropout(network, generator()):
         network(torch.ones(1_000))
     assert len(draws) == 1
 
@@ -259,17 +259,17 @@ def test_layers_of_one_probability_share_a_sequence(draws):
 def test_the_modules_are_given_back_even_after_an_exception():
     network = GapNet()
     dropouts = [module for module in network.modules() if type(module) is nn.Dropout]
-    with cheap_dropout(network, generator()):
+    with fast_dropout(network, generator()):
         assert all("forward" in vars(dropout) for dropout in dropouts)
     assert not any("forward" in vars(dropout) for dropout in dropouts)
-    with pytest.raises(RuntimeError, match="mine"), cheap_dropout(network, generator()):
+    with pytest.raises(RuntimeError, match="mine"), fast_dropout(network, generator()):
         raise RuntimeError("mine")
     assert not any("forward" in vars(dropout) for dropout in dropouts)
 
 
 def test_nothing_is_dropped_in_evaluation_mode():
     layer, x = nn.Dropout(0.5).eval(), torch.ones(100)
-    with cheap_dropout(layer, generator()):
+    with fast_dropout(layer, generator()):
         assert torch.equal(layer(x), x)
         assert not torch.equal(layer.train()(x), x)
 
@@ -280,7 +280,7 @@ def test_nothing_is_dropped_in_evaluation_mode():
     ids=repr,
 )
 def test_other_layers_are_left_as_they_are(layer):
-    with cheap_dropout(nn.Sequential(layer), generator()):
+    with fast_dropout(nn.Sequential(layer), generator()):
         assert "forward" not in vars(layer)
 
 
@@ -418,7 +418,7 @@ def two_threads():
 @pytest.mark.parametrize(("asked", "rule", "taken"), [(None, 1, 1), (None, 3, 2), (3, 1, 3)])
 def test_threads_are_taken_for_a_while_and_given_back(asked, rule, taken, two_threads, monkeypatch):
     monkeypatch.setattr(speed, "choose_threads", lambda: rule)
-    with pytest.raises(KeyError), few_threads(asked) as number:
+    with pytest.raises(KeyError), limit_threads(asked) as number:
         assert number == torch.get_num_threads() == taken
         raise KeyError
     assert torch.get_num_threads() == 2
@@ -427,7 +427,7 @@ def test_threads_are_taken_for_a_while_and_given_back(asked, rule, taken, two_th
 @pytest.mark.parametrize("number", [0, -1, 1.5, True, "2"])
 def test_a_number_of_threads_must_be_one(number):
     wanted = "num_threads must be a whole number from 1 on, not"
-    with pytest.raises(ValueError, match=wanted), few_threads(number):
+    with pytest.raises(ValueError, match=wanted), limit_threads(number):
         pass
 
 
@@ -435,7 +435,7 @@ def test_a_number_of_threads_must_be_one(number):
 def test_memory_in_holes_is_given_back():
     script = """
 import torch
-from mnist_lab.speed import give_memory_back
+from mnist_lab.speed import release_memory
 def resident():
     return int(open("/proc/self/statm").read().split()[1]) * 4096
 kept = []
@@ -446,7 +446,7 @@ for _ in range(2_000):  # between small ones that stay, larger ones that go
 holes = [torch.ones(25_000) for _ in range(2_000) if kept.append(torch.ones(10)) is None]
 del holes
 before = resident()
-give_memory_back()
+release_memory()
 print((before - resident()) // 10**6)
 """
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

@@ -9,7 +9,7 @@ import pytest
 from conftest import ROOT
 
 PACKAGE = ROOT / "mnist_lab"
-STOREYS = ("mnist_lab", "mnist_lab.bench", "mnist_lab.course", "mnist_lab.__main__")  # upwards
+STOREYS = ("mnist_lab", "mnist_lab.studies", "mnist_lab.course", "mnist_lab.__main__")  # upwards
 
 
 def storey(module: str) -> int:

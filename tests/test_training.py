@@ -18,20 +18,10 @@ from torch.utils.data import DataLoader
 from mnist_lab import training
 from mnist_lab.augment import CropAndResize, Rotate, Shift, normalize, textbook_transform
 from mnist_lab.data import Digits, load_data
+from mnist_lab.evaluation import predict
 from mnist_lab.networks import BottleneckNet, GapNet
-from mnist_lab.training import (
-    BOTTLENECK_RECIPE,
-    GAP_RECIPE,
-    Batches,
-    History,
-    OneCycle,
-    Recipe,
-    StepDown,
-    choose_device,
-    fit,
-    make_optimizer,
-    predict,
-)
+from mnist_lab.recipes import BOTTLENECK_RECIPE, GAP_RECIPE, OneCycle, Recipe, StepDown
+from mnist_lab.training import Batches, History, choose_device, fit, make_optimizer
 
 PLAIN = Recipe(num_epochs=3, batch_size=32, lr=0.01)
 FP32 = {"device": "cpu", "precision": "fp32", "progress": False}

@@ -10,7 +10,7 @@ import torch
 
 from conftest import ROOT
 from mnist_lab import data, writers
-from mnist_lab.writers import held_out_writers, who_wrote
+from mnist_lab.data import load_writers, validation_writers
 
 
 def digest(*columns):
@@ -27,7 +27,7 @@ def digest(*columns):
     ids=["60,000", "10,000"],
 )
 def test_writers_and_series_are_those_of_qmnists_files(train, count, sha256):
-    who, series = who_wrote(train)
+    who, series = load_writers(train)
     assert who.shape == series.shape == (count,)
     assert who.dtype == series.dtype == torch.int64
     assert digest(series, who) == sha256
@@ -39,7 +39,7 @@ def test_writers_and_series_are_those_of_qmnists_files(train, count, sha256):
     ids=["60,000", "10,000"],
 )
 def test_how_many_wrote_how_much(train, people, fewest, most, median, in_series):
-    who, series = who_wrote(train)
+    who, series = load_writers(train)
     _, counts = who.unique(return_counts=True)
     assert len(counts) == people
     assert (counts.min(), counts.max(), counts.median()) == (fewest, most, median)
@@ -47,20 +47,20 @@ def test_how_many_wrote_how_much(train, people, fewest, most, median, in_series)
 
 
 def test_nobody_wrote_in_both_parts_or_in_both_series():
-    train, test = who_wrote(True), who_wrote(False)
+    train, test = load_writers(True), load_writers(False)
     assert not set(train[0].tolist()) & set(test[0].tolist())
     who, series = (torch.cat(columns) for columns in zip(train, test))
     assert not set(who[series == 0].tolist()) & set(who[series == 4].tolist())
 
 
 def test_whoever_is_held_out_wrote_digits_of_the_60_000():
-    held_out = held_out_writers()
+    held_out = validation_writers()
     assert held_out.shape == held_out.unique().shape == (90,) and held_out.dtype == torch.int64
-    assert torch.isin(held_out, who_wrote(True)[0]).all()
+    assert torch.isin(held_out, load_writers(True)[0]).all()
 
 
 def test_who_changes_the_tensors_changes_their_own():
-    for give in (lambda: who_wrote(True)[0], lambda: who_wrote(False)[1], held_out_writers):
+    for give in (lambda: load_writers(True)[0], lambda: load_writers(False)[1], validation_writers):
         give().fill_(-1)
         assert give().min() >= 0
 

@@ -23,11 +23,12 @@ from filelock import Timeout
 from joblib import Parallel, cpu_count, delayed
 
 from mnist_lab.course import worker
-from mnist_lab.course.source import key_figures, read, runs_alone, same_source
+from mnist_lab.course.notebooks import key_figures, read, runs_alone, same_source
 from mnist_lab.course.supervise import Stop, signals_pull, supervise
 from mnist_lab.data import load_data
-from mnist_lab.files import Unwritable, lock_of, write_whole
+from mnist_lab.files import WriteError, folder_lock, write_file
 from mnist_lab.speed import choose_threads
+from mnist_lab.validation import UserError
 
 BATCH, SUMMARY = "batch.json", "summary.json"
 
@@ -71,22 +72,22 @@ def begin(
     less than one job.
     """
     if jobs < 1:
-        raise ValueError(f"jobs must be 1 or more, not {jobs}.")
+        raise UserError(f"jobs must be 1 or more, not {jobs}.")
     if len({path.stem for path in notebooks}) < len(notebooks):
-        raise ValueError("two of the notebooks have the same name: run them one after the other.")
+        raise UserError("two of the notebooks have the same name: run them one after the other.")
     parameters = dict(parameters or {})
     declared = {name for path in notebooks for name in declared_parameters(path)}
     for name in parameters:
         if name not in declared:
-            raise ValueError(f"no notebook has a parameter {name!r}.")
+            raise UserError(f"no notebook has a parameter {name!r}.")
     source = parameters.pop("dataset", dataset)
     if dataset not in (None, source):
-        raise ValueError(f"-p dataset {source} contradicts --dataset {dataset}: give one of them.")
+        raise UserError(f"-p dataset {source} contradicts --dataset {dataset}: give one of them.")
     data = load_data(source or "auto")  # once for all: it may download, or say why it cannot
     folder = _new_folder(runs)
     batch = Batch(list(notebooks), data.source, parameters, jobs)
     paths = [os.path.relpath(path, folder) for path in notebooks]
-    write_whole(folder / BATCH, json.dumps(asdict(batch) | {"notebooks": paths}, indent=1) + "\n")
+    write_file(folder / BATCH, json.dumps(asdict(batch) | {"notebooks": paths}, indent=1) + "\n")
     return folder
 
 
@@ -97,7 +98,7 @@ def load_batch(folder: Path) -> Batch:
         paths = [Path(os.path.normpath(folder / path)) for path in batch.pop("notebooks")]
         return Batch(paths, **batch)
     except (OSError, TypeError, KeyError, ValueError) as error:
-        raise ValueError(
+        raise UserError(
             f"{folder} holds no batch that can be continued ({BATCH}: {error}): begin a new one."
         ) from error
 
@@ -107,7 +108,7 @@ def run_batch(folder: Path) -> list[Outcome]:
 
     A notebook that has finished is not run again, unless its source has changed since or its
     executed copy is missing: then it is named. Raises `ValueError` for a folder without a batch, or
-    with another runner at work; `Interrupted` after SIGINT, SIGTERM or SIGHUP; `Unwritable`.
+    with another runner at work; `Interrupted` after SIGINT, SIGTERM or SIGHUP; `WriteError`.
     What had finished is kept in each case.
     """
     batch, stop = load_batch(folder), Stop()
@@ -124,13 +125,13 @@ def run_batch(folder: Path) -> list[Outcome]:
             _execute(alone, 1, folder, batch, digits, stop),
         ):
             try:
-                if isinstance(result, Unwritable):
+                if isinstance(result, WriteError):
                     raise result
                 if result:
                     outcomes[result.notebook] = result
                     rows = [outcomes[name] for name in sorted(outcomes)]
-                    write_whole(folder / SUMMARY, summary_text(rows))
-            except Unwritable as error:
+                    write_file(folder / SUMMARY, summary_text(rows))
+            except WriteError as error:
                 stop.pull(error)
         if stop.reason:
             raise stop.reason
@@ -150,7 +151,7 @@ def load_outcomes(path: Path) -> list[Outcome]:
     try:
         return [Outcome(**row) for row in json.loads(path.read_text())] if path.exists() else []
     except (TypeError, ValueError) as error:
-        raise ValueError(
+        raise UserError(
             f"{path} is no summary that this version can read ({error}): delete it."
         ) from error
 
@@ -184,7 +185,7 @@ def _new_folder(runs: Path) -> Path:
         except FileExistsError:
             continue
         except OSError as error:
-            raise Unwritable(folder, error.strerror) from error
+            raise WriteError(folder, error.strerror) from error
 
 
 def declared_parameters(path: Path) -> dict[str, str]:
@@ -207,7 +208,7 @@ def _is_missing(path: Path, folder: Path, outcomes: dict[str, Outcome]) -> bool:
     return True
 
 
-def _execute(notebooks: Sequence[Path], jobs: int, *batch) -> Iterator[Outcome | Unwritable | None]:
+def _execute(notebooks: Sequence[Path], jobs: int, *batch) -> Iterator[Outcome | WriteError | None]:
     """`_run` for every notebook, `jobs` side by side; results in the order they are ready."""
     workers = max(1, min(jobs, cpu_count(), len(notebooks)))
     lines: SimpleQueue[int] = SimpleQueue()  # of the terminal: one for each progress bar
@@ -235,7 +236,7 @@ def _cores(workers: int) -> int:
 
 def _run(
     path: Path, cores: int, lines: SimpleQueue, folder: Path, batch: Batch, digits: str, stop: Stop
-) -> Outcome | Unwritable | None:
+) -> Outcome | WriteError | None:
     """Execute one notebook: what became of it, or what could not be written; None once stopped."""
     if stop.is_set():
         return None
@@ -252,7 +253,7 @@ def _run(
     line = lines.get()
     try:
         result = supervise(path, folder / path.name, parameters, environment, stop, line=line)
-    except Unwritable as error:
+    except WriteError as error:
         return error
     finally:
         lines.put(line)
@@ -266,11 +267,11 @@ def _run(
 @contextmanager
 def only_runner(folder: Path) -> Iterator[None]:
     """Two runners in one folder would overwrite each other's notebooks: refuse the second."""
-    lock = lock_of(folder, timeout=0)
+    lock = folder_lock(folder, timeout=0)
     try:
         with lock:
             yield
             with suppress(OSError):  # Windows keeps what is open
                 os.unlink(lock.lock_file)
     except Timeout:
-        raise ValueError(f"another runner is at work in {folder}: wait until it ends.") from None
+        raise UserError(f"another runner is at work in {folder}: wait until it ends.") from None

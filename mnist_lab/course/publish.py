@@ -11,9 +11,9 @@ from pathlib import Path
 
 from nbformat import NotebookNode, writes
 
-from mnist_lab.course.card import card
 from mnist_lab.course.execute import SUMMARY, Outcome, load_outcomes, summary_text
-from mnist_lab.course.source import (
+from mnist_lab.course.model_card import card
+from mnist_lab.course.notebooks import (
     COST,
     find_notebooks,
     has_tag,
@@ -21,10 +21,12 @@ from mnist_lab.course.source import (
     same_source,
     without_traces,
 )
-from mnist_lab.course.tables import cost_line, notebook_table, speed_tables
-from mnist_lab.files import write_all
-from mnist_lab.pretrained import NETWORKS, load_weights, published_kind, read_weights
+from mnist_lab.course.readme_tables import cost_line, notebook_table, speed_tables
+from mnist_lab.files import write_files
+from mnist_lab.pretrained import load_weights, published_kind, read_weights
+from mnist_lab.recipes import NETWORKS
 from mnist_lab.records import RECORDS, check_record, kind_of_run, results_table
+from mnist_lab.validation import UserError
 
 COSTS_FILE = "costs.json"
 PICTURE = re.compile(
@@ -44,11 +46,11 @@ def publish(run: Path, root: Path) -> None:
     for path in find_notebooks(root / "notebooks"):
         outcome = outcomes.get(path.stem)
         if outcome is None or outcome.status != "ok" or outcome.digits != "MNIST":
-            raise ValueError(f"{run} holds no finished run of {path.stem} on MNIST.")
+            raise UserError(f"{run} holds no finished run of {path.stem} on MNIST.")
         executed[path] = _taken_over(run / path.name, path, outcome)
     records, rows = root / "notebooks" / "records", [outcomes[path.stem] for path in executed]
     tables = {"notebooks": notebook_table(rows), "speed": speed_tables(records / "speed")}
-    write_all(
+    write_files(
         {path: writes(notebook) + "\n" for path, notebook in executed.items()}
         | {records / COSTS_FILE: summary_text(rows)}
         | {records / "picture.png": _picture(list(executed.values()))}
@@ -71,11 +73,11 @@ def publish_records(sweep: Path, root: Path) -> None:
         if record["digits"] != "small digits" and record["precision"] == "fp32":
             new[path.name], kept[path.name] = record, path.with_suffix(".safetensors")
     if not new:
-        raise ValueError(f"there is no record of MNIST's size in fp32 in {sweep}: sweep first.")
+        raise UserError(f"there is no record of MNIST's size in fp32 in {sweep}: sweep first.")
     old = {path.name: json.loads(_text(path)) for path in records.glob(RECORDS)}
     together = dict(sorted((old | new).items()))
     table = results_table(list(together.values()))
-    write_all(
+    write_files(
         {records / name: json.dumps(record, indent=1) + "\n" for name, record in new.items()}
         | {records / f"{kind}.json": text for kind, text in _newest_studies(root).items()}
         | pretrained_files(root / "mnist_lab" / "weights", kept, together)
@@ -116,7 +118,7 @@ def pretrained_files(
             load_weights(name, weights)
             _, source = read_weights(weights)
             if first is None or source != first:
-                raise ValueError(
+                raise UserError(
                     f"{weights} must be from seed 0 of the published {name} recipe, not from "
                     f"{source or 'an unnamed run'}: sweep again."
                 )
@@ -129,9 +131,9 @@ def _taken_over(copy: Path, stored: Path, outcome: Outcome) -> NotebookNode:
     """The executed notebook without papermill's traces, its measured cost written in."""
     notebook = without_traces(read(copy))
     if any(has_tag(cell, "injected-parameters") for cell in notebook.cells):
-        raise ValueError(f"{copy} was run with other parameters than the stored.")
+        raise UserError(f"{copy} was run with other parameters than the stored.")
     if not same_source(notebook, read(stored)):
-        raise ValueError(
+        raise UserError(
             f"{stored} differs from {copy} in more than outputs: execute it as it is now, with "
             f"python -m mnist_lab run --resume {copy.parent}"
         )
@@ -147,7 +149,7 @@ def _picture(notebooks: Sequence[NotebookNode]) -> bytes:
                 for output in cell.outputs:
                     if found := PICTURE.search(output.get("data", {}).get("text/html", "")):
                         return base64.b64decode(found[1])
-    raise ValueError("no cell tagged readme-picture has made a picture: the README needs one.")
+    raise UserError("no cell tagged readme-picture has made a picture: the README needs one.")
 
 
 def _with_tables(readme: Path, tables: Mapping[str, str]) -> str:
@@ -159,7 +161,7 @@ def _with_tables(readme: Path, tables: Mapping[str, str]) -> str:
             marks, lambda match, table=table: match[1] + table + match[2], text, flags=re.DOTALL
         )
         if count != 1:
-            raise ValueError(f"{readme} needs one <!-- {name} --> and its <!-- end -->: {count}.")
+            raise UserError(f"{readme} needs one <!-- {name} --> and its <!-- end -->: {count}.")
     return text
 
 
@@ -167,12 +169,12 @@ def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except OSError as error:
-        raise ValueError(f"{path} cannot be read ({error.strerror}).") from error
+        raise UserError(f"{path} cannot be read ({error.strerror}).") from error
 
 
 def newest_run(root: Path) -> Path:
     """The latest folder of `runs/` that holds a summary. Raises `ValueError` if there is none."""
     runs = sorted((root / "runs").glob(f"*/{SUMMARY}"))
     if not runs:
-        raise ValueError(f"there is no run in {root / 'runs'}: execute the course first.")
+        raise UserError(f"there is no run in {root / 'runs'}: execute the course first.")
     return runs[-1].parent

@@ -16,15 +16,17 @@ import torch
 from nbformat.v4 import new_code_cell, new_notebook
 
 import mnist_lab
-from mnist_lab.bench import ablations, accuracy
-from mnist_lab.bench import race as racing
-from mnist_lab.bench import strangers as folding
 from mnist_lab.course import worker
 from mnist_lab.course.execute import summary_table
 from mnist_lab.course.sweep import Run, sweep
 from mnist_lab.data import load_data
 from mnist_lab.files import project_root
 from mnist_lab.records import processor, save_measurement
+from mnist_lab.studies import ablations
+from mnist_lab.studies import fit_accuracy as accuracy
+from mnist_lab.studies import time_to_accuracy as racing
+from mnist_lab.studies import unseen_writers as folding
+from mnist_lab.validation import UserError
 
 RESULT = "result.json"
 CELL = """\
@@ -33,11 +35,11 @@ import json
 import os
 from pathlib import Path
 
-from mnist_lab.files import write_whole
+from mnist_lab.files import write_file
 from {module} import {name}
 
 result = {name}({arguments})
-write_whole(Path(os.environ["MNIST_LAB_RECORDS"], "{file}"), json.dumps(result))
+write_file(Path(os.environ["MNIST_LAB_RECORDS"], "{file}"), json.dumps(result))
 """
 KERNEL = {"name": "python3", "language": "python", "display_name": "Python 3"}
 
@@ -88,7 +90,7 @@ def ablate(
     for name in studies:
         if name not in ablations.CASES:
             known = ", ".join(ablations.CASES)
-            raise ValueError(f"there is no study {name!r}; there are: {known}.")
+            raise UserError(f"there is no study {name!r}; there are: {known}.")
     cases = [
         {"study": name, "case": case, "seed": seed}
         for name in dict.fromkeys(studies or ablations.CASES)
@@ -108,7 +110,7 @@ def strangers(
     Writes into `runs/strangers/`. Raises `ValueError` without MNIST, and what `conduct` raises.
     """
     if not load_data().is_mnist:
-        raise ValueError(
+        raise UserError(
             "who wrote a digit is known of MNIST alone, and it is not here: set MNIST_LAB_DATA."
         )
     cases = [
@@ -170,7 +172,7 @@ def load_result(folder: Path) -> dict:
     try:
         return json.loads((folder / RESULT).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ValueError(f"{folder / RESULT} is not a whole result ({error}).") from error
+        raise UserError(f"{folder / RESULT} is not a whole result ({error}).") from error
 
 
 def _code(function: Callable) -> str:

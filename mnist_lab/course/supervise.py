@@ -20,8 +20,8 @@ from pathlib import Path
 import psutil
 
 from mnist_lab.course import worker
-from mnist_lab.course.source import last_cell, read
-from mnist_lab.files import Unwritable
+from mnist_lab.course.notebooks import last_cell, read
+from mnist_lab.files import WriteError
 
 POLL_SECONDS = 0.1
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")  # the last is a closed terminal; Windows has none
@@ -86,14 +86,14 @@ def supervise(
 
     `environment`: variables for the kernel. `folder`: where it stands, else the notebook's own.
     `line`: that of a progress bar, in the terminal. Returns None, and leaves nothing, if `stop` was
-    pulled before the end. Raises `Unwritable`.
+    pulled before the end. Raises `WriteError`.
     """
     try:
         return _supervise(notebook, target, parameters, environment, stop, folder, line)
-    except Unwritable:
+    except WriteError:
         raise
     except OSError as error:
-        raise Unwritable(target.parent, error.strerror or str(error)) from error
+        raise WriteError(target.parent, error.strerror or str(error)) from error
 
 
 def _supervise(notebook, target, parameters, environment, stop, folder, line) -> Result | None:
@@ -120,7 +120,7 @@ def _supervise(notebook, target, parameters, environment, stop, folder, line) ->
             partial.unlink()
         if stop.is_set():
             return None
-        raise Unwritable(target.parent, error)
+        raise WriteError(target.parent, error)
     if status == worker.DIED:
         error = _epitaph(partial)
     if partial.exists():

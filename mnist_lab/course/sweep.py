@@ -30,11 +30,12 @@ from mnist_lab.course.execute import (
     only_runner,
     summary_text,
 )
-from mnist_lab.course.source import key_figures, read, same_source
+from mnist_lab.course.notebooks import key_figures, read, same_source
 from mnist_lab.course.supervise import Stop, signals_pull, supervise
 from mnist_lab.data import NAMES
-from mnist_lab.files import Unwritable, write_all
+from mnist_lab.files import WriteError, write_files
 from mnist_lab.records import RECORDS, check_record
+from mnist_lab.validation import UserError
 
 OUTCOME = "outcome.json"  # beside the record: the row of the table
 POLL_SECONDS, CONNECT_SECONDS = 0.5, 10
@@ -87,15 +88,15 @@ def plan(
     Raises `ValueError` for a notebook without a seed or a parameter of the grid, and for no seeds.
     """
     if seeds < 1:
-        raise ValueError(f"seeds must be 1 or more, not {seeds}.")
+        raise UserError(f"seeds must be 1 or more, not {seeds}.")
     runs = []
     for path in notebooks:
         declared = declared_parameters(path)
         for name in (*grid, "seed"):
             if name == "dataset":
-                raise ValueError("the digits are no part of a grid: choose them with --dataset.")
+                raise UserError("the digits are no part of a grid: choose them with --dataset.")
             if name not in declared:
-                raise ValueError(f"{path.stem} has no parameter {name!r}.")
+                raise UserError(f"{path.stem} has no parameter {name!r}.")
         source = path.read_text(encoding="utf-8")
         columns = {**grid, "seed": range(seeds)}
         for values in itertools.product(*columns.values()):
@@ -111,15 +112,15 @@ def sweep(
     `jobs` runs at a time, by default one for each core; or, with `cluster`, as many as the workers
     of the Dask scheduler at this address take. Raises `ValueError` for less than one job, for a
     folder with another runner at work and for a scheduler that does not answer; `Interrupted` after
-    SIGINT, SIGTERM or SIGHUP; `Unwritable`. What had finished is kept.
+    SIGINT, SIGTERM or SIGHUP; `WriteError`. What had finished is kept.
     """
     if jobs is not None and jobs < 1:
-        raise ValueError(f"jobs must be 1 or more, not {jobs}.")
+        raise UserError(f"jobs must be 1 or more, not {jobs}.")
     stop = Stop()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise Unwritable(folder, error.strerror) from error
+        raise WriteError(folder, error.strerror) from error
     with only_runner(folder), signals_pull(stop):
         for leftover in folder.glob(".partial-*"):  # of a runner that was killed
             shutil.rmtree(leftover)
@@ -130,7 +131,7 @@ def sweep(
             try:
                 if done is not None:
                     _keep(done, folder / done.outcome.notebook)
-            except Unwritable as error:
+            except WriteError as error:
                 stop.pull(error)
         if stop.reason:
             raise stop.reason
@@ -185,7 +186,7 @@ def _here(runs: Sequence[Run], folder: Path, jobs: int | None, stop: Stop) -> It
         try:
             return None if stop.is_set() else execute_run(run, stop, folder)
         except OSError as error:
-            stop.pull(Unwritable(folder, error.strerror or str(error)))
+            stop.pull(WriteError(folder, error.strerror or str(error)))
             return None
 
     # Threads are enough: each watches over a process of its own.
@@ -199,11 +200,11 @@ def _on_cluster(runs: Sequence[Run], address: str, stop: Stop) -> Iterator[Done]
     try:
         from distributed import Client, wait
     except ImportError:
-        raise ValueError('a cluster needs Dask: pip install "mnist-lab[cluster]".') from None
+        raise UserError('a cluster needs Dask: pip install "mnist-lab[cluster]".') from None
     try:
         client = Client(address, timeout=CONNECT_SECONDS)
     except (OSError, ValueError) as error:
-        raise ValueError(f"no Dask scheduler answers at {address} ({error}).") from error
+        raise UserError(f"no Dask scheduler answers at {address} ({error}).") from error
     with client:
         left = {client.submit(execute_run, run, pure=False): run for run in runs}
         while left and not stop.is_set():
@@ -225,13 +226,13 @@ def _keep(done: Done, folder: Path) -> None:
     """Write a run's files whole or not at all, in the place of what an earlier try has left."""
     partial = folder.with_name(f".partial-{folder.name}")
     try:
-        write_all(
+        write_files(
             {partial / name: content for name, content in done.files.items()}
             | {partial / OUTCOME: summary_text([done.outcome])}
         )
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(partial, folder)
     except OSError as error:
-        raise Unwritable(folder, error.strerror or str(error)) from error
+        raise WriteError(folder, error.strerror or str(error)) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)

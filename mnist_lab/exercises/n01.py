@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from mnist_lab.exercises.expect import as_number, expect_kind, expect_tensor, expect_unchanged
+from mnist_lab.exercises.checks import as_number, expect_kind, expect_tensor, expect_unchanged
 from mnist_lab.exercises.question import Wrong, exercise
 
 MEAN, DEVIATION = 0.1307, 0.3081

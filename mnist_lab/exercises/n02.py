@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mnist_lab.exercises.expect import as_number, expect_kind, expect_tensor, expect_unchanged
+from mnist_lab.exercises.checks import as_number, expect_kind, expect_tensor, expect_unchanged
 from mnist_lab.exercises.question import Wrong, exercise
 
 

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mnist_lab.exercises.expect import (
+from mnist_lab.exercises.checks import (
     as_number,
     expect_function,
     expect_module,

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import OneCycleLR
 
-from mnist_lab.exercises.expect import as_number, expect_function, expect_tensor
+from mnist_lab.exercises.checks import as_number, expect_function, expect_tensor
 from mnist_lab.exercises.question import Wrong, exercise
 
 
@@ -177,7 +177,7 @@ def two_mistakes_in_an_evaluation(accuracy):
             batches.append((images, labels))
         network.train()
         modes: list[bool] = []
-        network[2].register_forward_hook(lambda dropout, *_: modes.append(dropout.training))
+        network[2].register_forward_hook(lambda dropout, *_, to=modes: to.append(dropout.training))
         found = as_number(accuracy(network, batches), "accuracy(…)")
         if any(modes):
             raise Wrong("the network was left in training mode, and its dropout is on meanwhile.")

@@ -5,7 +5,7 @@ import random
 import torch
 from torch import Tensor, nn
 
-from mnist_lab.exercises.expect import (
+from mnist_lab.exercises.checks import (
     as_number,
     expect_function,
     expect_kind,

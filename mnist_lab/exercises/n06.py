@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import torch
 
-from mnist_lab.exercises.expect import (
+from mnist_lab.exercises.checks import (
     as_number,
     expect_function,
     expect_kind,

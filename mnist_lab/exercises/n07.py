@@ -6,9 +6,9 @@ import random
 import torch
 from scipy.stats import binomtest
 
-from mnist_lab.exercises.expect import as_number, expect_function, expect_kind, expect_number
+from mnist_lab.exercises.checks import as_number, expect_function, expect_kind, expect_number
 from mnist_lab.exercises.question import Wrong, exercise
-from mnist_lab.intervals import wilson_interval
+from mnist_lab.statistics import wilson_interval
 
 
 @exercise(

@@ -6,7 +6,7 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from mnist_lab.exercises.expect import (
+from mnist_lab.exercises.checks import (
     as_number,
     expect_function,
     expect_kind,

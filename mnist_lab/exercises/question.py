@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import torch
 
-from mnist_lab.exercises.delivered import has_gap, is_as_delivered
-from mnist_lab.exercises.watched import TooLong, last_line_outside, watched
+from mnist_lab.exercises.time_limit import TooLong, last_line_outside, watched
+from mnist_lab.exercises.unanswered import has_gap, is_as_delivered
 
 COLUMNS = 58  # what a page of JupyterLab holds in a window of 900 pixels
 RIGHT, WRONG, UNANSWERED = "Right", "Not right", "Not answered yet"

@@ -18,8 +18,8 @@ from runners import processes_of, wait_for
 from conftest import NOTEBOOKS, ROOT
 from mnist_lab.__main__ import main
 from mnist_lab.course import execute
-from mnist_lab.course.source import find_notebooks
-from mnist_lab.files import Unwritable
+from mnist_lab.course.notebooks import find_notebooks
+from mnist_lab.files import WriteError
 from mnist_lab.speed import choose_threads
 
 
@@ -174,15 +174,15 @@ def test_nothing_outlives_a_runner_and_nothing_is_lost(number, tmp_path):
 
 def test_what_cannot_be_written_stops_the_batch_in_one_sentence(tmp_path, monkeypatch):
     paths = [write_notebook(tmp_path / f"0{i}_a.ipynb") for i in range(3)]
-    write, written = execute.write_whole, []
+    write, written = execute.write_file, []
 
     def full(path, text):
         if len(written) == 2:  # the batch and the first notebook's row
-            raise Unwritable(path, "No space left on device")
+            raise WriteError(path, "No space left on device")
         written.append(path)
         write(path, text)
 
-    monkeypatch.setattr(execute, "write_whole", full)
+    monkeypatch.setattr(execute, "write_file", full)
     folder = execute.begin(paths, tmp_path / "runs", "digits", jobs=1)
     result = CliRunner().invoke(main, ["run", "--resume", str(folder)])
     assert result.exit_code == 1, result.output
@@ -324,7 +324,7 @@ class Absent:
             raise ModuleNotFoundError(name)
 sys.meta_path.insert(0, Absent())
 import mnist_lab
-from mnist_lab import figures
+from mnist_lab import plots as figures
 data = mnist_lab.load_data("digits")
 recipe = mnist_lab.Recipe(1, 128, 0.001)
 network = mnist_lab.GapNet()

@@ -11,11 +11,12 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from safetensors.torch import save_file
 
 from conftest import ROOT
-from mnist_lab.course.card import card
 from mnist_lab.course.execute import Outcome
+from mnist_lab.course.model_card import card
 from mnist_lab.course.publish import newest_run, publish, publish_records
-from mnist_lab.course.tables import cost_line
-from mnist_lab.pretrained import NETWORKS, published_kind
+from mnist_lab.course.readme_tables import cost_line
+from mnist_lab.pretrained import published_kind
+from mnist_lab.recipes import NETWORKS
 from mnist_lab.records import kind_of_run
 
 COST = "**Cost:** not measured yet"

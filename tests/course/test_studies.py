@@ -16,10 +16,13 @@ from runners import processes_of, wait_for
 
 from mnist_lab import records
 from mnist_lab.__main__ import main
-from mnist_lab.bench import ablations, accuracy, epochs, race
-from mnist_lab.bench import strangers as folding
 from mnist_lab.course import studies
 from mnist_lab.course.studies import RESULT, Failed, conduct, study
+from mnist_lab.studies import ablations
+from mnist_lab.studies import epoch_time as epochs
+from mnist_lab.studies import fit_accuracy as accuracy
+from mnist_lab.studies import time_to_accuracy as race
+from mnist_lab.studies import unseen_writers as folding
 
 EXPERIMENT = """
 import os, pathlib, time
@@ -137,7 +140,7 @@ import sys
 
 sys.path.append(".")
 import experiment
-from mnist_lab.bench import accuracy
+from mnist_lab.studies import fit_accuracy as accuracy
 from mnist_lab.__main__ import main
 
 accuracy.run = experiment.train
@@ -259,7 +262,7 @@ def test_every_accuracy_is_recorded_for_its_way_and_seed(network, answers, tmp_p
     )
     name, stored = written(tmp_path, "compare")
     assert name.startswith(f"{network}-") and stored == record
-    make, recipe = epochs.NETWORKS[network]
+    make, recipe, _ = epochs.NETWORKS[network]
     assert record == {
         "network": make.__name__,
         "num_epochs": 4,

@@ -13,7 +13,7 @@ import pytest
 
 from mnist_lab.course import supervise
 from mnist_lab.course.supervise import Interrupted, Stop, signals_pull
-from mnist_lab.files import Unwritable
+from mnist_lab.files import WriteError
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path, monkeypatch):
     script = tmp_path / "worker.py"
     script.write_text(f"print({answer!r})")
     monkeypatch.setattr(supervise.worker, "__file__", str(script))
-    with pytest.raises(Unwritable, match=r"run cannot be written \(No space left on device\)"):
+    with pytest.raises(WriteError, match=r"run cannot be written \(No space left on device\)"):
         supervise.supervise(Path("00_a.ipynb"), tmp_path / "run" / "00_a.ipynb", {}, {}, Stop())
 
 

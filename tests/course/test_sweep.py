@@ -18,7 +18,7 @@ from runners import processes_of, wait_for
 from mnist_lab.__main__ import main
 from mnist_lab.course import sweep as sweeping
 from mnist_lab.course.sweep import OUTCOME, plan, sweep
-from mnist_lab.files import Unwritable
+from mnist_lab.files import WriteError
 
 TRAINS = """
 import json, os, pathlib, time
@@ -132,13 +132,13 @@ def test_what_cannot_be_written_stops_the_sweep_and_keeps_the_rest(tmp_path, mon
 
     def full(done, folder):
         if kept:
-            raise Unwritable(folder, "No space left on device")
+            raise WriteError(folder, "No space left on device")
         kept.append(folder)
         keep(done, folder)
 
     monkeypatch.setattr(sweeping, "_keep", full)
     runs = plan([write_notebook(tmp_path / "04_a.ipynb")], 3, {}, "digits")
-    with pytest.raises(Unwritable, match="No space left"):
+    with pytest.raises(WriteError, match="No space left"):
         sweep(runs, tmp_path / "sweep", jobs=1)
     assert names(tmp_path / "sweep") == left_by(0)
     assert not list((tmp_path / "sweep").glob(".partial*"))
@@ -153,11 +153,11 @@ def test_a_disk_that_is_full_during_a_run_stops_the_sweep(tmp_path, monkeypatch)
 
     monkeypatch.setattr(sweeping, "execute_run", full)
     runs = plan([write_notebook(tmp_path / "04_a.ipynb")], 5, {}, "digits")
-    with pytest.raises(Unwritable, match=r"sweep cannot be written \(No space left on device\)"):
+    with pytest.raises(WriteError, match=r"sweep cannot be written \(No space left on device\)"):
         sweep(runs, tmp_path / "sweep", jobs=1)
     assert len(begun) == 1, "the sweep went on"
     (tmp_path / "file").touch()
-    with pytest.raises(Unwritable, match="file"):
+    with pytest.raises(WriteError, match="file"):
         sweep(runs, tmp_path / "file" / "sweep")
 
 

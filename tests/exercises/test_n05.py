@@ -2,7 +2,7 @@ import pytest
 from answers import Case, answers
 from torch import nn
 
-from mnist_lab import BottleneckNet, layers
+from mnist_lab import BottleneckNet, list_layers
 from mnist_lab.exercises import exercises
 
 BLOCK = """
@@ -179,5 +179,5 @@ def test_the_published_network_has_the_dead_parameters_that_are_said():
     found = exercises("05")[-1]
     namespace: dict = {}
     exec(found.solution, namespace)
-    chain = nn.Sequential(*(row.module for row in layers(BottleneckNet())))
+    chain = nn.Sequential(*(row.module for row in list_layers(BottleneckNet())))
     assert f"is {namespace['dead_biases'](chain)}, of 16,426" in found.right

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from mnist_lab.exercises import exercises, numbers, question, questions, watched
+from mnist_lab.exercises import exercises, numbers, question, questions
+from mnist_lab.exercises import time_limit as watched
 from mnist_lab.exercises.question import RIGHT, UNANSWERED, WRONG, Question, Wrong, exercise, judge
 
 START = """

@@ -1,0 +1,137 @@
+"""The cells of the exercises, and the solutions: both are written from `mnist_lab/exercises`.
+
+A notebook's exercises stand before its experiments. Its solutions are a notebook of their own, and
+are executed as they are written.
+"""
+
+from pathlib import Path
+
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+from nbformat import NotebookNode, writes
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from mnist_lab.course.notebooks import find_notebooks, read, same_source
+from mnist_lab.exercises import exercises, numbers
+from mnist_lab.exercises.question import RIGHT, Verdict
+from mnist_lab.files import write_files
+from mnist_lab.validation import UserError
+
+EXPERIMENTS = "## Experiments"
+CALL = "# q{0}.hint()\n# q{0}.solution()\nq{0}.check()"
+INTRODUCTION = """\
+## Exercises
+
+Fill in what is missing and run the cell: `check()` says at once whether your answer is right, and
+if not, why. Take the `#` away from `hint()` or `solution()` when you need them. All solutions are
+together in [a notebook of their own](solutions/{name})."""
+TOP = """\
+# {number} · Solutions
+
+The answers to the exercises of [{title}](../{name}). There are others that are right: `check()` in
+that notebook tells. Whoever looks here first has learned nothing yet."""
+
+
+def solutions_path(folder: Path, number: str) -> Path:
+    """Where the solutions of a notebook lie, in the folder of the course."""
+    return folder / "solutions" / f"solutions_{number}.ipynb"
+
+
+def write_exercises(folder: Path, names: list[str]) -> list[Path]:
+    """Write the exercises of the notebooks in `folder`, and their solutions; return what changed.
+
+    `names` as in `find_notebooks`. Raises `ValueError` for a notebook without a place for them, and
+    for a solution that does not run.
+    """
+    texts = {}
+    for path in find_notebooks(folder, names):
+        number = path.name[:2]
+        if number in numbers():
+            notebook = with_exercises(path)
+            if not same_source(notebook, read(path)):
+                texts[path] = writes(notebook) + "\n"
+            target = solutions_path(folder, number)
+            solved = solutions(path)
+            if not target.exists() or not _is_current(read(target), solved, number):
+                texts[target] = writes(_executed(solved, target)) + "\n"
+    write_files(texts)
+    return list(texts)
+
+
+def with_exercises(path: Path) -> NotebookNode:
+    """The notebook with its exercises as they are now; outputs stay where nothing has changed."""
+    notebook, number = read(path), path.name[:2]
+    mark = f"q{number}-"
+    old = {cell.id: cell for cell in notebook.cells if cell.id.startswith(mark)}
+    cells = [cell for cell in notebook.cells if cell.id not in old]
+    places = [i for i, cell in enumerate(cells) if cell.source.startswith(EXPERIMENTS)]
+    if len(places) != 1:
+        raise UserError(
+            f"{path} needs one cell that begins with {EXPERIMENTS!r}: the exercises go before it."
+        )
+    new = exercise_cells(number)
+    for cell in new:
+        before = old.get(cell.id)
+        if cell.cell_type == "code" and before and before.source == cell.source:
+            cell.outputs, cell.execution_count = before.outputs, before.execution_count
+    notebook.cells = [*cells[: places[0]], *new, *cells[places[0] :]]
+    return notebook
+
+
+def exercise_cells(number: str, solved: bool = False) -> list[NotebookNode]:
+    """The cells of a notebook's exercises: to be filled in, or `solved`."""
+    found = exercises(number)
+    names = ", ".join(f"q{i}" for i in range(1, len(found) + 1))
+    begin = f"from mnist_lab.exercises import questions\n\n{names} = "
+    cells = [_code(f"q{number}-begin", f'{begin}questions("{number}", globals())')]
+    if not solved:
+        text = INTRODUCTION.format(name=solutions_path(Path(), number).name)
+        cells.insert(0, new_markdown_cell(text, id=f"q{number}-text"))
+    for i, exercise in enumerate(found, 1):
+        task = f"### Exercise {i}: {exercise.title}\n\n{exercise.task}"
+        cells.append(new_markdown_cell(task, id=f"q{number}-{i}-task"))
+        if exercise.given:
+            cells.append(_code(f"q{number}-{i}-given", exercise.given))
+        answer, call = (
+            (exercise.solution, f"q{i}.check()") if solved else (exercise.start, CALL.format(i))
+        )
+        gap = "\n\n\n" if answer.splitlines()[-1].startswith(" ") else "\n\n"
+        cells.append(_code(f"q{number}-{i}-answer", answer + gap + call))
+    return cells
+
+
+def solutions(path: Path) -> NotebookNode:
+    """The solutions of a notebook's exercises, not yet executed."""
+    notebook, number = read(path), path.name[:2]
+    title = notebook.cells[0].source.splitlines()[0].removeprefix("# ")
+    top = TOP.format(number=number, title=title, name=path.name)
+    setup = next(cell for cell in notebook.cells if cell.cell_type == "code")
+    cells = [
+        new_markdown_cell(top, id=f"s{number}-top"),
+        _code(f"s{number}-setup", setup.source),
+        *exercise_cells(number, solved=True),
+    ]
+    kernel = {"kernelspec": notebook.metadata["kernelspec"]}
+    return new_notebook(cells=cells, metadata=kernel)
+
+
+def _is_current(stored: NotebookNode, solved: NotebookNode, number: str) -> bool:
+    """Whether the stored solutions are these, and say what is said of a right answer now."""
+    answers = [cell for cell in stored.cells if cell.id.endswith("-answer")]
+    said = ["".join(output.get("text", "") for output in cell.outputs) for cell in answers]
+    right = [f"{Verdict(RIGHT, exercise.right)}\n" for exercise in exercises(number)]
+    return same_source(solved, stored) and said == right
+
+
+def _executed(notebook: NotebookNode, target: Path) -> NotebookNode:
+    try:
+        quiet = ["--log-level=CRITICAL"]  # the kernel's start is no news
+        NotebookClient(notebook, record_timing=False, extra_arguments=quiet).execute()
+    except CellExecutionError as error:
+        reason = f"{error.ename}: {error.evalue}"
+        raise UserError(f"{target.name} does not run: {reason}") from error
+    return notebook
+
+
+def _code(name: str, source: str) -> NotebookNode:
+    return new_code_cell(source, id=name)

@@ -1,0 +1,164 @@
+"""The repository's address, wherever it stands.
+
+It lives in one place, `[project.urls] Repository` in pyproject.toml. Badges, setup cells and clone
+addresses have to repeat it, because Colab, Binder and git are given nothing else: `rewrite` makes
+them follow.
+"""
+
+import json
+import re
+import tomllib
+from pathlib import Path
+
+from mnist_lab.files import write_files
+from mnist_lab.validation import UserError
+
+START = "00_start_here"  # where the README's badges lead
+GITHUB = "https://github.com/"
+COLAB = "https://colab.research.google.com/"
+BINDER = "https://mybinder.org/"
+COLAB_IMAGE = f"{COLAB}assets/colab-badge.svg"
+BINDER_IMAGE = f"{BINDER}badge_logo.svg"
+
+# GitHub's rules, and no '-' or '.' in front of a name: a command takes the one for an option, and
+# the other hides a folder.
+REPO = re.compile(
+    r"(?!.{40,}/)[A-Za-z0-9]+(-[A-Za-z0-9]+)*"  # OWNER
+    r"/(?!.{101})\w([\w.-]*[\w-])?(?<!\.git)(?<!\.wiki)",  # NAME
+    re.ASCII,
+)
+# Stricter than git: what means the same in a Colab path, a Binder path and pip's `@ref`.
+REF = re.compile(r"\w+([.-]\w+)*", re.ASCII)
+# The badges are known by their pictures, whatever they are called and wherever they lead.
+BADGE = re.compile(
+    rf"\[!\[[^]\n]*\]\(({re.escape(COLAB_IMAGE)}|{re.escape(BINDER_IMAGE)})\)\]\(([^)\s]*)\)"
+)
+SETUP = """\
+# On Colab, install the course's library; everywhere else this cell does nothing.
+import importlib.util
+import sys
+
+if "google.colab" in sys.modules and importlib.util.find_spec("mnist_lab") is None:
+    %pip install --quiet --no-deps anywidget psygnal git+{address}@{ref}"""
+
+
+def badges(repo: str, ref: str, notebook: str | None = None) -> str:
+    """The Markdown of both badges; they open a notebook of the course, or else its first one."""
+    return f"{_badge(COLAB_IMAGE, repo, ref, notebook)} {_badge(BINDER_IMAGE, repo, ref, notebook)}"
+
+
+def setup_cell(repo: str, ref: str) -> str:
+    """The source of every notebook's first code cell."""
+    return SETUP.format(address=GITHUB + repo, ref=ref)
+
+
+def current(root: Path) -> tuple[str, str]:
+    """The repository that pyproject.toml names, and the ref that the README's badges open."""
+    readme = root / "README.md"
+    ref = re.search(rf"{re.escape(COLAB)}github/[^/\s]+/[^/\s]+/blob/([^/\s]+)/", _read(readme))
+    if ref is None:
+        raise UserError(f"{readme} has no Colab badge.")
+    return _repository(_read(root / "pyproject.toml")), ref[1]
+
+
+def rewrite(root: Path, repo: str, ref: str = "main") -> list[Path]:
+    """Make everything point to `repo` at `ref`, and return the files that changed.
+
+    Changes pyproject's Repository and, in README and notebooks, badges, setup cells and the plain
+    address of the repository; outputs stay as they are. Nothing is written unless all can be.
+
+    Raises `ValueError` for a name that cannot be one, or a file that cannot be followed or written.
+    """
+    if not REPO.fullmatch(repo):
+        raise UserError(
+            f"{repo!r} is not a repository: write OWNER/NAME, at most 39 letters and digits with "
+            "single '-' in between, and at most 100 letters, digits, '_', '-' and '.', with no "
+            "'-' or '.' in front and no '.', '.git' or '.wiki' at the end."
+        )
+    if not REF.fullmatch(ref):
+        raise UserError(
+            f"{ref!r} cannot be used as a ref: name a branch, tag or commit that is made of "
+            "letters, digits and '_', with single '.' or '-' in between."
+        )
+    pyproject = root / "pyproject.toml"
+    texts = {path: _read(path) for path in (root / "README.md", pyproject)}
+    old = _repository(texts[pyproject])
+    # `name.git` is the same repository; `name-2` or `name.github.io` is another.
+    address = re.compile(re.escape(GITHUB + old) + r"(?![\w-]|\.(?!git\b)\w)")
+
+    def follow(text: str) -> str:
+        text = address.sub(GITHUB + repo, text)
+        return BADGE.sub(lambda badge: _badge(badge[1], repo, ref, _notebook(badge[2])), text)
+
+    changed = {root / "README.md": follow(texts[root / "README.md"])}
+    folder = root / "notebooks"
+    for path in sorted([*folder.glob("*.ipynb"), *folder.glob("solutions/*.ipynb")]):
+        texts[path] = _read(path)
+        changed[path] = _rewrite_cells(path, texts[path], follow, setup_cell(repo, ref))
+    # The last to be written: after an interruption, the old address is still known.
+    changed[pyproject] = re.sub(
+        r'^(Repository\s*=\s*)"[^"\n]*"',
+        lambda line: f'{line[1]}"{GITHUB}{repo}"',
+        texts[pyproject],
+        flags=re.MULTILINE,
+    )
+    if _repository(changed[pyproject]) != repo:
+        raise UserError(f'{pyproject} has no line Repository = "{GITHUB}{old}".')
+    changed = {path: text for path, text in changed.items() if text != texts[path]}
+    write_files(changed)
+    return list(changed)
+
+
+def _badge(image: str, repo: str, ref: str, notebook: str | None) -> str:
+    path = f"notebooks/{(notebook or START).removesuffix('.ipynb')}.ipynb"
+    if image == COLAB_IMAGE:
+        return f"[![Open in Colab]({image})]({COLAB}github/{repo}/blob/{ref}/{path})"
+    return f"[![Open in Binder]({image})]({BINDER}v2/gh/{repo}/{ref}?urlpath=lab/tree/{path})"
+
+
+def _notebook(address: str) -> str | None:
+    """The notebook that a badge opens."""
+    name = re.search(r"([\w-]+)\.ipynb$", address)
+    return name and name[1]
+
+
+def _rewrite_cells(path: Path, text: str, follow, setup: str) -> str:
+    try:
+        notebook = json.loads(text)
+        cells = notebook["cells"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is not a notebook ({error!r}).") from error
+    changed = False
+    for cell in cells:
+        old = "".join(cell["source"])
+        is_setup = cell["cell_type"] == "code" and old.startswith(SETUP.splitlines()[0])
+        new = setup if is_setup else follow(old)
+        if new != old:
+            cell["source"] = new.splitlines(keepends=True)
+            changed = True
+    # As Jupyter itself writes a notebook: the difference to the old file is these lines alone.
+    return json.dumps(notebook, indent=1, ensure_ascii=False) + "\n" if changed else text
+
+
+def _repository(pyproject: str) -> str:
+    try:
+        address = tomllib.loads(pyproject)["project"]["urls"]["Repository"]
+    except (tomllib.TOMLDecodeError, KeyError) as error:
+        raise UserError(
+            f"pyproject.toml names no Repository in [project.urls] ({error})."
+        ) from error
+    repo = address.removeprefix(GITHUB)
+    if repo == address or not REPO.fullmatch(repo):
+        raise UserError(f"pyproject.toml's Repository is {address!r}, not {GITHUB}OWNER/NAME.")
+    return repo
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing: is this the course's repository?") from None
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be read ({error.strerror}): make it readable, then try again."
+        ) from error

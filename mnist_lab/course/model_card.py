@@ -1,0 +1,115 @@
+"""The model card of a trained network, every number of it from the records.
+
+Its headings are those of Hugging Face's template; what they are for: Mitchell et al., "Model Cards
+for Model Reporting", arXiv:1810.03993.
+"""
+
+from collections.abc import Mapping
+
+from mnist_lab.records import results_table
+from mnist_lab.statistics import wilson_interval
+
+CARD = """\
+---
+license: mit
+library_name: pytorch
+pipeline_tag: image-classification
+datasets: [ylecun/mnist]
+metrics: [accuracy]
+---
+
+# {network}, trained on MNIST with seed {seed}
+
+## Model Details
+
+- **Network:** `mnist_lab.{network}`, a convolutional network of {parameters:,} parameters
+- **Weights:** `{name}.safetensors`, as they were after the last epoch of \
+[one run](../../notebooks/records/{record})
+- **Input:** images `[N, 1, 28, 28]`, normalised as in the recipe below
+- **Output:** {outputs} `[N, 10]`, for the digits 0 to 9
+- **Licence:** MIT, as the repository
+
+## Uses
+
+For learning how such a network is built, trained and judged, and as a baseline on MNIST. Not for \
+reading anything that matters to somebody, such as forms, cheques or post.
+
+## Bias, Risks, and Limitations
+
+It knows images like MNIST's and no others: one digit, 28×28 pixels, white on black, scaled and \
+centred as MNIST's, written by employees of the American Census and by American high-school \
+students. To any other image, a letter or noise too, it gives a digit, and often a high \
+probability. Notebook 07 shows how its accuracy falls where images are corrupt.
+
+## How to Get Started with the Model
+
+```python
+from mnist_lab import {recipe_name}, evaluate, load_data, load_pretrained
+
+print(evaluate(load_pretrained("{name}"), load_data("mnist").test, {recipe_name}))
+```
+
+`python -m mnist_lab export {name}` writes it as an ONNX file.
+
+## Training Details
+
+**Data:** {train:,} of the 60,000 training digits of MNIST (by Y. LeCun, C. Cortes \
+and C. J. C. Burges; described in doi:10.1109/5.726791), chosen by the split "{split}"; the other \
+{validation:,} are for validation.
+
+**Recipe:** `mnist_lab.{recipe_name}`
+
+| | |
+|---|---|
+{recipe}
+
+**Run:** {precision} on {processor}, threads: {threads}, {minutes:.0f} minutes; {versions}.
+
+## Evaluation
+
+This network, whose seed was declared and not chosen:
+
+- **Validation:** {validation_accuracy}
+- **Test:** {test_accuracy}
+
+The intervals are Wilson's, for the luck of the digits. All published seeds of the recipe:
+
+{results}
+
+The intervals of their mean test accuracy are Student's, for the luck of the seeds (Wilson's for a \
+single seed), and a bootstrap over whoever wrote the test digits.
+"""
+
+
+def card(name: str, first: str, runs: Mapping[str, dict]) -> str:
+    """The card of the network "gap" or "bottleneck".
+
+    `runs`: the records of all its seeds, by their file names; its weights are from the `first`.
+    """
+    record = runs[first]
+    split, test, recipe = record["split"], record["test"], record["recipe"]
+    validated = round(record["validation_accuracy"][-1] * split["validation"])
+    rows = [f"| {word} | {value} |" for word, value in recipe.items()]
+    return CARD.format(
+        name=name,
+        record=first,
+        outputs="log-probabilities" if recipe["loss"] == "nll" else "logits",
+        recipe_name=f"{name.upper()}_RECIPE",
+        recipe="\n".join(rows),
+        split=split["name"],
+        train=split["train"],
+        validation=split["validation"],
+        minutes=sum(record["seconds_per_epoch"]) / 60,
+        versions=", ".join(f"{tool} {number}" for tool, number in record["versions"].items()),
+        validation_accuracy=_accuracy(validated, split["validation"]),
+        test_accuracy=_accuracy(test["correct"], test["total"]),
+        results=results_table(list(runs.values())),
+        **{part: record[part] for part in ("network", "parameters", "seed", "precision",
+                                           "processor", "threads")},
+    )  # fmt: skip
+
+
+def _accuracy(correct: int, total: int) -> str:
+    low, high = wilson_interval(correct, total)
+    share = f"{correct / total:.2%} ({correct:,} of {total:,})"
+    return f"{share}, 95 % interval {low:.2%} to {high:.2%}"

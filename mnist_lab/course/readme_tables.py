@@ -1,0 +1,123 @@
+"""The README's tables of what was measured; in each, a column has one unit."""
+
+import json
+import statistics
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from mnist_lab.course.execute import Outcome
+from mnist_lab.recipes import NETWORKS
+from mnist_lab.statistics import seed_interval
+from mnist_lab.studies.epoch_time import EPOCH
+from mnist_lab.studies.time_to_accuracy import EXAMPLE_EPOCHS, epochs_to
+
+
+def cost_line(outcome: Outcome) -> str:
+    """The line at the top of a notebook that says what it costs."""
+    return (
+        f"**Cost:** about {_duration(outcome.seconds)} and {outcome.peak_mb:,} MB of memory on "
+        f"{_cores(outcome)}, measured with MNIST."
+    )
+
+
+def notebook_table(outcomes: Sequence[Outcome]) -> str:
+    """A Markdown table: a row for each notebook, with its measured cost."""
+    rows = ["| notebook | time | on | memory |", "|---|---|---|---|"]
+    for row in outcomes:
+        title = row.notebook.replace("_", " ")
+        link = f"[{title}](notebooks/{row.notebook}.ipynb)"
+        rows.append(f"| {link} | {_duration(row.seconds)} | {_cores(row)} | {row.peak_mb:,} MB |")
+    return "\n".join(rows)
+
+
+def speed_tables(folder: Path) -> str:
+    """Markdown tables of the records that `bench`, `compare` and `race` left in `folder`."""
+    records = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+    tables = (
+        ("seconds per epoch | the usual way | here | times faster", _epoch_rows),
+        ("milliseconds per step | every core, alone | every core, beside other work "
+         "| here, alone | here, beside other work", _busy_rows),
+        ("validation accuracy | the usual way | here | difference, points", _accuracy_rows),
+        ("seconds to the goal | PyTorch's example, its 14 epochs | PyTorch's example, to the goal "
+         "| StridedNet | times faster (to the goal)", _race_rows),
+    )  # fmt: skip
+    return "\n\n".join(filter(None, (_table(head, rows, records) for head, rows in tables)))
+
+
+def _table(head: str, rows: Callable, records: Sequence[dict]) -> str:
+    found = [row for record in records for row in rows(record)]
+    line = "|---" * (head.count("|") + 1) + "|"
+    return "\n".join([f"| {head} |", line, *found]) if found else ""
+
+
+def _networks(record: dict) -> list[str]:
+    return [network for network in NETWORKS if network in record]
+
+
+def _epoch_rows(record: dict):
+    for network in _networks(record) if "chosen" not in record else ():
+        seconds = record[network]["seconds_per_epoch"]
+        scaled = ", scaled" if record[network]["digits_per_epoch"] < EPOCH else ""
+        slow, fast = (statistics.median(seconds[way]) for way in ("textbook", "fit"))
+        ratios = [a / b for a, b in zip(seconds["textbook"], seconds["fit"])]
+        yield (
+            f"| {NETWORKS[network].network.__name__}, {record['precision']}, threads: "
+            f"{record['threads']}, {record['processor']}{scaled} | {slow:.1f} | {fast:.1f} "
+            f"| {statistics.median(ratios):.1f} ({min(ratios):.1f} to {max(ratios):.1f}) |"
+        )
+
+
+def _busy_rows(record: dict):
+    """A thread for every core, against as many as `fit` chooses."""
+    for network in _networks(record) if "chosen" in record else ():
+        medians = [
+            f"{1000 * statistics.median(record[network][str(number)][situation]):.0f}"
+            for number in (record["cores"], record["chosen"])
+            for situation in ("alone", "busy")
+        ]
+        yield (
+            f"| {NETWORKS[network].network.__name__}, {record['precision']}, threads: "
+            f"{record['cores']} or {record['chosen']}, {record['processor']} | "
+            f"{' | '.join(medians)} |"
+        )
+
+
+def _accuracy_rows(record: dict):
+    if "validation" in record:
+        ways = [record["validation"][way] for way in ("textbook", "fit")]
+        slow, fast = map(statistics.mean, ways)
+        differences = [100 * (b - a) for a, b in zip(*ways)]
+        low, high = seed_interval(differences)
+        yield (
+            f"| {record['network']}, {record['precision']}, {record['num_epochs']} epochs, "
+            f"{len(differences)} paired seeds | {slow:.2%} | {fast:.2%} "
+            f"| {statistics.mean(differences):+.3f} [{low:+.3f}, {high:+.3f}] |"
+        )
+
+
+def _race_rows(record: dict):
+    """Against the example's whole schedule, and the epochs after which it is as good itself."""
+    example = record.get("example")
+    for sprint in record.get("sprints", ()):
+        whole = statistics.median(sprint["example_seconds"])
+        low, high = seed_interval(sprint["test"])
+        first = epochs_to(sprint["goal"], example) if example else None
+        until = f"not in the {len(example[0])} epochs that were seen" if example else "not measured"
+        ratio = f"{sprint['ratio']:.0f}"
+        if first:
+            until = f"{whole * first / EXAMPLE_EPOCHS:,.0f} (mean of {len(example)} seeds)"
+            ratio += f" ({sprint['ratio'] * first / EXAMPLE_EPOCHS:.0f})"
+        yield (
+            f"| {sprint['goal']:.1%} of the test digits, {sprint['precision']}; reached: "
+            f"{statistics.mean(sprint['test']):.2%} [{low:.2%}, {high:.2%}], {sprint['seeds']} "
+            f"seeds | {whole:,.0f} | {until} | {statistics.median(sprint['seconds']):.1f} "
+            f"| {ratio} |"
+        )
+
+
+def _cores(outcome: Outcome) -> str:
+    return "1 core" if outcome.cores == 1 else f"{outcome.cores} cores"
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} seconds" if seconds < 90 else f"{seconds / 60:.0f} minutes"

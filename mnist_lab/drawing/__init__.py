@@ -1,0 +1,1 @@
+"""A writing pad, and what makes MNIST's digits of what is written or photographed."""

@@ -1,0 +1,157 @@
+"""`Recipe`: every hyperparameter of a run. `NETWORKS`: the networks that the course trains.
+
+Whoever adds a network writes its class in `networks.py` and its row in `NETWORKS`.
+"""
+
+from dataclasses import replace
+from typing import Annotated, NamedTuple
+
+import torch.nn.functional as F
+from pydantic import AfterValidator, Field
+from torch import Tensor, nn
+
+from mnist_lab.augment import CropAndResize, Rotate
+from mnist_lab.networks import BottleneckNet, GapNet
+from mnist_lab.validation import (
+    Count,
+    Fraction,
+    FractionBelow1,
+    NotNegative,
+    Positive,
+    Seed,
+    Switch,
+    UserError,
+    number,
+    one_of,
+    validated,
+)
+
+
+@validated
+class OneCycle:
+    """Learning rate up to `max_lr`, then down, stepped per batch. Smith, arXiv:1708.07120."""
+
+    max_lr: Positive
+    pct_start: number("a number between 0 and 1", gt=0, lt=1)
+    cycle_momentum: Switch = True  # Adam's first beta: from 0.95 to 0.85 and back, as torch does
+
+
+@validated
+class StepDown:
+    """Learning rate times `gamma` after every `step_size` epochs (torch's StepLR)."""
+
+    step_size: Count
+    gamma: number("a number above 0 and up to 1", gt=0, le=1)
+
+
+def _transform(value: object) -> object:
+    """Something that changes batches, or tells its torchvision counterpart; not a class of them."""
+    if isinstance(value, type) or not (callable(value) or hasattr(value, "torchvision")):
+        raise ValueError("no transform")
+    return value
+
+
+Optimizer = one_of("adam", "sgd")
+Loss = one_of("nll", "cross_entropy")
+Betas = Annotated[
+    tuple[FractionBelow1, FractionBelow1],
+    Field(description="a tuple of two numbers from 0 to below 1"),
+]
+Schedule = Annotated[
+    OneCycle | StepDown | None, Field(description="a OneCycle(…), a StepDown(…) or None")
+]
+Transforms = Annotated[
+    tuple[Annotated[object, AfterValidator(_transform)], ...],
+    Field(description="a tuple of transforms such as (Rotate(7),)"),
+]
+
+
+@validated
+class Recipe:
+    """Every hyperparameter of a run. Raises `ValueError` for values that cannot be meant.
+
+    `loss`: "nll" for log-probabilities, "cross_entropy" for logits. `augment`: transforms of
+    `mnist_lab.augment`, applied in order to the training images. `mean`, `std`: of the pixels,
+    on the scale 0 to 1. `seed` fixes the order of the digits, the augmentation and the dropout.
+    """
+
+    num_epochs: Count
+    batch_size: Count
+    lr: Positive
+    optimizer: Optimizer = "adam"
+    weight_decay: NotNegative = 0.0
+    momentum: FractionBelow1 = 0.0  # sgd only
+    betas: Betas = (0.9, 0.999)  # adam only
+    schedule: Schedule = None
+    loss: Loss = "cross_entropy"
+    label_smoothing: FractionBelow1 = 0.0  # cross_entropy only
+    augment: Transforms = ()
+    mean: Fraction = 0.1307
+    std: Positive = 0.3081
+    seed: Seed = 0
+
+    def __post_init__(self):
+        for name, companion, chosen in (
+            ("momentum", "sgd", self.optimizer),
+            ("betas", "adam", self.optimizer),
+            ("label_smoothing", "cross_entropy", self.loss),
+        ):
+            if companion != chosen and getattr(self, name) != getattr(Recipe, name):
+                raise UserError(f"{name} goes with {companion}, not with {chosen}.")
+
+    def loss_of(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """The mean training loss of a batch: outputs `[B, 10]`, labels `[B]`."""
+        outputs = outputs.float()
+        if self.loss == "nll":
+            return F.nll_loss(outputs, labels)
+        return F.cross_entropy(outputs, labels, label_smoothing=self.label_smoothing)
+
+
+GAP_RECIPE = Recipe(
+    num_epochs=19,
+    batch_size=128,
+    lr=0.0005,  # where Adam would start; OneCycle sets its own from the first batch on
+    weight_decay=1e-4,
+    schedule=OneCycle(max_lr=0.005, pct_start=0.2),
+    loss="nll",
+    augment=(Rotate(7),),
+    mean=0.1307,
+    std=0.3081,
+)
+
+BOTTLENECK_RECIPE = Recipe(
+    num_epochs=20,
+    batch_size=64,
+    lr=0.001,
+    schedule=StepDown(step_size=15, gamma=0.1),
+    loss="cross_entropy",
+    augment=(CropAndResize(22, p=0.1), Rotate(15)),
+    mean=0.1407,  # as published; notebook 01 computes 0.1307 and 0.3081
+    std=0.4081,
+)
+
+
+class Entry(NamedTuple):
+    """A network of the course: its class, the recipe that trains it, and its trained weights.
+
+    `weights`: the file's name in `mnist_lab/weights`.
+    """
+
+    network: type[nn.Module]
+    recipe: Recipe
+    weights: str
+
+
+NETWORKS = {
+    "gap": Entry(GapNet, GAP_RECIPE, "gap.safetensors"),
+    "bottleneck": Entry(BottleneckNet, BOTTLENECK_RECIPE, "bottleneck.safetensors"),
+}
+
+
+def shortened(recipe: Recipe, num_epochs: int) -> Recipe:
+    """The recipe for fewer epochs, its schedule in proportion, so that it still ends calmly."""
+    schedule = recipe.schedule
+    if isinstance(schedule, StepDown):
+        step_size = max(1, round(schedule.step_size * num_epochs / recipe.num_epochs))
+        schedule = replace(schedule, step_size=step_size)
+    return replace(recipe, num_epochs=num_epochs, schedule=schedule)

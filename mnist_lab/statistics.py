@@ -1,0 +1,239 @@
+"""How sure a figure is: intervals, comparisons, and how many seeds a difference needs.
+
+Accuracies and differences are fractions, never per cent. Intervals are of 95 %, and a difference
+counts at the 5 % level.
+"""
+
+import math
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+from numbers import Integral, Real
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.optimize import brentq
+from scipy.stats import binomtest, bootstrap, nct, sem, t
+
+from mnist_lab.validation import UserError, shown
+
+MOST_SEEDS = 1_000_000
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A mean difference with its interval, and how likely one so large is if there is none."""
+
+    mean: float
+    low: float
+    high: float
+    p: float
+
+
+@dataclass(frozen=True)
+class Disagreement:
+    """The digits that one of two networks alone has right, and how likely that is among equals."""
+
+    only_a: int
+    only_b: int
+    p: float
+
+
+def wilson_interval(correct: int, total: int) -> tuple[float, float]:
+    """The interval of a share of independent digits: it stays within 0 and 1 where others do not.
+
+    Wilson, doi:10.2307/2276774. Raises `ValueError` unless 0 ≤ correct ≤ total and 1 ≤ total.
+    """
+    _check_whole("total", total, 1)
+    _check_whole("correct", correct, 0)
+    if correct > total:
+        raise UserError(f"correct must be at most {total}, the total, not {correct}.")
+    interval = binomtest(correct, total).proportion_ci(0.95, method="wilson")
+    return float(interval.low), float(interval.high)
+
+
+def writer_interval(
+    correct: ArrayLike, writers: ArrayLike, resamples: int = 10_000, seed: int = 0
+) -> tuple[float, float]:
+    """The interval of an accuracy if the digits of one writer may resemble each other.
+
+    `correct` `[N]` says which digits were read right, `writers` `[N]` who wrote them, as whole
+    numbers. The cluster bootstrap draws whole writers, with replacement, and takes the share of
+    their digits that is right (Field and Welsh, doi:10.1111/j.1467-9868.2007.00593.x). Its
+    percentiles are the interval: BCa covered no better at the course's error rates, and has no
+    answer where nothing is wrong. There the percentiles have no width, and Wilson's says more.
+    Raises `ValueError` unless there is a writer for each digit, and two writers or more.
+    """
+    return _over_writers(_answers("correct", correct), writers, resamples, seed)
+
+
+def writer_difference(
+    correct_a: ArrayLike, correct_b: ArrayLike, writers: ArrayLike
+) -> tuple[float, float]:
+    """The interval of how much better b is than a on the same digits, if those of one writer may
+    resemble each other: `writer_interval`'s bootstrap, of the difference.
+
+    Raises `ValueError` as that does, and for two lengths.
+    """
+    a, b = _answers("correct_a", correct_a), _answers("correct_b", correct_b)
+    _check_same_digits(a, b)
+    return _over_writers(b.astype(int) - a, writers, resamples=10_000, seed=0)
+
+
+def _over_writers(
+    values: np.ndarray, writers: ArrayLike, resamples: int, seed: int
+) -> tuple[float, float]:
+    """The percentiles of the mean value of a digit, over draws of whole writers."""
+    names = np.asarray(writers)
+    if names.shape != values.shape or names.dtype.kind not in "iu":
+        wanted = f"{len(values):,} whole numbers, one for each digit"
+        raise UserError(f"writers must be {wanted}, not {shown(writers)}.")
+    _check_whole("resamples", resamples, 1)
+    _check_whole("seed", seed, 0)
+    _, writer, digits = np.unique(names, return_inverse=True, return_counts=True)
+    if len(digits) < 2:
+        raise UserError(f"writers must be two or more, not writer {names[0]} alone.")
+    interval = bootstrap(
+        (np.bincount(writer, values), digits),
+        lambda sums, digits, axis: sums.sum(axis) / digits.sum(axis),
+        paired=True,
+        vectorized=True,
+        n_resamples=resamples,
+        method="percentile",
+        random_state=np.random.default_rng(seed),  # called rng from SciPy 1.15 on; it takes both
+    ).confidence_interval
+    return float(interval.low), float(interval.high)
+
+
+def seed_interval(accuracies: Sequence[float], cases: int = 1) -> tuple[float, float]:
+    """The interval of a mean over seeds (Student, doi:10.1093/biomet/6.1.1).
+
+    Who looks at several `cases` and picks one needs wider intervals: here such that with 95 % all
+    of them are right (Bonferroni). It has no width if all values are alike. Raises `ValueError` for
+    fewer than two, for nan, and for less than one case.
+    """
+    values = _numbers("accuracies", accuracies, 2)
+    _check_whole("cases", cases, 1)
+    mean, half = values.mean(), t.isf(0.025 / cases, len(values) - 1) * sem(values)
+    return float(mean - half), float(mean + half)
+
+
+def prediction_interval(accuracies: Sequence[float], cases: int = 1) -> tuple[float, float]:
+    """Where one more run would lie, with 95 %: Student's prediction interval, wider than that of
+    the mean, for it holds the scatter of a single run as well.
+
+    `cases`: see `seed_interval`. Raises `ValueError` as that does.
+    """
+    low, high = seed_interval(accuracies, cases)
+    middle, wider = (low + high) / 2, math.sqrt(len(accuracies) + 1)
+    return middle - wider * (middle - low), middle + wider * (high - middle)
+
+
+def paired_interval(a: Sequence[float], b: Sequence[float], cases: int = 1) -> Difference:
+    """How much better b is than a, on average; each seed has the same place in both.
+
+    `cases`: see `seed_interval`; p is that of the one case.
+
+    Student's t over the differences b − a (doi:10.1093/biomet/6.1.1): if all of them are alike,
+    the interval has no width and p is 0, or 1 if they are 0. Raises `ValueError` for fewer than
+    two seeds, for nan, and for lists of two lengths.
+    """
+    a, b = _numbers("a", a, 2), _numbers("b", b, 2)
+    if len(a) != len(b):
+        raise UserError(f"a and b must be of the same seeds, not of {len(a)} and {len(b)}.")
+    differences = b - a
+    mean, error = float(differences.mean()), float(sem(differences))
+    p = 2 * t.sf(abs(mean) / error, len(a) - 1) if error else mean == 0
+    return Difference(mean, *seed_interval(differences, cases), float(p))
+
+
+def mcnemar(correct_a: ArrayLike, correct_b: ArrayLike) -> Disagreement:
+    """Whether two networks are equally good on the same, independent digits: `[N]`, right or not.
+
+    McNemar's test, doi:10.1007/BF02295996, exact: a digit that only one of them has right is as
+    likely one's as the other's. Raises `ValueError` for what is not True or False, and for two
+    lengths.
+    """
+    a, b = _answers("correct_a", correct_a), _answers("correct_b", correct_b)
+    _check_same_digits(a, b)
+    only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
+    either = only_a + only_b
+    return Disagreement(only_a, only_b, float(binomtest(only_a, either).pvalue) if either else 1.0)
+
+
+def detectable_difference(deviation: float, seeds: int, power: float = 0.8) -> float:
+    """The smallest true difference that `paired_interval` shows with probability `power`.
+
+    `deviation` is the standard deviation of the differences over seeds. Student's t then follows
+    its noncentral distribution (Johnson and Welch, doi:10.1093/biomet/31.3-4.362). Raises
+    `ValueError` unless deviation > 0, seeds ≥ 2 and 0.5 ≤ power ≤ 0.999.
+    """
+    _check_positive("deviation", deviation)
+    _check_whole("seeds", seeds, 2)
+    if not isinstance(power, Real) or not 0.5 <= power <= 0.999:
+        raise UserError(f"power must be a number from 0.5 to 0.999, not {shown(power)}.")
+    bound = t.isf(0.025, seeds - 1)
+    errors = brentq(lambda shift: nct.sf(bound, seeds - 1, shift) - power, 0, 100)
+    return errors * deviation / math.sqrt(seeds)
+
+
+def seeds_needed(difference: float, deviation: float, power: float = 0.8) -> int:
+    """The fewest paired seeds that show a difference: the inverse of `detectable_difference`.
+
+    Raises `ValueError` as that does, unless difference > 0, and where a million seeds are too few.
+    """
+    _check_positive("difference", difference)
+    found = 2 + bisect_left(
+        range(2, MOST_SEEDS + 1),
+        True,
+        key=lambda seeds: detectable_difference(deviation, seeds, power) <= difference,
+    )
+    if found > MOST_SEEDS:
+        unseen = f"a difference of {difference} at a deviation of {deviation}"
+        raise UserError(f"{unseen} needs more than {MOST_SEEDS:,} seeds: ask for a larger one.")
+    return found
+
+
+def binomial_scatter(error_rates: ArrayLike) -> float:
+    """√(Σ p(1 − p)) / N: the standard deviation of accuracies over seeds, by chance alone.
+
+    `error_rates` `[N]` are the shares p of runs that miss a digit, independently of all others
+    (Jordan, arXiv:2304.01910). Taken from R runs, they make the variance (R − 1)/R of what it is.
+    Raises `ValueError` unless there are shares, from 0 to 1.
+    """
+    p = _numbers("error_rates", error_rates, 1)
+    beyond = p[(p < 0) | (p > 1)]
+    if len(beyond):
+        raise UserError(f"error_rates must be from 0 to 1, not {beyond[0]}.")
+    return math.sqrt((p * (1 - p)).sum()) / len(p)
+
+
+def _answers(name: str, values: ArrayLike) -> np.ndarray:
+    array = np.asarray(values)
+    if array.dtype != bool or array.ndim != 1 or not len(array):
+        raise UserError(f"{name} must say True or False of each digit, not {shown(values)}.")
+    return array
+
+
+def _check_same_digits(a: np.ndarray, b: np.ndarray) -> None:
+    if len(a) != len(b):
+        counts = f"{len(a):,} and {len(b):,}"
+        raise UserError(f"correct_a and correct_b must be of the same digits, not of {counts}.")
+
+
+def _numbers(name: str, values: ArrayLike, least: int) -> np.ndarray:
+    array = np.asarray(values)
+    fits = array.dtype.kind in "iuf" and array.ndim == 1 and len(array) >= least
+    if not fits or not np.isfinite(array).all():
+        raise UserError(f"{name} must be finite numbers, {least} or more, not {shown(values)}.")
+    return array.astype(float)
+
+
+def _check_whole(name: str, value: int, least: int) -> None:
+    if not isinstance(value, Integral) or value < least:
+        raise UserError(f"{name} must be a whole number from {least} on, not {shown(value)}.")
+
+
+def _check_positive(name: str, value: float) -> None:
+    if not isinstance(value, Real) or not 0 < value < math.inf:
+        raise UserError(f"{name} must be a number above 0, not {shown(value)}.")

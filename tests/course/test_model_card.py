@@ -1,0 +1,59 @@
+"""A model card says what the records say, and nothing that is not so."""
+
+import json
+import re
+
+import pytest
+
+import mnist_lab
+from conftest import ROOT
+from mnist_lab.course.model_card import card
+from mnist_lab.pretrained import WEIGHTS, published_kind
+from mnist_lab.recipes import NETWORKS
+from mnist_lab.records import RECORDS, kind_of_run, results_table
+
+FOLDER = ROOT / "notebooks" / "records"
+
+
+@pytest.fixture(params=NETWORKS)
+def case(request):
+    """A network's name, the record of its seed 0, and all its published records."""
+    kind, runs = published_kind(request.param), {}
+    for path in sorted(FOLDER.glob(RECORDS)):
+        record = json.loads(path.read_text())
+        if kind_of_run(record) == kind:
+            runs[path.name] = record
+    (first,) = (file for file, record in runs.items() if record["seed"] == 0)
+    return request.param, first, runs
+
+
+def test_it_says_what_was_trained_how_and_how_good_it_is(case):
+    name, first, runs = case
+    text, record = card(name, first, runs), runs[first]
+    for word, value in record["recipe"].items():
+        assert f"\n| {word} | {value} |\n" in text
+    test = record["test"]
+    low, high = test["interval"]
+    accuracy = f"{test['correct'] / 10_000:.2%} ({test['correct']:,} of 10,000)"
+    assert f"**Test:** {accuracy}, 95 % interval {low:.2%} to {high:.2%}\n" in text
+    assert f"**Validation:** {record['validation_accuracy'][-1]:.2%} (9,9" in text
+    assert f"\n{results_table(list(runs.values()))}\n" in text and len(runs) > 1
+    for said in ("license: mit", "10.1109/5.726791", "28×28", record["processor"], "torch 2"):
+        assert said in text
+    assert ("log-probabilities" in text) == (name == "gap")
+    assert f"{record['parameters']:,} parameters" in text and "with seed 0" in text
+
+
+def test_its_links_and_its_code_lead_somewhere(case):
+    name, first, runs = case
+    text = card(name, first, runs)
+    for link in re.findall(r"\]\(([^)]+)\)", text):
+        assert (WEIGHTS / link).resolve().is_file(), link
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    compile(code, "card", "exec")
+    (names,) = re.findall(r"from mnist_lab import (.*)", code)
+    recipe = names.split(", ")[0]
+    assert getattr(mnist_lab, recipe) is NETWORKS[name].recipe
+    assert set(names.split(", ")) <= set(mnist_lab.__all__)
+    assert f'load_pretrained("{name}")' in code and f", {recipe})" in code
+    assert f"`{name}.safetensors`" in text and f"export {name}`" in text

@@ -1,0 +1,160 @@
+"""The notebooks as they are stored: executed in order, clean, measured, and truly compared."""
+
+import html
+import re
+import statistics
+import subprocess
+import sys
+
+import nbformat
+import papermill
+import pytest
+
+from conftest import NOTEBOOKS, ROOT, compared, count_compared, printing_cells
+from mnist_lab.course.execute import load_outcomes
+from mnist_lab.course.notebooks import find_solutions
+from mnist_lab.course.publish import COSTS_FILE
+from mnist_lab.course.readme_tables import cost_line, notebook_table, speed_tables
+from mnist_lab.exercises import numbers
+from mnist_lab.records import load_records, results_table
+
+RECORDS = ROOT / "notebooks" / "records"
+COSTS = {outcome.notebook: outcome for outcome in load_outcomes(RECORDS / COSTS_FILE)}
+each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+SOLUTIONS = find_solutions(ROOT / "notebooks")
+each_executed = pytest.mark.parametrize("path", NOTEBOOKS + SOLUTIONS, ids=lambda path: path.stem)
+
+
+def read(path):
+    return nbformat.read(path, as_version=4)
+
+
+def code_cells(path):
+    return [cell for cell in read(path).cells if cell.cell_type == "code"]
+
+
+def prose(path):
+    return "\n".join(cell.source for cell in read(path).cells if cell.cell_type == "markdown")
+
+
+def test_the_course_is_complete():
+    numbers = [path.name[:2] for path in NOTEBOOKS]
+    # There is no 09 yet.
+    assert numbers == ["00", "01", "02", "03", "04", "05", "06", "07", "08", "10"]
+
+
+@each_executed
+def test_cells_were_executed_once_from_top_to_bottom(path):
+    counts = [cell.execution_count for cell in code_cells(path)]
+    assert counts == list(range(1, len(counts) + 1))
+
+
+@each_executed
+def test_outputs_hold_no_error_no_warning_and_no_path_of_a_machine(path):
+    for cell in code_cells(path):
+        for output in cell.outputs:
+            assert output.output_type != "error"
+            assert output.get("name") != "stderr", output.text
+            text = str(output.get("text", "")) + str(output.get("data", {}).get("text/plain", ""))
+            assert "Warning" not in text
+            assert not re.search(r"/(home|root|Users|tmp|work|content)/|[A-Z]:\\", text), text
+
+
+@each_notebook
+def test_a_notebook_follows_the_pattern_of_the_course(path):
+    text = prose(path)
+    first, parameters = code_cells(path)[:2]
+    assert "google.colab" in first.source
+    assert "parameters" in parameters.metadata.tags
+    assert "**Question:**" in text.split("##")[0]
+    assert text.count("**Target:**") >= 1 and text.count("**Analysis:**") >= 1
+    assert "## Recap" in text and "## Further reading" in text
+    assert re.search(r"## Experiments\n\n1\. .*\n2\. ", text, re.DOTALL)
+    assert ("## Exercises" in text) == (path.name[:2] in numbers())
+    assert re.search(r"doi\.org/|arxiv\.org/abs/", text)
+
+
+@pytest.mark.parametrize("path", SOLUTIONS, ids=lambda path: path.stem)
+def test_every_solution_is_right(path):
+    answers = [cell for cell in code_cells(path) if cell.id.endswith("-answer")]
+    assert answers
+    for cell in answers:
+        (output,) = cell.outputs
+        assert output.text.startswith("Right. "), cell.source
+
+
+@each_notebook
+def test_exercises_are_delivered_unanswered(path):
+    for cell in code_cells(path):
+        if re.fullmatch(r"q\d\d-\d-answer", cell.id):
+            (output,) = cell.outputs
+            assert output.text.startswith("Not answered yet. "), cell.source
+
+
+@each_notebook
+def test_cells_are_small(path):
+    lines = [len(cell.source.splitlines()) for cell in code_cells(path)]
+    assert statistics.median(lines) <= 6 and max(lines) <= 25
+
+
+@each_notebook
+def test_parameters_can_be_read_and_the_digits_chosen(path):
+    assert "dataset" in papermill.inspect_notebook(str(path))
+
+
+@each_notebook
+def test_the_cost_at_the_top_is_the_measured_one(path):
+    assert cost_line(COSTS[path.stem]) in read(path).cells[0].source
+
+
+@each_notebook
+def test_it_fits_binders_memory(path):
+    assert COSTS[path.stem].peak_mb < 2_000
+
+
+@each_notebook
+def test_pictures_carry_a_text_for_those_who_cannot_see_them(path):
+    for cell in code_cells(path):
+        for output in cell.outputs:
+            data = output.get("data", {})
+            assert "image/png" not in data, "JupyterLab shows it without its alternative text"
+            for picture in re.findall("<img [^>]*>", data.get("text/html", "")):
+                alt = re.search(r'alt="([^"]*)"', picture)
+                assert html.unescape(alt[1]) == data["text/plain"] and len(alt[1]) > 10
+
+
+def test_every_stored_parameter_count_of_a_network_is_compared():
+    for path in NOTEBOOKS:
+        for cell in printing_cells(read(path)):
+            text = "".join(output.get("text", "") for output in cell.outputs)
+            if re.search("13,808|16,426", text):
+                assert compared(cell), f"{path.stem}: {cell.source}"
+
+
+def test_at_least_three_fifths_of_the_printing_cells_are_compared():
+    same, total = count_compared()
+    assert same / total >= 0.6
+
+
+def test_the_tables_of_the_readme_are_those_of_the_records():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert results_table(load_records(RECORDS)) in readme
+    assert notebook_table(list(COSTS.values())) in readme
+    assert speed_tables(RECORDS / "speed") in readme
+
+
+def test_a_changed_parameter_count_makes_nbval_fail(tmp_path):
+    source = next(path for path in NOTEBOOKS if path.name.startswith("00"))
+    truth, lie = tmp_path / "truth.ipynb", tmp_path / "lie.ipynb"
+    text = source.read_text(encoding="utf-8")
+    assert "13,808 parameters, all of them random" in text
+    truth.write_text(text, encoding="utf-8")
+    lie.write_text(text.replace("13,808 parameters, all", "13,809 parameters, all"), "utf-8")
+    options = ["-m", "pytest", "-q", "--color=no", "-p", "no:cacheprovider", "--rootdir", str(ROOT),
+               "-c", str(ROOT / "pyproject.toml"), "-p", "conftest"]  # fmt: skip
+    run = subprocess.run(
+        [sys.executable, *options, str(truth), str(lie)], cwd=ROOT, capture_output=True, text=True
+    )
+    assert run.returncode == 1, run.stdout
+    assert re.search(r"\b1 failed\b", run.stdout), run.stdout
+    assert "13,809" in run.stdout, run.stdout

@@ -46,7 +46,7 @@ from torch.utils.data import Dataset
 from torchvision.datasets import KMNIST, MNIST, FashionMNIST
 
 from mnist_lab.files import folder_lock, project_root
-from mnist_lab.validation import UserError
+from mnist_lab.validation import UserError, check, instance, shown
 
 WRITERS = Path(__file__).with_name("writers.npz")
 SPLIT_SEED = 0  # one split for everybody, whatever the seed of a run
@@ -147,6 +147,39 @@ class Digits:
     def source(self) -> str:
         """What `load_data` has to be told for this collection."""
         return next(source for source, name in NAMES.items() if name == self.name)
+
+
+def check_split(name: str, split: Split) -> None:
+    """Whether this is a `Split` whose digits can be used. Raises `UserError`."""
+    check(name, split, instance(Split, "a Split such as data.test"))
+    check_digits(name, split.images, split.labels, "uint8")
+
+
+def check_digits(name: str, images: Tensor, labels: Tensor, dtype: str) -> None:
+    """Whether these are images `[N, 1, 28, 28]` of this dtype and their labels `[N]`, 0 to 9.
+
+    Only types, shapes and labels are looked at. Raises `UserError`, also for N = 0.
+    """
+    count = len(images) if isinstance(images, Tensor) and images.ndim else "N"
+    for what, tensor, wanted in (
+        (f"the images of {name}", images, f"{dtype} [{count}, 1, 28, 28]"),
+        (f"the labels of {name}, one for each image,", labels, f"int64 [{count}]"),
+    ):
+        if form(tensor) != wanted:
+            raise UserError(f"{what} must be a tensor {wanted}, not {form(tensor)}.")
+    if count == 0:
+        raise UserError(f"{name} holds no digits: it needs one at least.")
+    low, high = (int(label) for label in labels.aminmax())
+    if low < 0 or high > 9:
+        wrong = low if low < 0 else high
+        raise UserError(f"the labels of {name} must be from 0 to 9, not {wrong}.")
+
+
+def form(value: object) -> str:
+    """A tensor's type and shape, such as `uint8 [80, 1, 28, 28]`; of anything else, its value."""
+    if isinstance(value, Tensor):
+        return f"{value.dtype} {list(value.shape)}".removeprefix("torch.")
+    return shown(value)
 
 
 class _OneByOne(Dataset):

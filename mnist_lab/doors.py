@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from mnist_lab.data import Split
+from mnist_lab.data import check_digits, check_split, form  # noqa: F401
 from mnist_lab.validation import UserError, shown
 
 ROUNDING = 0.05  # of ten probabilities, added up; in bfloat16 it is a third of that
@@ -33,29 +33,11 @@ def check_trainable(network: nn.Module) -> None:
         raise UserError(f"the network {type(network).__name__} has no parameters to train.")
 
 
-def check_split(name: str, split: Split) -> None:
-    check_kind(name, split, Split, "a Split such as data.test")
-    check_digits(name, split.images, split.labels, "uint8")
-
-
-def check_digits(name: str, images: Tensor, labels: Tensor, dtype: str) -> None:
-    """Images `[N, 1, 28, 28]` and their labels `[N]`, 0 to 9; N is 1 or more."""
-    count = len(images) if isinstance(images, Tensor) and images.ndim else "N"
-    _check_form(f"the images of {name}", images, f"{dtype} [{count}, 1, 28, 28]")
-    _check_form(f"the labels of {name}, one for each image,", labels, f"int64 [{count}]")
-    if count == 0:
-        raise UserError(f"{name} holds no digits: it needs one at least.")
-    low, high = (int(label) for label in labels.aminmax())
-    if low < 0 or high > 9:
-        wrong = low if low < 0 else high
-        raise UserError(f"the labels of {name} must be from 0 to 9, not {wrong}.")
-
-
 def check_outputs(outputs: Tensor, count: int) -> Tensor:
     """The outputs, if they are ten for each of `count` images: `[count, 10]`."""
     if not isinstance(outputs, Tensor) or outputs.shape != (count, 10):
         wanted = f"a tensor [{count}, 10], ten for each image"
-        raise UserError(f"the outputs of the network must be {wanted}, not {_form(outputs)}.")
+        raise UserError(f"the outputs of the network must be {wanted}, not {form(outputs)}.")
     return outputs
 
 
@@ -143,15 +125,3 @@ def alone(network: nn.Module) -> Iterator[None]:
     finally:
         with _lock:
             _in_training.difference_update(parts)
-
-
-def _check_form(name: str, value: object, wanted: str) -> None:
-    if _form(value) != wanted:
-        raise UserError(f"{name} must be a tensor {wanted}, not {_form(value)}.")
-
-
-def _form(value: object) -> str:
-    """Such as `uint8 [80, 1, 28, 28]`."""
-    if isinstance(value, Tensor):
-        return f"{value.dtype} {list(value.shape)}".removeprefix("torch.")
-    return shown(value)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Annotated, Any, Literal, dataclass_transform, get_type_hints
 
-from pydantic import BeforeValidator, ConfigDict, Field, InstanceOf, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 STRICT = ConfigDict(strict=True, allow_inf_nan=False)  # neither "1" nor nan is a number
@@ -55,7 +55,13 @@ def one_of(*values: str) -> Any:
 
 def instance(kind: type, words: str) -> Any:
     """The kind of instances of a class, in these words: "a Recipe such as GAP_RECIPE"."""
-    return Annotated[InstanceOf[kind], Field(description=words)]
+
+    def is_one(value: object) -> object:  # pydantic's InstanceOf takes no dataclasses here
+        if not isinstance(value, kind):
+            raise ValueError("another class")
+        return value
+
+    return Annotated[Any, BeforeValidator(is_one), Field(description=words)]
 
 
 Count = whole(1)

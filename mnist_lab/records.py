@@ -1,4 +1,4 @@
-"""What a run leaves behind: a JSON file and the weights, and the tables made from such files.
+"""What a run leaves behind: a JSON file and the weights.
 
 A record holds everything that is needed to repeat the run and to judge it.
 """
@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import platform
-import statistics
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
@@ -18,12 +17,11 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from mnist_lab.data import Digits, load_writers
+from mnist_lab.data import Digits
 from mnist_lab.evaluation import Evaluation
 from mnist_lab.files import project_root, write_file, write_files
 from mnist_lab.layers import count_parameters
 from mnist_lab.recipes import Recipe
-from mnist_lab.statistics import seed_interval, writer_interval
 from mnist_lab.training import History
 from mnist_lab.validation import UserError
 
@@ -134,51 +132,6 @@ def select_runs(
             "publish the records of one recipe."
         )
     return sorted(runs, key=lambda run: run["seed"])
-
-
-def results_table(records: list[dict]) -> str:
-    """A Markdown table: one row for each kind of run, its seeds taken together.
-
-    The intervals are of the test accuracy: Wilson's for a single seed, Student's over several; and
-    the bootstrap over writers, where they are known.
-    """
-    rows = [
-        "| network | parameters | trained on | precision | epochs | seeds | validation | test "
-        "| 95 %, seeds | 95 %, writers |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    groups: dict[str, list[dict]] = {}
-    for record in records:
-        groups.setdefault(kind_of_run(record), []).append(record)
-    for runs in groups.values():
-        first = runs[0]
-        validation = statistics.mean(run["validation_accuracy"][-1] for run in runs)
-        test = [run["test"]["correct"] / run["test"]["total"] for run in runs]
-        low, high = runs[0]["test"]["interval"] if len(runs) == 1 else seed_interval(test)
-        rows.append(
-            f"| {first['network']} | {first['parameters']:,} | {_trained_on(first)} "
-            f"| {first['precision']} | {first['recipe']['num_epochs']} | {len(runs)} "
-            f"| {'none' if first['split']['name'] == 'as published' else f'{validation:.2%}'} "
-            f"| {statistics.mean(test):.2%} "
-            f"| {low:.2%} to {high:.2%} | {_over_writers(runs)} |"
-        )
-    return "\n".join(rows)
-
-
-def _trained_on(record: dict) -> str:
-    split = record["split"]
-    how = "" if split["name"] == "random" else f", {split['name']}"
-    return f"{split['train']:,} of {record['digits']}{how}"
-
-
-def _over_writers(runs: list[dict]) -> str:
-    if any(run["digits"] != "MNIST" or "wrong" not in run["test"] for run in runs):
-        return "unknown"
-    writers, _ = load_writers(train=False)
-    right = correct_answers(runs)
-    # The answers to a writer's digits, of all seeds, are one writer's.
-    low, high = writer_interval(right.flatten(), writers.repeat(len(runs)))
-    return f"{low:.2%} to {high:.2%}"
 
 
 def correct_answers(runs: list[dict]) -> Tensor:

@@ -14,9 +14,9 @@ from conftest import NOTEBOOKS, ROOT, compared, count_compared, printing_cells
 from mnist_lab.course.execute import load_outcomes
 from mnist_lab.course.notebooks import find_solutions
 from mnist_lab.course.publish import COSTS_FILE
-from mnist_lab.course.readme_tables import cost_line, notebook_table, speed_tables
+from mnist_lab.course.readme_tables import cost_line, notebook_table, results_table, speed_tables
 from mnist_lab.exercises import numbers
-from mnist_lab.records import load_records, results_table
+from mnist_lab.records import load_records
 
 RECORDS = ROOT / "notebooks" / "records"
 COSTS = {outcome.notebook: outcome for outcome in load_outcomes(RECORDS / COSTS_FILE)}

@@ -21,11 +21,11 @@ from mnist_lab.course.notebooks import (
     same_source,
     without_traces,
 )
-from mnist_lab.course.readme_tables import cost_line, notebook_table, speed_tables
+from mnist_lab.course.readme_tables import cost_line, notebook_table, results_table, speed_tables
 from mnist_lab.files import write_files
 from mnist_lab.pretrained import load_weights, published_kind, read_weights
 from mnist_lab.recipes import NETWORKS
-from mnist_lab.records import RECORDS, check_record, kind_of_run, results_table
+from mnist_lab.records import RECORDS, check_record, kind_of_run
 from mnist_lab.validation import UserError
 
 COSTS_FILE = "costs.json"

@@ -1,4 +1,4 @@
-"""The README's tables of what was measured; in each, a column has one unit."""
+"""The README's tables: what the notebooks cost, what the trainings came to, how fast they are."""
 
 import json
 import statistics
@@ -6,8 +6,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mnist_lab.course.execute import Outcome
+from mnist_lab.data import load_writers
 from mnist_lab.recipes import NETWORKS
-from mnist_lab.statistics import seed_interval
+from mnist_lab.records import correct_answers, kind_of_run
+from mnist_lab.statistics import seed_interval, writer_interval
 from mnist_lab.studies.epoch_time import EPOCH
 from mnist_lab.studies.time_to_accuracy import EXAMPLE_EPOCHS, epochs_to
 
@@ -28,6 +30,51 @@ def notebook_table(outcomes: Sequence[Outcome]) -> str:
         link = f"[{title}](notebooks/{row.notebook}.ipynb)"
         rows.append(f"| {link} | {_duration(row.seconds)} | {_cores(row)} | {row.peak_mb:,} MB |")
     return "\n".join(rows)
+
+
+def results_table(records: list[dict]) -> str:
+    """A Markdown table: one row for each kind of run, its seeds taken together.
+
+    The intervals are of the test accuracy: Wilson's for a single seed, Student's over several; and
+    the bootstrap over writers, where they are known.
+    """
+    rows = [
+        "| network | parameters | trained on | precision | epochs | seeds | validation | test "
+        "| 95 %, seeds | 95 %, writers |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    groups: dict[str, list[dict]] = {}
+    for record in records:
+        groups.setdefault(kind_of_run(record), []).append(record)
+    for runs in groups.values():
+        first = runs[0]
+        validation = statistics.mean(run["validation_accuracy"][-1] for run in runs)
+        test = [run["test"]["correct"] / run["test"]["total"] for run in runs]
+        low, high = runs[0]["test"]["interval"] if len(runs) == 1 else seed_interval(test)
+        rows.append(
+            f"| {first['network']} | {first['parameters']:,} | {_trained_on(first)} "
+            f"| {first['precision']} | {first['recipe']['num_epochs']} | {len(runs)} "
+            f"| {'none' if first['split']['name'] == 'as published' else f'{validation:.2%}'} "
+            f"| {statistics.mean(test):.2%} "
+            f"| {low:.2%} to {high:.2%} | {_over_writers(runs)} |"
+        )
+    return "\n".join(rows)
+
+
+def _trained_on(record: dict) -> str:
+    split = record["split"]
+    how = "" if split["name"] == "random" else f", {split['name']}"
+    return f"{split['train']:,} of {record['digits']}{how}"
+
+
+def _over_writers(runs: list[dict]) -> str:
+    if any(run["digits"] != "MNIST" or "wrong" not in run["test"] for run in runs):
+        return "unknown"
+    writers, _ = load_writers(train=False)
+    right = correct_answers(runs)
+    # The answers to a writer's digits, of all seeds, are one writer's.
+    low, high = writer_interval(right.flatten(), writers.repeat(len(runs)))
+    return f"{low:.2%} to {high:.2%}"
 
 
 def speed_tables(folder: Path) -> str:

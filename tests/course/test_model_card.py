@@ -8,9 +8,10 @@ import pytest
 import mnist_lab
 from conftest import ROOT
 from mnist_lab.course.model_card import card
+from mnist_lab.course.readme_tables import results_table
 from mnist_lab.pretrained import WEIGHTS, published_kind
 from mnist_lab.recipes import NETWORKS
-from mnist_lab.records import RECORDS, kind_of_run, results_table
+from mnist_lab.records import RECORDS, kind_of_run
 
 FOLDER = ROOT / "notebooks" / "records"
 

@@ -3,9 +3,12 @@
 import json
 
 import pytest
+import torch
 
 from mnist_lab.course.execute import Outcome
-from mnist_lab.course.readme_tables import cost_line, notebook_table, speed_tables
+from mnist_lab.course.readme_tables import cost_line, notebook_table, results_table, speed_tables
+from mnist_lab.data import load_writers
+from mnist_lab.statistics import seed_interval, writer_interval
 
 BENCH = {
     "precision": "bf16",
@@ -98,3 +101,59 @@ def test_the_race_counts_the_example_to_its_end_and_to_the_goal(tables):
     assert row.endswith("| 1,400 | not in the 2 epochs that were seen | 3.0 | 500 |")
     (row,) = tables({"sprints": [SPRINT]}).splitlines()[2:]
     assert row.endswith("| 1,400 | not measured | 3.0 | 500 |")
+
+
+# The trainings
+
+
+def record(
+    network, digits, validation, correct, interval=(0.1, 0.9), precision="fp32", split="random"
+):
+    return {
+        "network": network,
+        "digits": digits,
+        "parameters": 13_808,
+        "recipe": {"num_epochs": 19},
+        "split": {"name": split, "train": 50},
+        "precision": precision,
+        "validation_accuracy": [0.1, validation],
+        "test": {"correct": correct, "total": 1_000, "interval": interval},
+    }
+
+
+def test_a_table_has_a_row_for_each_kind_of_run():
+    rows = results_table(
+        [
+            record("GapNet", "MNIST", 0.99, 990),
+            record("GapNet", "small digits", 0.95, 950, (0.93, 0.961)),
+            record("GapNet", "MNIST", 0.98, 980),
+            record("GapNet", "MNIST", 0.98, 980, precision="bf16"),
+            record("BottleneckNet", "MNIST", 0.97, 970, (0.95, 0.98)),
+            record("GapNet", "MNIST", 0.97, 970, split="by writer"),
+            record("GapNet", "MNIST", 0.97, 970, split="as published"),
+        ]
+    ).splitlines()
+    assert rows[0].split(" | ")[5:8] == ["seeds", "validation", "test"]
+    low, high = seed_interval([0.99, 0.98])
+    bounds = "| 97.00% | 10.00% to 90.00%"
+    assert [row.removesuffix(" | unknown |").replace(" 13,808 |", "") for row in rows[2:]] == [
+        f"| GapNet | 50 of MNIST | fp32 | 19 | 2 | 98.50% | 98.50% | {low:.2%} to {high:.2%}",
+        "| GapNet | 50 of small digits | fp32 | 19 | 1 | 95.00% | 95.00% | 93.00% to 96.10%",
+        "| GapNet | 50 of MNIST | bf16 | 19 | 1 | 98.00% | 98.00% | 10.00% to 90.00%",
+        "| BottleneckNet | 50 of MNIST | fp32 | 19 | 1 | 97.00% | 97.00% | 95.00% to 98.00%",
+        f"| GapNet | 50 of MNIST, by writer | fp32 | 19 | 1 | 97.00% {bounds}",
+        f"| GapNet | 50 of MNIST, as published | fp32 | 19 | 1 | none {bounds}",
+    ]
+    assert len({row.count("|") for row in rows}) == 1, "not a Markdown table"
+
+
+def test_the_interval_over_writers_takes_all_seeds_of_a_writer_together():
+    writers, _ = load_writers(train=False)
+    runs = [record("GapNet", "MNIST", 0.99, 9_990) for _ in range(2)]
+    for run, wrong in zip(runs, (range(10), range(5, 15))):
+        run["test"] |= {"total": 10_000, "wrong": [[index, 3, 0.5] for index in wrong]}
+    correct = torch.ones(2, 10_000, dtype=torch.bool)
+    correct[0, :10] = correct[1, 5:15] = False
+    low, high = writer_interval(correct.flatten(), torch.cat([writers, writers]))
+    assert results_table(runs).splitlines()[2].endswith(f"| {low:.2%} to {high:.2%} |")
+    assert low < 0.999 < high

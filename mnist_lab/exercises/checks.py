@@ -1,12 +1,185 @@
 """What checkers ask of an answer; each raises `Wrong` with a sentence that says what is not so."""
 
+import copy
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mnist_lab.exercises.question import Wrong
+from mnist_lab.exercises.question import Wrong, call
+
+Slip = tuple[Callable, str]
+
+
+def by_example(
+    name: str,
+    answer: Callable,
+    right: Callable,
+    cases: Iterable[tuple],
+    slips: Sequence[Slip] = (),
+    *,
+    tolerance: float = 1e-4,
+    otherwise: str = "",
+) -> None:
+    """The student's function `answer`, called `name`, gives for each case what `right` gives.
+
+    A case is a tuple of arguments. Draw it from `exercises.cases`; changing one is refused. `slips`
+    are pairs of a function with a known mistake, and the sentence that is said where it gives
+    everything that the answer gave so far. Without one, what is expected is said, and `otherwise`.
+
+        by_example("mean", mean, lambda x: x.mean(), [(randn(size),) for size in (5, 8)],
+                   [(lambda x: x.sum(), "divide the sum by the number of values.")])
+    """
+    expect_function(answer, f"`{name}`")
+    seen = []
+    for case in cases:
+        shown = f"{name}({', '.join(map(_argument, case))})"
+        found = call_with_copies(answer, *case)
+        expected = right(*copy.deepcopy(case))
+        seen.append((case, found))
+        if agrees(found, expected, tolerance):
+            continue
+        for slip, sentence in slips:
+            if all(_explains(slip, *one, tolerance) for one in seen):
+                raise Wrong(f"{shown} is {_told(found, 6)}: {sentence}")
+        _expect_like(found, expected, shown, tolerance)
+        digits = 6 if _told(found, 6) != _told(expected, 6) else 12
+        found, expected = _told(found, digits), _told(expected, digits)
+        raise Wrong(f"{shown} is {found}; {expected} is expected. {otherwise}".rstrip(" "))
+
+
+def call_with_copies(answer: Callable, *arguments):
+    """What `answer` returns for copies of the arguments, none of which it may change."""
+    given = copy.deepcopy(arguments)
+    found = call(answer, *given)
+    for number, (now, before) in enumerate(zip(given, arguments)):
+        if not _same(now, before):
+            names = list(inspect.signature(answer).parameters)
+            what = names[number] if number < len(names) else f"argument {number + 1}"
+            raise Wrong(f"`{what}` is changed by it: work on a copy, not in place.")
+    return found
+
+
+def agrees(found, expected, tolerance: float = 1e-4) -> bool:
+    """Whether `found` is `expected`, in any of the forms that a student may give it.
+
+    A pair is a tuple, list, tensor or array; a number may be a tensor or array of one element;
+    float32 and float64 bear each other: the tolerance is relative, for a tensor to its largest
+    value. Whole numbers are exact.
+    """
+    if isinstance(expected, (tuple, list)):
+        return (
+            _is_row(found)
+            and len(found) == len(expected)
+            and all(agrees(one, other, tolerance) for one, other in zip(found, expected))
+        )
+    if isinstance(expected, (str, bool)) or expected is None:
+        found = found.item() if _has_one_element(found) else found
+        return type(found) is type(expected) and found == expected
+    one, other = _numbers(found), _numbers(expected)
+    if one is None or one.numel() != other.numel() or (other.dim() and one.shape != other.shape):
+        return False
+    apart = (one.reshape(other.shape) - other).abs()
+    apart[one.reshape(other.shape) == other] = 0  # the same infinity twice
+    apart[one.isnan().reshape(other.shape) & other.isnan()] = 0
+    if isinstance(expected, int) or not _is_floating(expected):
+        return bool((apart <= 1e-6).all())
+    scale = other[other.isfinite()].abs().amax() if other.isfinite().any() else 0
+    return bool((apart <= (tolerance * scale if scale > 1e-9 else 1e-6)).all())
+
+
+def _explains(slip: Callable, case: tuple, found, tolerance: float) -> bool:
+    with suppress(Exception):  # a slip need not be able to bear every case
+        return agrees(found, slip(*copy.deepcopy(case)), tolerance)
+    return False
+
+
+def _is_row(value) -> bool:
+    array = isinstance(value, (Tensor, np.ndarray))
+    return isinstance(value, (tuple, list)) or (array and value.ndim > 0)
+
+
+def _has_one_element(value) -> bool:
+    return isinstance(value, (Tensor, np.ndarray, np.generic)) and np.prod(value.shape) == 1
+
+
+def _is_floating(value) -> bool:
+    return torch.as_tensor(value).is_floating_point()
+
+
+def _numbers(value) -> Tensor | None:
+    """A number, tensor or array as float64; None for anything else, such as True or a list."""
+    try:
+        if isinstance(value, (Tensor, np.ndarray)):
+            value = torch.as_tensor(value).detach()
+            return None if value.is_complex() else value.double()
+        if isinstance(value, (bool, np.bool_, str)):
+            return None
+        return torch.tensor(float(value), dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        return None
+
+
+def _same(now, before) -> bool:
+    """Whether an argument is what it was; of a network or an optimizer nothing is said."""
+    if type(now) is not type(before):
+        return False
+    if isinstance(before, (tuple, list)):
+        return len(now) == len(before) and all(map(_same, now, before))
+    if isinstance(before, dict):
+        return list(now) == list(before) and all(map(_same, now.values(), before.values()))
+    if isinstance(before, (Tensor, np.ndarray)):
+        now, before = torch.as_tensor(now), torch.as_tensor(before)
+        alike = now.dtype == before.dtype and now.shape == before.shape
+        return alike and bool(((now == before) | ((now != now) & (before != before))).all())
+    return now == before if isinstance(before, (str, int, float)) else True
+
+
+def _expect_like(found, expected, what: str, tolerance: float) -> None:
+    """`found` has the kind and the shape of `expected`; of a large tensor the values, too."""
+    if agrees(found, expected, tolerance):
+        return
+    if isinstance(expected, (str, bool)):
+        name = "True or False" if isinstance(expected, bool) else "a text"
+        if type(found) is not type(expected):
+            raise Wrong(f"{what} is {_kind(found)}; {name} is expected, here {expected!r}.")
+    elif isinstance(expected, (tuple, list)):
+        if not _is_row(found):
+            raise Wrong(f"{what} is {_kind(found)}; {len(expected)} values are expected.")
+        if len(found) != len(expected):
+            raise Wrong(f"{what} has {len(found)} values; {len(expected)} are expected.")
+        for number, (one, other) in enumerate(zip(found, expected), 1):
+            _expect_like(one, other, f"value {number} of {what}", tolerance)
+    elif isinstance(expected, Tensor) and expected.dim():
+        found = torch.from_numpy(found) if isinstance(found, np.ndarray) else found
+        expect_tensor(found, expected, what, tolerance=0.0)
+    else:
+        as_number(found, what)
+
+
+def _argument(value) -> str:
+    """An argument as the call shows it."""
+    if isinstance(value, (Tensor, np.ndarray)) and value.ndim:
+        return f"a tensor {list(value.shape)}"
+    text = f"{value:.6g}" if isinstance(value, float) else repr(value)
+    return text if len(text) <= 60 else "…"
+
+
+def _told(value, digits: int) -> str:
+    """A result as a sentence can hold it."""
+    if isinstance(value, (Tensor, np.ndarray)) and value.ndim:
+        if value.size == 1 if isinstance(value, np.ndarray) else value.numel() == 1:
+            return _told(value.item(), digits)
+        if value.ndim > 1 or len(value) > 3:
+            return f"of the shape {list(value.shape)}"
+    if _is_row(value):
+        return f"({', '.join(_told(one, digits) for one in value)})"
+    number = None if isinstance(value, int) else _numbers(value)
+    text = repr(value) if number is None else f"{number.item():.{digits}g}"
+    return text if len(text) <= 80 else f"{text[:80]}…"
 
 
 def expect_number(value, expected: float, what: str, tolerance: float = 0.0) -> None:

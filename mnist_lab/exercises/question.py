@@ -5,7 +5,9 @@
 """
 
 import copy
+import functools
 import inspect
+import re
 import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,10 +19,28 @@ from mnist_lab.exercises.unanswered import has_gap, is_as_delivered
 
 COLUMNS = 58  # what a page of JupyterLab holds in a window of 900 pixels
 RIGHT, WRONG, UNANSWERED = "Right", "Not right", "Not answered yet"
+FAILED = "This check itself has failed"  # nothing is known about the answer
 
 
 class Wrong(Exception):
     """An answer is not right; the text says why, in a sentence."""
+
+
+class AnswerFailed(Exception):
+    """The student's code raised what is the cause of this."""
+
+
+def call(answer: Callable, *arguments, **named):
+    """What the student's code returns; what it raises is the answer's fault, not the checker's.
+
+    Functions come to the checkers wrapped in it; a class or a module they call with it.
+    """
+    try:
+        return answer(*arguments, **named)
+    except AnswerFailed:
+        raise
+    except Exception as error:
+        raise AnswerFailed from error
 
 
 @dataclass(frozen=True)
@@ -64,7 +84,7 @@ def exercise(
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of an answer: RIGHT, WRONG or UNANSWERED, and why."""
+    """What became of an answer: RIGHT, WRONG, UNANSWERED or FAILED, and why."""
 
     outcome: str
     why: str
@@ -89,11 +109,16 @@ def judge(exercise: Exercise, namespace: dict) -> Verdict:
         answers[name] = namespace[name]
     if any(is_as_delivered(name, value, exercise.start) for name, value in answers.items()):
         return Verdict(UNANSWERED, "Change the code above, then run it.")
+    for name, value in answers.items():
+        if re.search(rf"^(def|class) {name}\b", exercise.start, re.M) and not callable(value):
+            return Verdict(WRONG, f"`{name}` is {value!r:.60}; a function is expected.")
     with torch.random.fork_rng(devices=[]):
         torch.seed()
         try:
             watched(lambda: exercise.checker(**{k: _copied(v) for k, v in answers.items()}))
         except Exception as error:
+            if not _is_the_answers(error):
+                return Verdict(FAILED, _failure(error))
             why = _sentence(error)
             if any(map(has_gap, answers.values())):
                 why += " There is still a `...` in it."
@@ -103,15 +128,30 @@ def judge(exercise: Exercise, namespace: dict) -> Verdict:
 
 def _copied(value):
     """A copy for the checker to play with; the value itself where there can be none."""
+    if inspect.isroutine(value):
+        return functools.wraps(value)(functools.partial(call, value))
     try:
         return copy.deepcopy(value)
     except Exception:
         return value
 
 
+def _is_the_answers(error: Exception) -> bool:
+    """Whether the student's code is the cause, and not the checker's."""
+    return isinstance(error, (Wrong, TooLong, AnswerFailed)) or bool(last_line_outside(error))
+
+
+def _failure(error: Exception) -> str:
+    return (
+        f"it says nothing about your answer, right or wrong. Please report it, with your answer: "
+        f"{type(error).__name__}: {error}"
+    )
+
+
 def _sentence(error: Exception) -> str:
     if isinstance(error, (Wrong, TooLong)):
         return str(error)
+    error = error.__cause__ if isinstance(error, AnswerFailed) else error
     message = " ".join(str(error).split())
     said = f": {message[:300]}" if message else ""
     return f"running it{last_line_outside(error)} ends in {type(error).__name__}{said}."

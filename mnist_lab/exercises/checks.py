@@ -124,9 +124,12 @@ def _numbers(value) -> Tensor | None:
 
 
 def _same(now, before) -> bool:
-    """Whether an argument is what it was; of a network or an optimizer nothing is said."""
+    """Whether an argument is what it was; of an optimizer nothing is said."""
     if type(now) is not type(before):
         return False
+    if isinstance(before, nn.Module):
+        modes = [[part.training for part in network.modules()] for network in (now, before)]
+        return _same(*modes) and _same(dict(now.state_dict()), dict(before.state_dict()))
     if isinstance(before, (tuple, list)):
         return len(now) == len(before) and all(map(_same, now, before))
     if isinstance(before, dict):

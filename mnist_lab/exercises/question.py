@@ -37,7 +37,7 @@ def call(answer: Callable, *arguments, **named):
     """
     try:
         return answer(*arguments, **named)
-    except AnswerFailed:
+    except (AnswerFailed, Wrong):
         raise
     except Exception as error:
         raise AnswerFailed from error

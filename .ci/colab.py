@@ -5,10 +5,8 @@
 Run by the Python that has `.ci/colab.txt`. Leaves with 1 if a notebook fails.
 """
 
-import os
 import sys
 import tempfile
-import tomllib
 from pathlib import Path
 
 import nbformat
@@ -35,16 +33,7 @@ def complaints(notebook: nbformat.NotebookNode) -> list[str]:
     return found
 
 
-def clone_from_here() -> None:
-    """What a notebook clones from the course's address comes from this checkout."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    os.environ["GIT_CONFIG_COUNT"] = "1"
-    os.environ["GIT_CONFIG_KEY_0"] = f"url.file://{ROOT}.insteadOf"
-    os.environ["GIT_CONFIG_VALUE_0"] = project["urls"]["Repository"]
-
-
 def main(files: list[str]) -> int:
-    clone_from_here()
     failed = 0
     for file in files or sorted((ROOT / "notebooks").rglob("*.ipynb")):
         found = complaints(nbformat.read(file, as_version=4))

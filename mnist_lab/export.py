@@ -1,6 +1,5 @@
 """A trained network as an ONNX file, which programs without PyTorch run: pixels in, answers out."""
 
-import json
 from pathlib import Path
 
 import torch
@@ -10,7 +9,7 @@ from mnist_lab.augment import normalize
 from mnist_lab.files import write_file
 from mnist_lab.pretrained import WEIGHTS, load_weights
 from mnist_lab.recipes import NETWORKS
-from mnist_lab.records import check_record
+from mnist_lab.records import load_record
 from mnist_lab.validation import UserError
 
 
@@ -73,6 +72,5 @@ def _normalisation(name: str, weights: Path) -> tuple[float, float]:
     beside, recipe = weights.with_suffix(".json"), NETWORKS[name].recipe
     if not beside.exists():
         return recipe.mean, recipe.std
-    check_record(beside)
-    used = json.loads(beside.read_text(encoding="utf-8"))["recipe"]
+    used = load_record(beside)["recipe"]
     return used["mean"], used["std"]

@@ -1,12 +1,14 @@
 """The repository's files: where they lie, and that they are written whole or not at all."""
 
 import hashlib
+import json
 import os
 import shutil
 import tempfile
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 from filelock import FileLock
@@ -41,6 +43,15 @@ def folder_lock(folder: Path, **options) -> FileLock:
     name = hashlib.sha256(os.fsencode(os.path.realpath(folder))).hexdigest()[:32]
     # Whoever comes second to a folder that several share must be able to open the same file.
     return FileLock(Path(tempfile.gettempdir()) / f"mnist-lab-{name}.lock", mode=0o666, **options)
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file holds. Raises `UserError` if it is missing, cut short or damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"{path} cannot be read ({reason}): restore it or make it anew.") from error
 
 
 def write_file(path: Path, content: str | bytes) -> None:

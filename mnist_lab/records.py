@@ -19,12 +19,13 @@ from torch import Tensor, nn
 
 from mnist_lab.data import Digits
 from mnist_lab.evaluation import Evaluation
-from mnist_lab.files import project_root, write_file, write_files
+from mnist_lab.files import project_root, read_json, write_file, write_files
 from mnist_lab.layers import count_parameters
 from mnist_lab.recipes import Recipe
 from mnist_lab.training import History
 from mnist_lab.validation import UserError
 
+PUBLISHED = Path(__file__).with_name("published")  # what the course was measured to be
 RECORDS = "*-seed*.json"
 
 
@@ -95,21 +96,31 @@ def kind_of_run(record: dict) -> str:
     return hashlib.sha256(json.dumps([recipe, *parts], sort_keys=True).encode()).hexdigest()[:8]
 
 
-def check_record(path: Path) -> None:
-    """Raise `ValueError` unless a file holds a whole record, as `save_record` writes it."""
+def load_record(path: Path) -> dict:
+    """The record in a file. Raises `UserError` unless it is whole, as `save_record` writes it."""
+    record = read_json(path)
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
         epochs = record["recipe"]["num_epochs"]
         whole = len(record["validation_accuracy"]) == epochs and record["test"]["total"] > 0
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        whole = whole and bool(kind_of_run(record))
+    except (KeyError, TypeError) as error:
         raise UserError(f"{path} is not a whole record ({error!r}).") from error
     if not whole:
         raise UserError(f"{path} is not a whole record (epochs or test digits are missing).")
+    return record
 
 
-def load_records(folder: str | os.PathLike) -> list[dict]:
-    """All records of a folder, ordered by file name."""
-    return [json.loads(path.read_text()) for path in sorted(Path(folder).glob(RECORDS))]
+def load_records(folder: str | os.PathLike = PUBLISHED) -> list[dict]:
+    """The records of a folder, by default the published ones, ordered by file name.
+
+    Raises `UserError` for one that is not whole.
+    """
+    return [load_record(path) for path in sorted(Path(folder).glob(RECORDS))]
+
+
+def load_published(name: str) -> dict:
+    """A published study by its file's name: "ablate", "strangers", "speed/race"."""
+    return read_json(PUBLISHED / f"{name}.json")
 
 
 def select_runs(

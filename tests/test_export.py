@@ -129,7 +129,7 @@ def put_a_folder_there(weights, target):
     ("flaw", "sentence"),
     [
         (take_anothers_weights, "gap.safetensors does not fit GapNet: convblock1.0.weight must be"),
-        (damage_the_record, "gap.json is not a whole record"),
+        (damage_the_record, "gap.json cannot be read"),
         (put_a_folder_there, "some.onnx cannot be written ("),
     ],
 )

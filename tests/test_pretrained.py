@@ -16,7 +16,7 @@ from mnist_lab.pretrained import WEIGHTS, load_weights, read_weights
 from mnist_lab.recipes import NETWORKS
 from mnist_lab.records import RECORDS
 
-FOLDER = ROOT / "notebooks" / "records"
+FOLDER = ROOT / "mnist_lab" / "published"
 PUBLISHED = {path.name: json.loads(path.read_text()) for path in sorted(FOLDER.glob(RECORDS))}
 each_network = pytest.mark.parametrize("name", NETWORKS)
 

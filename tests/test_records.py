@@ -19,9 +19,9 @@ from mnist_lab.networks import BottleneckNet, GapNet
 from mnist_lab.recipes import BOTTLENECK_RECIPE, GAP_RECIPE
 from mnist_lab.records import (
     as_recorded,
-    check_record,
     correct_answers,
     kind_of_run,
+    load_record,
     load_records,
     processor,
     save_record,
@@ -30,13 +30,15 @@ from mnist_lab.records import (
 from mnist_lab.statistics import seed_interval
 from mnist_lab.training import History, fit
 
+GAP = replace(GAP_RECIPE, num_epochs=2)
+
 
 def digits(name="small digits"):
     parts = [Split(torch.zeros(n, 1, 28, 28).byte(), torch.zeros(n).long()) for n in (5, 3, 2)]
     return Digits(name, *parts)
 
 
-def history(recipe=GAP_RECIPE, validation=(0.5, 0.875), name="small digits"):
+def history(recipe=GAP, validation=(0.5, 0.875), name="small digits"):
     return History("GapNet", name, recipe, "cpu", "bf16", 3, [2.0, 1.0], [0.25, 0.75], [1.5, 0.5],
                    list(validation), [3.0, 4.0], [2.0, 2.0, 1.0, 1.0], [0.1] * 4)  # fmt: skip
 
@@ -89,7 +91,9 @@ def test_the_trained_weights_lie_beside_the_record(folder):
         assert file.metadata() == {"record": path.name}
 
 
-@pytest.mark.parametrize("recipe", [GAP_RECIPE, BOTTLENECK_RECIPE, replace(GAP_RECIPE, seed=7)])
+@pytest.mark.parametrize(
+    "recipe", [GAP, replace(BOTTLENECK_RECIPE, num_epochs=2), replace(GAP, seed=7)]
+)
 def test_a_record_holds_every_hyperparameter(folder, recipe):
     save_record(GapNet(), digits(), history(recipe), evaluation())
     (record,) = load_records(folder)
@@ -104,7 +108,7 @@ def test_a_record_holds_every_hyperparameter(folder, recipe):
 
 def test_a_repeated_run_replaces_its_record_and_no_other(folder):
     for seed, correct in ((0, 0), (1, 1), (0, 2)):
-        recipe = replace(GAP_RECIPE, seed=seed)
+        recipe = replace(GAP, seed=seed)
         save_record(GapNet(), digits(), history(recipe), evaluation(correct))
     save_record(GapNet(), digits("MNIST"), history(name="MNIST"), evaluation(1))
     assert [(r["digits"], r["seed"], r["test"]["correct"]) for r in load_records(folder)] == [
@@ -117,7 +121,7 @@ def test_a_repeated_run_replaces_its_record_and_no_other(folder):
 
 def test_threads_that_save_at_once_lose_no_record(folder):
     def save(seed):
-        recipe = replace(GAP_RECIPE, seed=seed % 10)  # several write the same file, too
+        recipe = replace(GAP, seed=seed % 10)  # several write the same file, too
         return save_record(GapNet(), digits(), history(recipe), evaluation())
 
     with ThreadPoolExecutor(20) as pool:
@@ -162,7 +166,7 @@ def record(
 
 
 def test_only_runs_that_differ_in_nothing_but_the_seed_are_of_a_kind(folder):
-    recipes = [GAP_RECIPE, replace(GAP_RECIPE, seed=3), replace(GAP_RECIPE, lr=0.1)]
+    recipes = [GAP, replace(GAP, seed=3), replace(GAP, lr=0.1)]
     paths = [save_record(GapNet(), digits(), history(recipe), evaluation()) for recipe in recipes]
     more = replace(digits(), train=digits().validation)
     paths.append(save_record(GapNet(), more, history(), evaluation()))
@@ -176,15 +180,14 @@ def test_only_runs_that_differ_in_nothing_but_the_seed_are_of_a_kind(folder):
 
 @pytest.mark.parametrize("damage", ["", "{", "[]", "{}", "half", "epochs"])
 def test_a_record_that_is_not_whole_is_named(damage, folder):
-    full = replace(GAP_RECIPE, num_epochs=2)
-    path = save_record(GapNet(), digits(), history(full), evaluation())
-    check_record(path)
+    path = save_record(GapNet(), digits(), history(), evaluation())
+    load_record(path)
     text = path.read_text()
     longer = text.replace('"num_epochs": 2', '"num_epochs": 3')
     damaged = {"half": text[: len(text) // 2], "epochs": longer}
     path.write_text(damaged.get(damage, damage))
-    with pytest.raises(ValueError, match=r"seed0\.json is not a whole record") as refusal:
-        check_record(path)
+    with pytest.raises(ValueError, match=r"seed0\.json (is not|cannot be)") as refusal:
+        load_record(path)
     assert "\n" not in str(refusal.value)
 
 
@@ -246,9 +249,9 @@ def test_the_right_answers_are_all_but_the_wrong_ones():
 
 
 def test_a_record_is_found_again_by_training_from_scratch():
-    """Stated tolerance: 2 % of each training loss and 1 point of each accuracy, for processors add
+    """Stated tolerance: 2 % of each training loss and 2 points of each accuracy, for processors add
     up in different orders, and 76 steps make more of it."""
-    (record,) = load_records(ROOT / "notebooks" / "records" / "short")
+    (record,) = load_records(ROOT / "mnist_lab" / "published" / "short")
     said, seed = record["recipe"], record["seed"]
     recipe = replace(BOTTLENECK_RECIPE, num_epochs=said["num_epochs"], seed=seed)
     torch.manual_seed(seed)
@@ -257,5 +260,5 @@ def test_a_record_is_found_again_by_training_from_scratch():
     test = evaluate(network, data.test, recipe)
     assert kind_of_run(record) == kind_of_run(record | {"recipe": as_recorded(recipe)})
     assert history.train_loss == pytest.approx(record["train_loss"], rel=0.02)
-    assert history.validation_accuracy == pytest.approx(record["validation_accuracy"], abs=0.01)
+    assert history.validation_accuracy == pytest.approx(record["validation_accuracy"], abs=0.02)
     assert test.accuracy == pytest.approx(record["test"]["correct"] / 300, abs=0.01)

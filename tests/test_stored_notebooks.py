@@ -18,7 +18,7 @@ from mnist_lab.course.readme_tables import cost_line, notebook_table, results_ta
 from mnist_lab.exercises import numbers
 from mnist_lab.records import load_records
 
-RECORDS = ROOT / "notebooks" / "records"
+RECORDS = ROOT / "mnist_lab" / "published"
 COSTS = {outcome.notebook: outcome for outcome in load_outcomes(RECORDS / COSTS_FILE)}
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 SOLUTIONS = find_solutions(ROOT / "notebooks")

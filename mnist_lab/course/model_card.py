@@ -24,7 +24,7 @@ metrics: [accuracy]
 
 - **Network:** `mnist_lab.{network}`, a convolutional network of {parameters:,} parameters
 - **Weights:** `{name}.safetensors`, as they were after the last epoch of \
-[one run](../../notebooks/records/{record})
+[one run](../published/{record})
 - **Input:** images `[N, 1, 28, 28]`, normalised as in the recipe below
 - **Output:** {outputs} `[N, 10]`, for the digits 0 to 9
 - **Licence:** MIT, as the repository
@@ -39,7 +39,7 @@ reading anything that matters to somebody, such as forms, cheques or post.
 It knows images like MNIST's and no others: one digit, 28×28 pixels, white on black, scaled and \
 centred as MNIST's, written by employees of the American Census and by American high-school \
 students. To any other image, a letter or noise too, it gives a digit, and often a high \
-probability. Notebook 07 shows how its accuracy falls where images are corrupt.
+probability. Notebook 07 shows how its accuracy falls where images are corrupted.
 
 ## How to Get Started with the Model
 

@@ -25,7 +25,7 @@ from mnist_lab.course.readme_tables import cost_line, notebook_table, results_ta
 from mnist_lab.files import write_files
 from mnist_lab.pretrained import load_weights, published_kind, read_weights
 from mnist_lab.recipes import NETWORKS
-from mnist_lab.records import RECORDS, check_record, kind_of_run
+from mnist_lab.records import RECORDS, kind_of_run, load_record
 from mnist_lab.validation import UserError
 
 COSTS_FILE = "costs.json"
@@ -48,7 +48,7 @@ def publish(run: Path, root: Path) -> None:
         if outcome is None or outcome.status != "ok" or outcome.digits != "MNIST":
             raise UserError(f"{run} holds no finished run of {path.stem} on MNIST.")
         executed[path] = _taken_over(run / path.name, path, outcome)
-    records, rows = root / "notebooks" / "records", [outcomes[path.stem] for path in executed]
+    records, rows = root / "mnist_lab" / "published", [outcomes[path.stem] for path in executed]
     tables = {"notebooks": notebook_table(rows), "speed": speed_tables(records / "speed")}
     write_files(
         {path: writes(notebook) + "\n" for path, notebook in executed.items()}
@@ -66,10 +66,9 @@ def publish_records(sweep: Path, root: Path) -> None:
     pretrained networks follow too, see `pretrained_files`. Raises `ValueError` for a damaged record
     or weights, for no record at all, and for what cannot be written; then nothing is.
     """
-    records, new, kept = root / "notebooks" / "records", {}, {}
+    records, new, kept = root / "mnist_lab" / "published", {}, {}
     for path in sorted(sweep.glob(f"[!.]*/{RECORDS}")):
-        check_record(path)
-        record = json.loads(_text(path))
+        record = load_record(path)
         if record["digits"] != "small digits" and record["precision"] == "fp32":
             new[path.name], kept[path.name] = record, path.with_suffix(".safetensors")
     if not new:

@@ -13,7 +13,7 @@ from mnist_lab.pretrained import WEIGHTS, published_kind
 from mnist_lab.recipes import NETWORKS
 from mnist_lab.records import RECORDS, kind_of_run
 
-FOLDER = ROOT / "notebooks" / "records"
+FOLDER = ROOT / "mnist_lab" / "published"
 
 
 @pytest.fixture(params=NETWORKS)

@@ -42,6 +42,7 @@ def notebook(*, executed: bool, injected: bool = False):
 @pytest.fixture
 def root(tmp_path):
     (tmp_path / "notebooks").mkdir()
+    (tmp_path / "mnist_lab").mkdir()
     for name in ("00_a", "01_b"):
         nbformat.write(notebook(executed=False), tmp_path / f"notebooks/{name}.ipynb")
     (tmp_path / "README.md").write_text(f"# Title\n\n{TABLES}")
@@ -70,7 +71,7 @@ def test_outputs_costs_and_tables_are_taken_over(root):
     )
     assert COST not in published.cells[0].source and "Text." in published.cells[0].source
     assert published.cells[1].outputs and "papermill" not in published.cells[1].metadata
-    assert (root / "notebooks/records/picture.png").read_bytes() == b"picture"
+    assert (root / "mnist_lab/published/picture.png").read_bytes() == b"picture"
     readme = (root / "README.md").read_text()
     assert "| [00 a](notebooks/00_a.ipynb) | 12 seconds | 2 cores | 345 MB |" in readme
     assert readme.count("old") == 1 and readme.startswith("# Title"), "only results stay"
@@ -99,7 +100,7 @@ def unmark(root, run):
 
 
 def block_records(root, run):
-    (root / "notebooks/records").write_text("a file where the folder should be")
+    (root / "mnist_lab/published").write_text("a file where the folder should be")
 
 
 @pytest.mark.parametrize(
@@ -171,7 +172,7 @@ def make_sweep(root):
 
 
 def test_the_records_of_a_sweep_are_taken_over_and_the_results_follow(root):
-    records = root / "notebooks" / "records"
+    records = root / "mnist_lab" / "published"
     records.mkdir()
     (records / "g-seed1.json").write_text(json.dumps(record(1, parameters=1)))
     publish_records(make_sweep(root), root)
@@ -193,7 +194,7 @@ def test_the_newest_studies_on_mnist_are_taken_over_run_by_run(root):
         path.write_text(json.dumps({"digits": digits, "runs": [{"at": stamp}, {"a": [1, 2]}]}))
     publish_records(make_sweep(root), root)
     for kind, stamp in (("ablate", "2026-01-02"), ("strangers", "2026-01-01")):
-        text = (root / "notebooks" / "records" / f"{kind}.json").read_text()
+        text = (root / "mnist_lab" / "published" / f"{kind}.json").read_text()
         assert json.loads(text) == {"digits": "MNIST", "runs": [{"at": stamp}, {"a": [1, 2]}]}
         assert len(text.splitlines()) == 4, "a line for each run"
 
@@ -204,10 +205,10 @@ def test_a_damaged_sweep_or_none_changes_nothing(root):
     sweep = make_sweep(root)
     (sweep / "04-b/g-seed1.json").write_text("{")
     before = (root / "README.md").read_bytes()
-    with pytest.raises(ValueError, match=r"g-seed1\.json is not a whole record"):
+    with pytest.raises(ValueError, match=r"g-seed1\.json cannot be read"):
         publish_records(sweep, root)
     assert (root / "README.md").read_bytes() == before
-    assert not (root / "notebooks" / "records").exists()
+    assert not (root / "mnist_lab" / "published").exists()
 
 
 # Trained networks
@@ -215,7 +216,7 @@ def test_a_damaged_sweep_or_none_changes_nothing(root):
 
 def published(name, seed):
     """A record of the published recipe, as the repository has it, and its file name."""
-    (path,) = (ROOT / "notebooks" / "records").glob(f"*-{published_kind(name)}-seed{seed}.json")
+    (path,) = (ROOT / "mnist_lab" / "published").glob(f"*-{published_kind(name)}-seed{seed}.json")
     return path.name, json.loads(path.read_text())
 
 

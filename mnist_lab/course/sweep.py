@@ -34,7 +34,7 @@ from mnist_lab.course.notebooks import key_figures, read, same_source
 from mnist_lab.course.supervise import Stop, signals_pull, supervise
 from mnist_lab.data import NAMES
 from mnist_lab.files import WriteError, write_files
-from mnist_lab.records import RECORDS, check_record
+from mnist_lab.records import RECORDS, load_record
 from mnist_lab.validation import UserError
 
 OUTCOME = "outcome.json"  # beside the record: the row of the table
@@ -45,7 +45,7 @@ def records_in(folder: Path) -> list[Path]:
     """The records that a run has left in its folder. Raises `ValueError` for a damaged one."""
     paths = list(folder.glob(RECORDS))
     for path in paths:
-        check_record(path)
+        load_record(path)
     return paths
 
 

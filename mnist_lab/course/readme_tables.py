@@ -1,17 +1,35 @@
-"""The README's tables: what the notebooks cost, what the trainings came to, how fast they are."""
+"""The README's tables: what the notebooks cost, what the trainings came to, how fast they are.
+
+A table is a dictionary of its columns: the heading, and what makes a cell of a row. A new column is
+a new entry. In each column there is one unit.
+"""
 
 import json
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from mnist_lab.course.execute import Outcome
 from mnist_lab.data import load_writers
-from mnist_lab.recipes import NETWORKS
 from mnist_lab.records import correct_answers, kind_of_run
 from mnist_lab.statistics import seed_interval, writer_interval
 from mnist_lab.studies.epoch_time import EPOCH
 from mnist_lab.studies.time_to_accuracy import EXAMPLE_EPOCHS, epochs_to
+from mnist_lab.validation import UserError
+
+Columns = Mapping[str, Callable[..., str]]
+
+
+def table(columns: Columns, rows: Sequence) -> str:
+    """A Markdown table, or nothing if there are no rows."""
+    if not rows:
+        return ""
+    lines = [columns, *([cell(row) for cell in columns.values()] for row in rows)]
+    head, *rest = (f"| {' | '.join(cells)} |" for cells in lines)
+    return "\n".join([head, "|---" * len(columns) + "|", *rest])
+
+
+# What the notebooks cost: a row is an `Outcome`.
 
 
 def cost_line(outcome: Outcome) -> str:
@@ -23,48 +41,64 @@ def cost_line(outcome: Outcome) -> str:
 
 
 def notebook_table(outcomes: Sequence[Outcome]) -> str:
-    """A Markdown table: a row for each notebook, with its measured cost."""
-    rows = ["| notebook | time | on | memory |", "|---|---|---|---|"]
-    for row in outcomes:
-        title = row.notebook.replace("_", " ")
-        link = f"[{title}](notebooks/{row.notebook}.ipynb)"
-        rows.append(f"| {link} | {_duration(row.seconds)} | {_cores(row)} | {row.peak_mb:,} MB |")
-    return "\n".join(rows)
+    """A row for each notebook, with its measured cost."""
+    return table(NOTEBOOKS, outcomes)
+
+
+def _link(outcome: Outcome) -> str:
+    return f"[{outcome.notebook.replace('_', ' ')}](notebooks/{outcome.notebook}.ipynb)"
+
+
+def _cores(outcome: Outcome) -> str:
+    return "1 core" if outcome.cores == 1 else f"{outcome.cores} cores"
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} seconds" if seconds < 90 else f"{seconds / 60:.0f} minutes"
+
+
+NOTEBOOKS: Columns = {
+    "notebook": _link,
+    "time": lambda outcome: _duration(outcome.seconds),
+    "on": _cores,
+    "memory": lambda outcome: f"{outcome.peak_mb:,} MB",
+}
+
+
+# What the trainings came to: a row is a list of records that differ in nothing but their seeds.
 
 
 def results_table(records: list[dict]) -> str:
-    """A Markdown table: one row for each kind of run, its seeds taken together.
+    """A row for each kind of run, its seeds taken together.
 
     The intervals are of the test accuracy: Wilson's for a single seed, Student's over several; and
     the bootstrap over writers, where they are known.
     """
-    rows = [
-        "| network | parameters | trained on | precision | epochs | seeds | validation | test "
-        "| 95 %, seeds | 95 %, writers |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    groups: dict[str, list[dict]] = {}
+    kinds: dict[str, list[dict]] = {}
     for record in records:
-        groups.setdefault(kind_of_run(record), []).append(record)
-    for runs in groups.values():
-        first = runs[0]
-        validation = statistics.mean(run["validation_accuracy"][-1] for run in runs)
-        test = [run["test"]["correct"] / run["test"]["total"] for run in runs]
-        low, high = runs[0]["test"]["interval"] if len(runs) == 1 else seed_interval(test)
-        rows.append(
-            f"| {first['network']} | {first['parameters']:,} | {_trained_on(first)} "
-            f"| {first['precision']} | {first['recipe']['num_epochs']} | {len(runs)} "
-            f"| {'none' if first['split']['name'] == 'as published' else f'{validation:.2%}'} "
-            f"| {statistics.mean(test):.2%} "
-            f"| {low:.2%} to {high:.2%} | {_over_writers(runs)} |"
-        )
-    return "\n".join(rows)
+        kinds.setdefault(kind_of_run(record), []).append(record)
+    return table(RESULTS, list(kinds.values()))
 
 
-def _trained_on(record: dict) -> str:
-    split = record["split"]
+def _trained_on(runs: list[dict]) -> str:
+    split = runs[0]["split"]
     how = "" if split["name"] == "random" else f", {split['name']}"
-    return f"{split['train']:,} of {record['digits']}{how}"
+    return f"{split['train']:,} of {runs[0]['digits']}{how}"
+
+
+def _validation(runs: list[dict]) -> str:
+    if runs[0]["split"]["name"] == "as published":
+        return "none"
+    return f"{statistics.mean(run['validation_accuracy'][-1] for run in runs):.2%}"
+
+
+def _test(runs: list[dict]) -> list[float]:
+    return [run["test"]["correct"] / run["test"]["total"] for run in runs]
+
+
+def _over_seeds(runs: list[dict]) -> str:
+    low, high = runs[0]["test"]["interval"] if len(runs) == 1 else seed_interval(_test(runs))
+    return f"{low:.2%} to {high:.2%}"
 
 
 def _over_writers(runs: list[dict]) -> str:
@@ -77,94 +111,163 @@ def _over_writers(runs: list[dict]) -> str:
     return f"{low:.2%} to {high:.2%}"
 
 
+RESULTS: Columns = {
+    "network": lambda runs: runs[0]["network"],
+    "parameters": lambda runs: f"{runs[0]['parameters']:,}",
+    "trained on": _trained_on,
+    "precision": lambda runs: runs[0]["precision"],
+    "epochs": lambda runs: f"{runs[0]['recipe']['num_epochs']}",
+    "seeds": lambda runs: f"{len(runs)}",
+    "validation": _validation,
+    "test": lambda runs: f"{statistics.mean(_test(runs)):.2%}",
+    "95 %, seeds": _over_seeds,
+    "95 %, writers": _over_writers,
+}
+
+
+# How fast they are: a row is made of the runs that a study's record holds.
+
+
 def speed_tables(folder: Path) -> str:
-    """Markdown tables of the records that `bench`, `compare` and `race` left in `folder`."""
-    records = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
-    tables = (
-        ("seconds per epoch | the usual way | here | times faster", _epoch_rows),
-        ("milliseconds per step | every core, alone | every core, beside other work "
-         "| here, alone | here, beside other work", _busy_rows),
-        ("validation accuracy | the usual way | here | difference, points", _accuracy_rows),
-        ("seconds to the goal | PyTorch's example, its 14 epochs | PyTorch's example, to the goal "
-         "| StridedNet | times faster (to the goal)", _race_rows),
-    )  # fmt: skip
-    return "\n\n".join(filter(None, (_table(head, rows, records) for head, rows in tables)))
+    """A table for each kind of study (`SPEED`) that left a record in `folder`.
+
+    Raises `UserError` for a file that holds no record of these kinds.
+    """
+    rows: dict[str, list] = {kind: [] for kind in SPEED}
+    for path in sorted(folder.glob("*.json")):
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+            kind, runs = record["kind"], record["runs"]
+            _, rows_of = SPEED[kind]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            known = ", ".join(SPEED)
+            raise UserError(
+                f"{path} is not a whole record of {known} ({error!r}): measure again."
+            ) from error
+        rows[kind] += rows_of(runs)
+    tables = (table(columns, rows[kind]) for kind, (columns, _) in SPEED.items())
+    return "\n\n".join(filter(None, tables))
 
 
-def _table(head: str, rows: Callable, records: Sequence[dict]) -> str:
-    found = [row for record in records for row in rows(record)]
-    line = "|---" * (head.count("|") + 1) + "|"
-    return "\n".join([f"| {head} |", line, *found]) if found else ""
+def _setting(run: dict, threads: str) -> str:
+    return f"{run['network']}, {run['precision']}, threads: {threads}, {run['processor']}"
 
 
-def _networks(record: dict) -> list[str]:
-    return [network for network in NETWORKS if network in record]
+def _timed_epochs(run: dict) -> str:
+    scaled = ", scaled" if run["digits_per_epoch"] < EPOCH else ""
+    return _setting(run, run["threads"]) + scaled
 
 
-def _epoch_rows(record: dict):
-    for network in _networks(record) if "chosen" not in record else ():
-        seconds = record[network]["seconds_per_epoch"]
-        scaled = ", scaled" if record[network]["digits_per_epoch"] < EPOCH else ""
-        slow, fast = (statistics.median(seconds[way]) for way in ("textbook", "fit"))
-        ratios = [a / b for a, b in zip(seconds["textbook"], seconds["fit"])]
-        yield (
-            f"| {NETWORKS[network].network.__name__}, {record['precision']}, threads: "
-            f"{record['threads']}, {record['processor']}{scaled} | {slow:.1f} | {fast:.1f} "
-            f"| {statistics.median(ratios):.1f} ({min(ratios):.1f} to {max(ratios):.1f}) |"
-        )
+def _epoch_seconds(run: dict, way: str) -> str:
+    return f"{statistics.median(run['seconds_per_epoch'][way]):.1f}"
 
 
-def _busy_rows(record: dict):
-    """A thread for every core, against as many as `fit` chooses."""
-    for network in _networks(record) if "chosen" in record else ():
-        medians = [
-            f"{1000 * statistics.median(record[network][str(number)][situation]):.0f}"
-            for number in (record["cores"], record["chosen"])
-            for situation in ("alone", "busy")
-        ]
-        yield (
-            f"| {NETWORKS[network].network.__name__}, {record['precision']}, threads: "
-            f"{record['cores']} or {record['chosen']}, {record['processor']} | "
-            f"{' | '.join(medians)} |"
-        )
+def _epoch_ratio(run: dict) -> str:
+    seconds = run["seconds_per_epoch"]
+    ratios = [slow / fast for slow, fast in zip(seconds["textbook"], seconds["fit"])]
+    return f"{statistics.median(ratios):.1f} ({min(ratios):.1f} to {max(ratios):.1f})"
 
 
-def _accuracy_rows(record: dict):
-    if "validation" in record:
-        ways = [record["validation"][way] for way in ("textbook", "fit")]
-        slow, fast = map(statistics.mean, ways)
-        differences = [100 * (b - a) for a, b in zip(*ways)]
-        low, high = seed_interval(differences)
-        yield (
-            f"| {record['network']}, {record['precision']}, {record['num_epochs']} epochs, "
-            f"{len(differences)} paired seeds | {slow:.2%} | {fast:.2%} "
-            f"| {statistics.mean(differences):+.3f} [{low:+.3f}, {high:+.3f}] |"
-        )
+def _step_ms(run: dict, threads: int, situation: str) -> str:
+    return f"{1000 * statistics.median(run['seconds'][str(threads)][situation]):.0f}"
 
 
-def _race_rows(record: dict):
+def _networks(runs: list[dict]) -> list[list[dict]]:
+    """The runs of each network."""
+    names = dict.fromkeys(run["network"] for run in runs)
+    return [[run for run in runs if run["network"] == name] for name in names]
+
+
+def _compared(runs: list[dict]) -> str:
+    fit = [run for run in runs if run["way"] == "fit"]
+    return (
+        f"{fit[0]['network']}, {fit[0]['precision']}, {fit[0]['num_epochs']} epochs, "
+        f"{len(fit)} paired seeds"
+    )
+
+
+def _accuracies(runs: list[dict], way: str) -> list[float]:
+    """By seed."""
+    mine = sorted((run for run in runs if run["way"] == way), key=lambda run: run["seed"])
+    return [run["validation"] for run in mine]
+
+
+def _points(runs: list[dict]) -> str:
+    pairs = zip(_accuracies(runs, "textbook"), _accuracies(runs, "fit"))
+    differences = [100 * (fast - slow) for slow, fast in pairs]
+    low, high = seed_interval(differences)
+    return f"{statistics.mean(differences):+.3f} [{low:+.3f}, {high:+.3f}]"
+
+
+def _goals(runs: list[dict]) -> list[tuple[list[dict], list[list[float]]]]:
+    """The runs to each goal, each beside the accuracies of all runs of the example, by epoch."""
+    goals = dict.fromkeys(run["goal"] for run in runs if "goal" in run)
+    example = [run["test"] for run in runs if "example_epochs" in run]
+    return [([run for run in runs if run.get("goal") == goal], example) for goal in goals]
+
+
+def _goal(row) -> str:
+    runs, _ = row
+    test = [run["test"] for run in runs]
+    low, high = seed_interval(test)
+    return (
+        f"{runs[0]['goal']:.1%} of the test digits, {runs[0]['precision']}; reached: "
+        f"{statistics.mean(test):.2%} [{low:.2%}, {high:.2%}], {len(runs)} seeds"
+    )
+
+
+def _example_seconds(row) -> float:
+    runs, _ = row
+    return statistics.median(run["example_seconds"] for run in runs)
+
+
+def _example_to_goal(row) -> str:
+    runs, example = row
+    if not example:
+        return "not measured"
+    first = epochs_to(runs[0]["goal"], example)
+    if first is None:
+        return f"not in the {len(example[0])} epochs that were seen"
+    return f"{_example_seconds(row) * first / EXAMPLE_EPOCHS:,.0f} (mean of {len(example)} seeds)"
+
+
+def _goal_ratio(row) -> str:
     """Against the example's whole schedule, and the epochs after which it is as good itself."""
-    example = record.get("example")
-    for sprint in record.get("sprints", ()):
-        whole = statistics.median(sprint["example_seconds"])
-        low, high = seed_interval(sprint["test"])
-        first = epochs_to(sprint["goal"], example) if example else None
-        until = f"not in the {len(example[0])} epochs that were seen" if example else "not measured"
-        ratio = f"{sprint['ratio']:.0f}"
-        if first:
-            until = f"{whole * first / EXAMPLE_EPOCHS:,.0f} (mean of {len(example)} seeds)"
-            ratio += f" ({sprint['ratio'] * first / EXAMPLE_EPOCHS:.0f})"
-        yield (
-            f"| {sprint['goal']:.1%} of the test digits, {sprint['precision']}; reached: "
-            f"{statistics.mean(sprint['test']):.2%} [{low:.2%}, {high:.2%}], {sprint['seeds']} "
-            f"seeds | {whole:,.0f} | {until} | {statistics.median(sprint['seconds']):.1f} "
-            f"| {ratio} |"
-        )
+    runs, example = row
+    ratio = statistics.median(run["example_seconds"] / run["seconds"] for run in runs)
+    first = epochs_to(runs[0]["goal"], example) if example else None
+    return f"{ratio:.0f}" + (f" ({ratio * first / EXAMPLE_EPOCHS:.0f})" if first else "")
 
 
-def _cores(outcome: Outcome) -> str:
-    return "1 core" if outcome.cores == 1 else f"{outcome.cores} cores"
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} seconds" if seconds < 90 else f"{seconds / 60:.0f} minutes"
+EPOCHS: Columns = {  # a row is a network's run
+    "seconds per epoch": _timed_epochs,
+    "the usual way": lambda run: _epoch_seconds(run, "textbook"),
+    "here": lambda run: _epoch_seconds(run, "fit"),
+    "times faster": _epoch_ratio,
+}
+STEPS: Columns = {  # a row is a network's run; "here" with as many threads as `fit` chooses
+    "milliseconds per step": lambda run: _setting(run, f"{run['cores']} or {run['chosen']}"),
+    "every core, alone": lambda run: _step_ms(run, run["cores"], "alone"),
+    "every core, beside other work": lambda run: _step_ms(run, run["cores"], "busy"),
+    "here, alone": lambda run: _step_ms(run, run["chosen"], "alone"),
+    "here, beside other work": lambda run: _step_ms(run, run["chosen"], "busy"),
+}
+ACCURACIES: Columns = {  # a row is all runs of a network
+    "validation accuracy": _compared,
+    "the usual way": lambda runs: f"{statistics.mean(_accuracies(runs, 'textbook')):.2%}",
+    "here": lambda runs: f"{statistics.mean(_accuracies(runs, 'fit')):.2%}",
+    "difference, points": _points,
+}
+GOALS: Columns = {  # a row is all runs to a goal, and the example's accuracies
+    "seconds to the goal": _goal,
+    "PyTorch's example, its 14 epochs": lambda row: f"{_example_seconds(row):,.0f}",
+    "PyTorch's example, to the goal": _example_to_goal,
+    "StridedNet": lambda row: f"{statistics.median(run['seconds'] for run in row[0]):.1f}",
+    "times faster (to the goal)": _goal_ratio,
+}
+SPEED = {  # for each kind of study its columns, and the rows that its runs make
+    "epoch_time": (EPOCHS, list),
+    "contention": (STEPS, list),
+    "fit_accuracy": (ACCURACIES, _networks),
+    "time_to_accuracy": (GOALS, _goals),
+}

@@ -11,16 +11,17 @@ from itertools import pairwise
 import torch
 from sklearn.metrics import confusion_matrix
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
-from mnist_lab import doors
 from mnist_lab.augment import normalize
-from mnist_lab.data import Split
-from mnist_lab.recipes import Recipe
+from mnist_lab.data import Split, check_split
+from mnist_lab.recipes import RECIPE, Recipe
 from mnist_lab.speed import limit_threads, release_memory
 from mnist_lab.statistics import wilson_interval
-from mnist_lab.validation import UserError
+from mnist_lab.validation import UserError, check, instance, shown
 
 EVALUATION_BATCH = 250  # small enough for its activations to stay in the processor's cache
+GPU_BATCH = 2_000  # a GPU waits longer for a call than it computes
 EDGES = (0.0, 0.5, 0.7, 0.9, 0.99, 0.999, 1.0)  # closer where a good network gives most answers
 
 
@@ -84,6 +85,35 @@ class Mistake:
     label_probability: float
 
 
+def check_network(network: nn.Module, to_train: bool = False) -> None:
+    """Raise `UserError` for a network that cannot be asked here, or not be trained (`to_train`)."""
+    check("network", network, instance(nn.Module, "an nn.Module such as GapNet()"))
+    kind = type(network).__name__
+    for name, part in [*network.named_parameters(), *network.named_buffers()]:
+        if is_lazy(part):
+            raise UserError(f"{name} of {kind} has no shape yet: show the network a batch first.")
+        if part.is_meta:
+            raise UserError(f"{name} of {kind} is on the device meta, where nothing is computed: "
+                            "make the network on the CPU.")  # fmt: skip
+        if part.is_floating_point() and part.dtype != torch.float32:
+            raise UserError(f"{name} of {kind} is {part.dtype}; networks compute in torch.float32 "
+                            "here: call network.float() first.")  # fmt: skip
+        if to_train and part.is_inference():
+            raise UserError(f"{name} of {kind} was made in inference mode and cannot be trained: "
+                            "make the network outside of it.")  # fmt: skip
+    if to_train and not any(parameter.requires_grad for parameter in network.parameters()):
+        raise UserError(f"the network {kind} has no parameters to train.")
+
+
+def check_outputs(outputs: Tensor, count: int) -> Tensor:
+    """The outputs. Raises `UserError` unless they are ten for each of `count` images."""
+    if not isinstance(outputs, Tensor) or outputs.shape != (count, 10):
+        found = list(outputs.shape) if isinstance(outputs, Tensor) else shown(outputs)
+        wanted = f"a tensor [{count}, 10], ten for each image"
+        raise UserError(f"the outputs of the network must be {wanted}, not {found}.")
+    return outputs
+
+
 @torch.no_grad()
 def predict(
     network: nn.Module, split: Split, recipe: Recipe, num_threads: int | None = None
@@ -91,23 +121,23 @@ def predict(
     """The network's outputs `[N, 10]` for a split, in evaluation mode and fp32, on the CPU.
 
     The images are normalised as the recipe says. `num_threads`: see `choose_threads`. The network
-    is left in evaluation mode. Raises `ValueError` for a split without digits or not as `Split`
-    says, or for outputs of another form.
+    is left in evaluation mode. Raises `UserError` for a split without digits or not as `Split`
+    says, for a network that computes in another type, or for outputs of another form.
     """
-    doors.check_network(network)
-    doors.check_kind("recipe", recipe, Recipe, "a Recipe such as GAP_RECIPE")
-    doors.check_split("split", split)
+    check_network(network)
+    check("recipe", recipe, RECIPE)
+    check_split("split", split)
     device = next(network.parameters(), split.images).device
     network.eval()
+    size = EVALUATION_BATCH if device.type == "cpu" else GPU_BATCH
     # One tensor for all: a small one from each batch would stay between large buffers that are
     # freed, and leave holes too small for those of the next batch: 200 MB after 10,000 digits.
-    outputs = torch.empty(len(split), 10, device=device)
-    batches = zip(split.images.split(EVALUATION_BATCH), outputs.split(EVALUATION_BATCH))
-    with limit_threads(num_threads):
-        for images, answers in batches:
+    outputs = torch.empty(len(split), 10, dtype=torch.float32, device=device)
+    with limit_threads(num_threads), torch.autocast(device.type, enabled=False):
+        for images, answers in zip(split.images.split(size), outputs.split(size)):
             images = normalize(images.to(device), recipe.mean, recipe.std)
             images = images.to(memory_format=torch.channels_last)
-            answers.copy_(doors.check_outputs(network(images), len(answers)))
+            answers.copy_(check_outputs(network(images), len(answers)))
     return outputs.cpu()
 
 

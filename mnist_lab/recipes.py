@@ -21,10 +21,13 @@ from mnist_lab.validation import (
     Seed,
     Switch,
     UserError,
+    instance,
     number,
     one_of,
     validated,
 )
+
+ROUNDING = 0.05  # of ten probabilities, added up; in bfloat16 it is a third of that
 
 
 @validated
@@ -101,11 +104,29 @@ class Recipe:
 
     def loss_of(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """The mean training loss of a batch: outputs `[B, 10]`, labels `[B]`."""
-        outputs = outputs.float()
         if self.loss == "nll":
-            return F.nll_loss(outputs, labels)
-        return F.cross_entropy(outputs, labels, label_smoothing=self.label_smoothing)
+            return F.nll_loss(outputs.float(), labels)
+        return F.cross_entropy(outputs.float(), labels, label_smoothing=self.label_smoothing)
 
+    def check_loss(self, outputs: Tensor) -> None:
+        """Raise `UserError` unless outputs `[N, 10]` are what this loss is for.
+
+        Log-probabilities go with "cross_entropy" too: as logits they stand for themselves.
+        """
+        if self.loss == "nll" and (outputs.exp().sum(1) - 1).abs().max() > ROUNDING:
+            raise UserError(
+                "the loss nll needs log-probabilities, and the outputs of the network are none: "
+                "end it with log_softmax, or take the loss cross_entropy."
+            )
+        adds_up = (outputs.sum(1) - 1).abs().max() < ROUNDING
+        if self.loss == "cross_entropy" and outputs.min() >= 0 and adds_up:
+            raise UserError(
+                "the loss cross_entropy needs logits, and the outputs of the network are "
+                "probabilities: leave its softmax out."
+            )
+
+
+RECIPE = instance(Recipe, "a Recipe such as GAP_RECIPE")
 
 GAP_RECIPE = Recipe(
     num_epochs=19,

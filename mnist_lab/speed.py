@@ -11,11 +11,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+import torch.nn.functional as F
 from joblib import cpu_count
-from torch import Tensor, nn
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
 from torch.profiler import record_function
 
-from mnist_lab.validation import UserError
+from mnist_lab.validation import Count, check
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # from glibc's malloc.h
 WINDOWS_PER_DRAW = 4
@@ -42,13 +44,12 @@ def limit_threads(number: int | None = None) -> Iterator[int]:
     """While it lasts, PyTorch computes with `number` threads, which it yields.
 
     Without a number: with `choose_threads()`, unless PyTorch was told to take fewer. Raises
-    `ValueError` for a number that is not whole or below 1.
+    `UserError` for a number that is not whole or below 1.
     """
     before = torch.get_num_threads()
     if number is None:
         number = min(before, choose_threads())
-    elif isinstance(number, bool) or not isinstance(number, int) or number < 1:
-        raise UserError(f"num_threads must be a whole number from 1 on, not {number!r}.")
+    number = check("num_threads", number, Count)
     torch.set_num_threads(number)
     try:
         yield number
@@ -82,14 +83,12 @@ def release_memory() -> None:
 
 
 def has_native_bf16(device: torch.device) -> bool:
-    """Whether the processor multiplies in bfloat16 itself.
+    """Whether the device is a processor that multiplies in bfloat16 itself.
 
-    Where it does (AVX-512 BF16, AMX, Ampere and later), training in bf16 is faster; where it does
-    not, bf16 is emulated and several times slower than fp32. Where nobody can be asked (not Linux
-    on x86), the answer is no.
+    Where it does (AVX-512 BF16, AMX), training in bf16 is faster; where it does not, bf16 is
+    emulated and several times slower than fp32. Where nobody can be asked (not Linux on x86), the
+    answer is no.
     """
-    if device.type == "cuda":
-        return torch.cuda.get_device_capability(device) >= (8, 0)
     if device.type != "cpu":
         return False
     try:
@@ -100,44 +99,39 @@ def has_native_bf16(device: torch.device) -> bool:
     return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
-@contextmanager
-def fast_dropout(network: nn.Module, generator: torch.Generator) -> Iterator[None]:
-    """While it lasts, the network's `nn.Dropout`s take their masks from one random sequence.
+class FastDropout(TorchFunctionMode):
+    """While it lasts (`with`), dropout on the CPU takes its masks from one random sequence.
 
     PyTorch draws a random number for every value, and on most CPUs serially (on Intel's, MKL
     shares the work): more than a third of a textbook GapNet step on two cores. Here a long sequence
     of zeros (probability p) and 1 / (1 - p) is drawn, and each mask is a window of it at a random
     place; the sequence is drawn afresh once every number in it has been used `WINDOWS_PER_DRAW`
     times on average. Each mask by itself is exactly a dropout mask; two of them, of two layers or
-    two steps, may share a stretch, shifted by a random distance. The modules stay `nn.Dropout`;
-    CUDA draws in parallel and needs none of this.
+    two steps, may share a stretch, shifted by a random distance.
+
+    It answers the calls of `F.dropout`, which `nn.Dropout` makes too: the network itself is not
+    touched, and can be copied and saved meanwhile. CUDA draws in parallel and needs none of this.
     """
-    layers = [
-        module
-        for module in network.modules()
-        if type(module) is nn.Dropout and not module.inplace and 0 < module.p < 1
-    ]
-    sequences: dict[tuple, _Masks] = {}
-    for layer in layers:
-        layer.forward = _forward(layer, sequences, generator)
-    try:
-        yield
-    finally:
-        for layer in layers:
-            del layer.forward  # the class's own method shows again
 
+    def __init__(self, generator: torch.Generator):
+        super().__init__()
+        self.generator = generator
+        self.sequences: dict[tuple, _Masks] = {}
 
-def _forward(layer: nn.Dropout, sequences: dict, generator: torch.Generator):
-    def forward(x: Tensor) -> Tensor:
-        if not layer.training or x.device.type != "cpu":
-            return nn.Dropout.forward(layer, x)
-        key = layer.p, x.dtype
-        if key not in sequences:
-            sequences[key] = _Masks(*key, generator)
-        with record_function("cheap dropout"):  # its name in a profile
-            return x * sequences[key].like(x)
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        return self.dropout(*args, **kwargs) if function is F.dropout else function(*args, **kwargs)
 
-    return forward
+    def dropout(
+        self, x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
+    ) -> Tensor:
+        if inplace or not training or not 0 < p < 1 or x.device.type != "cpu":
+            return F.dropout(x, p, training, inplace)
+        key = p, x.dtype
+        if key not in self.sequences:
+            self.sequences[key] = _Masks(*key, self.generator)
+        with record_function("dropout"):  # its name in a profile
+            return x * self.sequences[key].like(x)
 
 
 class _Masks:
@@ -145,7 +139,7 @@ class _Masks:
 
     def __init__(self, p: float, dtype: torch.dtype, generator: torch.Generator):
         self.p, self.dtype, self.generator = p, dtype, generator
-        self.sequence, self.left = torch.empty(0, dtype=dtype), 0
+        self.sequence, self.left = torch.empty(0, dtype=dtype, device="cpu"), 0
 
     def like(self, x: Tensor) -> Tensor:
         """A mask with the shape and, if x is dense, the memory format of x."""
@@ -153,11 +147,13 @@ class _Masks:
         if self.left < count or len(self.sequence) < 4 * count:
             self._draw(max(4 * count, len(self.sequence), 2**20))
         self.left -= count
-        start = torch.randint(len(self.sequence) - count + 1, (), generator=self.generator)
+        places = len(self.sequence) - count + 1
+        start = torch.randint(places, (), generator=self.generator, device="cpu")
         return self.sequence.as_strided(x.shape, torch.empty_like(x).stride(), int(start))
 
     def _draw(self, length: int) -> None:
-        self.sequence = torch.full((length,), 1 / (1 - self.p), dtype=self.dtype)
+        kept = 1 / (1 - self.p)
+        self.sequence = torch.full((length,), kept, dtype=self.dtype, device="cpu")
         self.sequence[dropped_positions(length, self.p, self.generator)] = 0
         self.left = WINDOWS_PER_DRAW * length
 
@@ -170,10 +166,10 @@ def dropped_positions(count: int, p: float, generator: torch.Generator) -> Tenso
     """
     mean = count * p
     draws = int(mean + 8 * math.sqrt(mean) + 16)  # eight deviations: practically always enough
-    positions = torch.empty(0, dtype=torch.int64)
+    positions = torch.empty(0, dtype=torch.int64, device="cpu")
     last = -1
     while last < count:
-        uniform = torch.rand(draws, generator=generator)
+        uniform = torch.rand(draws, generator=generator, device="cpu")
         gaps = uniform.neg_().log1p_().div_(math.log1p(-p)).long().add_(1)
         gaps[0] += last
         positions = torch.cat([positions, gaps.cumsum(0)])

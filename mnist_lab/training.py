@@ -1,29 +1,37 @@
-"""`Recipe`: every hyperparameter of a run. `fit`: the loop that follows it. `History`: what it saw.
+"""`fit`: the loop that follows a recipe. `Batches`: what it trains on. `History`: what it saw.
 
-The loop itself is `_train_epoch`; the two published recipes stand under `Recipe`.
+The loop itself is `_train_epoch` over `_gradients`; all else is bookkeeping.
 """
 
+import threading
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import closing, nullcontext
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.optim import lr_scheduler
+from torch.profiler import record_function
 
-from mnist_lab import doors
 from mnist_lab.augment import normalize
-from mnist_lab.data import Digits, Split
-from mnist_lab.evaluation import predict
+from mnist_lab.cuda import CapturedStep, deterministic_convolutions
+from mnist_lab.data import Digits, Split, check_digits, check_split
+from mnist_lab.evaluation import check_network, check_outputs, predict
 from mnist_lab.progress import EpochLines
-from mnist_lab.recipes import OneCycle, Recipe, StepDown
-from mnist_lab.speed import fast_dropout, has_native_bf16, keep_freed_memory, limit_threads
-from mnist_lab.validation import UserError
+from mnist_lab.recipes import RECIPE, OneCycle, Recipe, StepDown
+from mnist_lab.speed import FastDropout, has_native_bf16, keep_freed_memory, limit_threads
+from mnist_lab.validation import UserError, check, instance, one_of, shown
 
 # Loss and accuracy, twice. 58 columns fit JupyterLab's page in a window of 900 pixels.
 HEADING = "  epoch  training         validation       rate    seconds"
 PRECISIONS = ("auto", "fp32", "bf16")
+GPU_BLOCK = 16_384  # digits that a GPU augments at once: a call waits longer than it computes
+DIGITS = instance(Digits, "Digits, as load_data() gives them")
+
+_in_training: set[Tensor] = set()
+_lock = threading.Lock()
 
 
 @dataclass
@@ -47,9 +55,7 @@ class History:
 
     def last_line(self) -> str:
         """The last epoch, under `HEADING`: losses, accuracies, learning rate, seconds."""
-        train, validation = (
-            f"{run[-1]:.4f}"[:6] for run in (self.train_loss, self.validation_loss)
-        )
+        train, validation = map(_six_characters, (self.train_loss[-1], self.validation_loss[-1]))
         return (
             f"{len(self.seconds):3}/{self.recipe.num_epochs:<3}"
             f"  {train} {self.train_accuracy[-1]:7.2%}"
@@ -58,42 +64,105 @@ class History:
         )
 
 
+def _six_characters(loss: float) -> str:
+    """As many decimals as there is room for: 0.0123, 12.345, 1234.6, then 1.2e+06."""
+    texts = (f"{loss:.{decimals}f}" for decimals in (4, 3, 2, 1))
+    return next((text for text in texts if len(text) <= 6), f"{loss:6.0e}")
+
+
 class Batches:
     """Shuffled, augmented, normalised batches of a split that is held in memory.
 
-    Yields images `[B, 1, 28, 28]` (float32) and labels `[B]`. Indexing one big uint8 tensor and
-    transforming a batch at a time costs a small part of what a DataLoader of PIL images costs.
+    Yields images `[B, 1, 28, 28]` (float32) and labels `[B]`, on the split's device; `generator`
+    draws, on a device of its own. Indexing one big uint8 tensor and transforming a batch at a time
+    costs a small part of what a DataLoader of PIL images costs. A GPU transforms many batches at a
+    time; a processor keeps a single one in its cache.
     """
 
     def __init__(self, split: Split, recipe: Recipe, generator: torch.Generator):
         self.split, self.recipe, self.generator = split, recipe, generator
+        on_cpu = split.images.device.type == "cpu"
+        self.at_once = 1 if on_cpu else max(1, GPU_BLOCK // recipe.batch_size)
 
     def __len__(self) -> int:
         return -(-len(self.split) // self.recipe.batch_size)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        order = torch.randperm(len(self.split), generator=self.generator)
-        for chosen in order.to(self.split.labels.device).split(self.recipe.batch_size):
-            images = self.split.images[chosen]
-            for transform in self.recipe.augment:
-                images = transform(images, self.generator)
-            yield normalize(images, self.recipe.mean, self.recipe.std), self.split.labels[chosen]
+        recipe, draws = self.recipe, self.generator
+        order = torch.randperm(len(self.split), generator=draws, device=draws.device)
+        order = order.to(self.split.labels.device)
+        for chosen in order.split(self.at_once * recipe.batch_size):
+            with record_function("data"):
+                images, labels = self.split.images[chosen], self.split.labels[chosen]
+            with record_function("augmentation"):
+                for transform in recipe.augment:
+                    images = transform(images, draws)
+            with record_function("data"):
+                images = normalize(images, recipe.mean, recipe.std)
+            yield from zip(images.split(recipe.batch_size), labels.split(recipe.batch_size))
+
+
+class CheckedBatches:
+    """Batches from elsewhere, each of them checked, and as many in every epoch as they say."""
+
+    def __init__(self, batches: Iterable[tuple[Tensor, Tensor]]):
+        try:
+            self.length = len(batches)
+        except TypeError:
+            raise UserError(
+                "batches must have a length and begin anew in every epoch, as a DataLoader does; "
+                f"this cannot: {shown(batches)}."
+            ) from None
+        if not self.length:
+            raise UserError("batches is empty: there is nothing to train on.")
+        self.batches, self.epoch = batches, 0
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        self.epoch += 1
+        given = 0
+        for given, batch in enumerate(self.batches, 1):
+            if given > self.length:
+                break
+            if not isinstance(batch, tuple | list) or len(batch) != 2:
+                raise UserError(f"a batch must be a pair (images, labels), not {shown(batch)}.")
+            check_digits("a batch", *batch, "float32")
+            yield batch
+        if given != self.length:
+            raise UserError(
+                f"batches has a length of {self.length}, but gave {given} in epoch {self.epoch}: "
+                "it must give them all in every epoch, as a DataLoader does."
+            )
 
 
 def choose_device() -> torch.device:
-    """CUDA if there is one, else Apple's MPS, else the CPU."""
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    """CUDA if there is one, else the CPU.
+
+    Apple's MPS has to be asked for: nobody has measured this course on it.
+    """
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def check_device(device: str | torch.device) -> torch.device:
+    """The device. Raises `UserError` if nothing can be computed on it."""
+    try:
+        torch.zeros(1, device=torch.device(device)).item()
+    except (RuntimeError, TypeError, AssertionError):  # AssertionError: PyTorch without CUDA
+        raise UserError(
+            f"device {device!r} cannot be used here: take 'cpu', or None for the fastest there is."
+        ) from None
+    return torch.device(device)
 
 
 def choose_precision(precision: str, device: torch.device) -> str:
-    """ "fp32" or "bf16": for "auto", bf16 where the processor has it.
+    """ "fp32" or "bf16": for "auto", bf16 on a processor that has it, and fp32 on a GPU.
 
-    Raises `ValueError` for any other word.
+    On an H100 a step of these networks is faster in fp32: its time goes into launches, and bf16
+    needs more of them. Raises `UserError` for any other word.
     """
-    if precision not in PRECISIONS:
-        raise UserError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}.")
+    check("precision", precision, one_of(*PRECISIONS))
     if precision == "auto":
         return "bf16" if has_native_bf16(device) else "fp32"
     return precision
@@ -115,86 +184,106 @@ def fit(
     `batches`: another source of training batches than the split in memory, such as a DataLoader;
     it must have a length, and begin anew in every epoch. `device`: see `choose_device`; the network
     comes back to the device it came from. `precision`: see `choose_precision`; validation is always
-    in fp32. `num_threads`: see `choose_threads`. The same seed gives the same result twice on one
-    machine.
+    in fp32, and a surrounding `torch.autocast` or `no_grad` changes nothing. `num_threads`: see
+    `choose_threads`.
 
-    Raises `ValueError` for whatever cannot be trained, or trained on; `FloatingPointError` when the
+    The same seed gives the same result twice on one machine, on CUDA too. The caller's random state
+    stays as it was. One thing changes for the whole process: memory that was freed is kept for the
+    next step (`keep_freed_memory`).
+
+    Raises `UserError` for whatever cannot be trained, or trained on; `FloatingPointError` when the
     loss is no longer finite, saying at which epoch, batch and learning rate.
     """
-    doors.check_trainable(network)
-    doors.check_kind("data", data, Digits, "Digits, as load_data() gives them")
-    doors.check_kind("recipe", recipe, Recipe, "a Recipe such as GAP_RECIPE")
-    doors.check_split("data.validation", data.validation)
-    device = doors.usable(choose_device() if device is None else device)
+    check_network(network, to_train=True)
+    check("data", data, DIGITS)
+    check("recipe", recipe, RECIPE)
+    check_split("data.validation", data.validation)
+    device = check_device(choose_device() if device is None else device)
     precision = choose_precision(precision, device)
-    generator = torch.Generator().manual_seed(recipe.seed)
+    draws = torch.Generator(device if device.type == "cuda" else "cpu").manual_seed(recipe.seed)
     if batches is None:
-        doors.check_split("data.train", data.train)
-        batches = Batches(_to(data.train, device), recipe, generator)
+        check_split("data.train", data.train)
+        batches = Batches(_to(data.train, device), recipe, draws)
     else:
-        batches = doors.Watched(batches)
-    validation = _to(data.validation, device)
-    lines, home = EpochLines(len(batches), HEADING, progress), next(network.parameters()).device
+        batches = CheckedBatches(batches)
+    lines = EpochLines(len(batches), HEADING, progress)
     keep_freed_memory()
-    with (
-        closing(lines),
-        limit_threads(num_threads) as threads,
-        doors.alone(network),
-        fast_dropout(network, generator),
-    ):
-        history = History(
-            type(network).__name__, data.name, recipe, device.type, precision, threads
-        )
-        torch.manual_seed(recipe.seed)
-        try:
-            # Convolutions run faster in this memory format.
-            network.to(device, memory_format=torch.channels_last)
-            optimizer, per_batch, per_epoch = make_optimizer(network, recipe, len(batches))
-            for _ in range(recipe.num_epochs):
-                start = time.perf_counter()
-                _train_epoch(network, batches, optimizer, per_batch, history, lines)
-                per_epoch.step()
-                history.train_seconds.append(time.perf_counter() - start)
-                outputs = predict(network, validation, recipe, threads)
-                loss, accuracy = _score(outputs, validation, recipe)
-                history.validation_loss.append(loss)
-                history.validation_accuracy.append(accuracy)
-                history.seconds.append(time.perf_counter() - start)
-                lines.line(history.last_line())
-        finally:
-            network.to(home)
+    with ExitStack() as stack:
+        stack.enter_context(closing(lines))
+        threads = stack.enter_context(limit_threads(num_threads))
+        stack.enter_context(_only_fit(network))
+        stack.enter_context(_own_conditions(recipe.seed, device))
+        stack.enter_context(_moved(network, device))
+        name = type(network).__name__
+        history = History(name, data.name, recipe, device.type, precision, threads)
+        dropout = FastDropout(draws) if device.type == "cpu" else nullcontext()
+        step = partial(_gradients, network, recipe, precision, dropout)
+        _train(network, batches, step, _to(data.validation, device), history, lines)
     return history
 
 
-def _train_epoch(network, batches, optimizer, schedule, history, lines) -> None:
+def _train(network, batches, step, validation: Split, history: History, lines) -> None:
+    """All epochs."""
+    recipe = history.recipe
+    optimizer, per_batch, per_epoch = make_optimizer(network, recipe, len(batches))
+    if history.device == "cuda":
+        step = CapturedStep.of(step, network, recipe.batch_size)
+    for _ in range(recipe.num_epochs):
+        start = time.perf_counter()
+        network.train()
+        _train_epoch(step, batches, optimizer, per_batch, history, lines)
+        per_epoch.step()
+        history.train_seconds.append(time.perf_counter() - start)
+        outputs = predict(network, validation, recipe, history.threads)
+        loss, accuracy = _score(outputs, validation, recipe)
+        history.validation_loss.append(loss)
+        history.validation_accuracy.append(accuracy)
+        history.seconds.append(time.perf_counter() - start)
+        lines.line(history.last_line())
+
+
+def _gradients(
+    network: nn.Module, recipe: Recipe, precision: str, dropout, images, labels
+) -> tuple[Tensor, Tensor]:
+    """Forward and backward: a batch's loss `[]` and outputs `[B, 10]`; the gradients are set."""
+    with record_function("forward"):
+        # Without its cache: an autocast around `fit` would keep the first cast of each weight.
+        low = torch.autocast(images.device.type, torch.bfloat16, precision == "bf16", False)
+        with low, dropout:
+            outputs = network(images)
+        loss = recipe.loss_of(check_outputs(outputs, len(labels)), labels)
+    with record_function("backward"):
+        network.zero_grad()
+        loss.backward()
+    return loss.detach(), outputs.detach()
+
+
+def _train_epoch(step: Callable, batches, optimizer, schedule, history: History, lines) -> None:
     """One pass over the batches: the loop of every PyTorch tutorial, and its bookkeeping."""
-    device = next(network.parameters()).device
-    network.train()
-    losses, correct, count = [], 0, 0
+    device, on_cpu = torch.device(history.device), history.device == "cpu"
+    losses, counts, correct = [], [], 0
     for images, labels in batches:
         images = images.to(device, memory_format=torch.channels_last)
         labels = labels.to(device)
-        with _autocast(device, history.precision):
-            outputs = network(images)
-        loss = history.recipe.loss_of(outputs, labels)
+        loss, outputs = step(images, labels)
         if not history.batch_lr:  # the first batch tells
-            doors.check_loss(history.recipe.loss, outputs)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+            history.recipe.check_loss(outputs)
+        with record_function("optimizer"):
+            optimizer.step()
         history.batch_lr.append(optimizer.param_groups[0]["lr"])
         schedule.step()
-        losses.append(loss.detach())
+        losses.append(loss.clone())
+        counts.append(len(labels))
         correct = correct + (outputs.argmax(1) == labels).sum()
-        count += len(labels)
-        if device.type == "cpu":  # on an accelerator a look at the loss would stop the pipeline
+        if on_cpu:  # on an accelerator a look at the loss would stop the pipeline
             _check_finite(losses[-1:], history, len(losses))
         lines.step()
-    losses = torch.stack(losses).cpu()
+    losses, weights = torch.stack(losses).cpu(), torch.tensor(counts, dtype=torch.float64)
     _check_finite(losses, history, 1)
     history.batch_loss.extend(losses.tolist())
-    history.train_loss.append(losses.mean().item())
-    history.train_accuracy.append(int(correct) / count)
+    # The last batch may be smaller: every digit counts once.
+    history.train_loss.append(float(losses.double() @ weights / weights.sum()))
+    history.train_accuracy.append(int(correct) / sum(counts))
 
 
 def _check_finite(losses, history: History, first_batch: int) -> None:
@@ -252,7 +341,52 @@ def _to(split: Split, device: torch.device) -> Split:
     return replace(split, images=split.images.to(device), labels=split.labels.to(device))
 
 
-def _autocast(device: torch.device, precision: str):
-    if precision == "fp32":
-        return nullcontext()
-    return torch.autocast(device.type, torch.bfloat16)
+@contextmanager
+def _only_fit(network: nn.Module) -> Iterator[None]:
+    """While it lasts, no other `fit` trains this network, or one that shares weights with it."""
+    parts = set(network.parameters())
+    with _lock:
+        if parts & _in_training:
+            raise UserError(
+                "another fit is training this network, or a part of it: wait for its end, or "
+                "train a copy."
+            )
+        _in_training.update(parts)
+    try:
+        yield
+    finally:
+        with _lock:
+            _in_training.difference_update(parts)
+
+
+@contextmanager
+def _own_conditions(seed: int, device: torch.device) -> Iterator[None]:
+    """Random numbers, gradients and precision as `fit` wants them, whatever surrounds it."""
+    with (
+        torch.cuda.device(device) if device.type == "cuda" else nullcontext(),
+        torch.inference_mode(False),
+        torch.enable_grad(),
+        torch.autocast(device.type, enabled=False),
+        deterministic_convolutions(),
+    ):
+        sources = [torch] if device.type == "cpu" else [torch, getattr(torch, device.type)]
+        before = [source.get_rng_state() for source in sources]
+        torch.default_generator.manual_seed(seed)  # what a network draws besides its dropout
+        for source in sources[1:]:
+            source.manual_seed(seed)
+        try:
+            yield
+        finally:
+            for source, state in zip(sources, before):
+                source.set_rng_state(state)
+
+
+@contextmanager
+def _moved(network: nn.Module, device: torch.device) -> Iterator[None]:
+    """While it lasts, the network is on this device; convolutions are faster in this format."""
+    home = next(network.parameters()).device
+    try:
+        network.to(device, memory_format=torch.channels_last)
+        yield
+    finally:
+        network.to(home)

@@ -26,7 +26,7 @@ from mnist_lab.data import Digits, load_data
 from mnist_lab.evaluation import predict
 from mnist_lab.recipes import NETWORKS
 from mnist_lab.records import processor, save_measurement
-from mnist_lab.speed import choose_threads, fast_dropout, keep_freed_memory, limit_threads
+from mnist_lab.speed import FastDropout, choose_threads, keep_freed_memory, limit_threads
 from mnist_lab.studies.roofline import measure_peak, step_cost
 from mnist_lab.studies.textbook import textbook_accuracy, textbook_batches, textbook_fit
 from mnist_lab.training import Batches, choose_precision, fit, make_optimizer
@@ -233,7 +233,7 @@ def _parts(way: str, name: str, precision: str, steps: int | None = None) -> dic
         network.to(memory_format=torch.channels_last)
         generator = torch.Generator().manual_seed(recipe.seed)
         source = Batches(_data().train, timed, generator)
-        context = fast_dropout(network, generator)
+        context = FastDropout(generator)
         keep_freed_memory()
     optimizer, _, _ = make_optimizer(network, recipe, 1000, fused=way == "fit")
     batches = itertools.chain.from_iterable(itertools.repeat(source))

@@ -1,15 +1,16 @@
-"""What spoils a picture but leaves the digit what it is: twelve corruptions at five strengths.
+"""What spoils a picture but leaves the digit what it is: corruptions at five strengths.
 
 How fast the accuracy falls with the strength says how robust a network is. The idea is Mu and
 Gilmer's, "MNIST-C: A Robustness Benchmark for Computer Vision", arXiv:1906.02337; that of five
 strengths is Hendrycks and Dietterich's, arXiv:1903.12261. The corruptions are the course's own:
 an accuracy on them is none on MNIST-C.
+
+Whoever adds a corruption writes its function and its entry in `CORRUPTIONS`.
 """
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from numbers import Integral
 
 import numpy as np
 import torch
@@ -19,34 +20,23 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional
 
 from mnist_lab.augment import rotate
-from mnist_lab.validation import UserError, shown
+from mnist_lab.data import check_images
+from mnist_lab.validation import Seed, check, one_of, whole
+
+SIDE = 28
+GREY = 128  # of the occluding square: on black and on white it is seen to be none of the digit
 
 
 @dataclass(frozen=True)
 class Corruption:
-    """What is counted, and how much of it there is at levels 1 to 5."""
+    """What is counted, how much of it there is at levels 1 to 5, and the function that does it.
+
+    `change(images, strength, generator)` makes new images of uint8 images `[N, 1, 28, 28]`.
+    """
 
     unit: str
     strengths: tuple[float, float, float, float, float]
-
-
-# Chosen by eye on MNIST, and by no network: a person reads level 3, and most of level 5.
-CORRUPTIONS = {
-    "rotation": Corruption("degrees, to the left or right", (10, 20, 30, 40, 50)),
-    "shift": Corruption("pixels, both across and down", (1, 2, 3, 4, 6)),
-    "scale": Corruption("pixels a side, instead of 28", (24, 20, 16, 14, 12)),
-    "shear": Corruption("degrees, to the left or right", (9, 18, 27, 36, 45)),
-    "gaussian noise": Corruption("standard deviation, of 255", (25, 50, 75, 100, 130)),
-    "impulse noise": Corruption("share of pixels", (0.05, 0.1, 0.15, 0.25, 0.35)),
-    "blur": Corruption("standard deviation, in pixels", (0.6, 0.9, 1.2, 1.6, 2.0)),
-    "contrast": Corruption("share that is left", (0.6, 0.4, 0.3, 0.2, 0.1)),
-    "inversion": Corruption("columns, from the left or right", (6, 11, 17, 22, 28)),
-    "occlusion": Corruption("pixels a side", (3, 5, 7, 9, 11)),
-    "lines": Corruption("lines", (1, 2, 3, 4, 5)),
-    "pixelation": Corruption("pixels a side, instead of 28", (18, 14, 12, 10, 9)),
-}
-SIDE = 28
-GREY = 128  # of the occluding square: on black and on white it is seen to be none of the digit
+    change: Callable[[Tensor, float, torch.Generator], Tensor]
 
 
 def corrupt(images: Tensor, name: str, level: int, seed: int = 0) -> Tensor:
@@ -54,21 +44,16 @@ def corrupt(images: Tensor, name: str, level: int, seed: int = 0) -> Tensor:
 
     `name` is a key of `CORRUPTIONS`. Directions, places and noise are drawn for every image by
     `seed`: the same at all levels, and whatever images follow. What enters a picture is black.
-    Raises `ValueError` for a name, level, seed or images that cannot be meant.
+    Raises `UserError` for a name, level, seed or images of another kind.
     """
-    if name not in CORRUPTIONS:
-        raise UserError(f"unknown corruption {name!r}: choose one of {', '.join(CORRUPTIONS)}.")
-    if not isinstance(level, Integral) or not 0 <= level <= 5:
-        raise UserError(f"level must be a whole number from 0 to 5, not {shown(level)}.")
-    if not isinstance(seed, Integral) or seed < 0:
-        raise UserError(f"seed must be a whole number from 0 on, not {shown(seed)}.")
-    if images.dtype != torch.uint8 or images.shape[1:] != (1, SIDE, SIDE):
-        found = f"{images.dtype} {list(images.shape)}"
-        raise UserError(f"images must be torch.uint8 [N, 1, {SIDE}, {SIDE}], not {found}.")
+    check("name", name, one_of(*CORRUPTIONS))
+    level, seed = check("level", level, whole(0, 5)), check("seed", seed, Seed)
+    check_images("images", images, "uint8")
     if level == 0 or not len(images):
         return images.clone()
-    strength = CORRUPTIONS[name].strengths[level - 1]
-    return CHANGES[name](images, strength, torch.Generator().manual_seed(int(seed)))
+    corruption = CORRUPTIONS[name]
+    generator = torch.Generator().manual_seed(seed)
+    return corruption.change(images, corruption.strengths[level - 1], generator)
 
 
 def _rotation(images: Tensor, degrees: float, generator: torch.Generator) -> Tensor:
@@ -157,17 +142,21 @@ def _one_of(versions: list[Tensor], generator: torch.Generator) -> Tensor:
     return torch.stack(versions)[draws, torch.arange(count)]
 
 
-CHANGES: dict[str, Callable[[Tensor, float, torch.Generator], Tensor]] = {
-    "rotation": _rotation,
-    "shift": _shift,
-    "scale": _scale,
-    "shear": _shear,
-    "gaussian noise": _gaussian_noise,
-    "impulse noise": _impulse_noise,
-    "blur": _blur,
-    "contrast": _contrast,
-    "inversion": _inversion,
-    "occlusion": _occlusion,
-    "lines": _lines,
-    "pixelation": _pixelation,
+# The strengths were chosen by eye on MNIST, and by no network: a person reads level 3, and most of
+# level 5.
+CORRUPTIONS = {
+    "rotation": Corruption("degrees, to the left or right", (10, 20, 30, 40, 50), _rotation),
+    "shift": Corruption("pixels, both across and down", (1, 2, 3, 4, 6), _shift),
+    "scale": Corruption("pixels a side, instead of 28", (24, 20, 16, 14, 12), _scale),
+    "shear": Corruption("degrees, to the left or right", (9, 18, 27, 36, 45), _shear),
+    "gaussian noise": Corruption(
+        "standard deviation, of 255", (25, 50, 75, 100, 130), _gaussian_noise
+    ),
+    "impulse noise": Corruption("share of pixels", (0.05, 0.1, 0.15, 0.25, 0.35), _impulse_noise),
+    "blur": Corruption("standard deviation, in pixels", (0.6, 0.9, 1.2, 1.6, 2.0), _blur),
+    "contrast": Corruption("share that is left", (0.6, 0.4, 0.3, 0.2, 0.1), _contrast),
+    "inversion": Corruption("columns, from the left or right", (6, 11, 17, 22, 28), _inversion),
+    "occlusion": Corruption("pixels a side", (3, 5, 7, 9, 11), _occlusion),
+    "lines": Corruption("lines", (1, 2, 3, 4, 5), _lines),
+    "pixelation": Corruption("pixels a side, instead of 28", (18, 14, 12, 10, 9), _pixelation),
 }

@@ -160,19 +160,25 @@ def check_digits(name: str, images: Tensor, labels: Tensor, dtype: str) -> None:
 
     Only types, shapes and labels are looked at. Raises `UserError`, also for N = 0.
     """
-    count = len(images) if isinstance(images, Tensor) and images.ndim else "N"
-    for what, tensor, wanted in (
-        (f"the images of {name}", images, f"{dtype} [{count}, 1, 28, 28]"),
-        (f"the labels of {name}, one for each image,", labels, f"int64 [{count}]"),
-    ):
-        if form(tensor) != wanted:
-            raise UserError(f"{what} must be a tensor {wanted}, not {form(tensor)}.")
-    if count == 0:
+    check_images(f"the images of {name}", images, dtype)
+    _check_form(f"the labels of {name}, one for each image,", labels, f"int64 [{len(images)}]")
+    if not len(images):
         raise UserError(f"{name} holds no digits: it needs one at least.")
     low, high = (int(label) for label in labels.aminmax())
     if low < 0 or high > 9:
         wrong = low if low < 0 else high
         raise UserError(f"the labels of {name} must be from 0 to 9, not {wrong}.")
+
+
+def check_images(name: str, images: Tensor, dtype: str) -> None:
+    """Whether these are images `[N, 1, 28, 28]` of this dtype. Raises `UserError`."""
+    count = len(images) if isinstance(images, Tensor) and images.ndim else "N"
+    _check_form(name, images, f"{dtype} [{count}, 1, 28, 28]")
+
+
+def _check_form(name: str, value: object, wanted: str) -> None:
+    if form(value) != wanted:
+        raise UserError(f"{name} must be a tensor {wanted}, not {form(value)}.")
 
 
 def form(value: object) -> str:

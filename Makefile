@@ -4,11 +4,12 @@ VENV := .venv
 RUN := $(VENV)/bin/python -m
 READY := $(VENV)/.ready
 BROWSER := $(VENV)/.browser
-# Two files at a time, one thread each: on two cores faster than one file with two threads.
-PYTEST := OMP_NUM_THREADS=1 $(RUN) pytest -n 2 --dist loadfile --no-loadscope-reorder
+# Two at a time, one thread each: on two cores faster than one with two threads. A notebook is dealt
+# out whole, tests one by one: neither core waits for the other at the end.
+PYTEST := OMP_NUM_THREADS=1 $(RUN) pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help course lab test test-mnist test-browser lint publish clean
+.PHONY: help course lab test test-slow test-mnist test-browser lint publish clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,7 +21,10 @@ lab: $(READY)  ## open the first notebook in JupyterLab
 	$(RUN) jupyterlab notebooks/00_start_here.ipynb
 
 test: $(READY)  ## the library, the runner, and every notebook's outputs, on the small digits
-	MNIST_LAB_SOURCE=digits $(PYTEST)
+	MNIST_LAB_SOURCE=digits $(PYTEST) -m "not slow"
+
+test-slow: $(READY)  ## the tests that take longer than two seconds each
+	MNIST_LAB_SOURCE=digits $(PYTEST) -m slow tests
 
 test-mnist: $(READY)  ## every notebook's outputs, the writers and the trained networks, on real MNIST
 	MNIST_LAB_SOURCE=mnist $(PYTEST) notebooks tests/test_writers.py tests/test_pretrained.py

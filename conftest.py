@@ -1,7 +1,8 @@
-"""Which notebook outputs are compared, and a header that says so.
+"""How the notebooks are tested: which outputs are compared, and in which order.
 
 nbval compares a cell's output unless the cell is tagged `nbval-ignore-output`. Cells tagged `mnist`
-print what is true for MNIST only: on the small digits they run, but are not compared.
+print what is true for MNIST only: on the small digits they run, but are not compared. The notebooks
+of solutions need no kernels: tests/test_solutions.py runs them in one process.
 """
 
 import os
@@ -13,6 +14,9 @@ from nbval.plugin import IPyNbCell
 
 ROOT = Path(__file__).parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+collect_ignore = ["notebooks/solutions"]
+# The notebooks that take longest on the small digits: begun first, they leave no core idle.
+LONGEST = ("06", "08", "04", "07", "05", "03")
 
 
 def on_mnist() -> bool:
@@ -42,7 +46,7 @@ def _prints(cell: nbformat.NotebookNode) -> bool:
     return any(output.output_type == "stream" for output in cell.outputs)
 
 
-def pytest_configure(config: pytest.Config) -> None:
+def pytest_configure() -> None:
     # A test session never downloads: without a word about it, it runs on the small digits.
     os.environ.setdefault("MNIST_LAB_SOURCE", "digits")
 
@@ -56,10 +60,23 @@ def pytest_report_header() -> str:
     )
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
-        if isinstance(item, IPyNbCell) and not compared(item.cell):
-            item.options["check"] = False
+        if isinstance(item, IPyNbCell):
+            if not compared(item.cell):
+                item.options["check"] = False
+            if config.pluginmanager.hasplugin("xdist"):  # `make test` deals out single tests
+                item.add_marker(pytest.mark.xdist_group(item.path.stem))
+    items.sort(key=_place)
+
+
+def _place(item: pytest.Item) -> int:
+    """The longest notebooks first, then the others, then the tests."""
+    if not isinstance(item, IPyNbCell):
+        return len(LONGEST) + 1
+    number = item.path.name[:2]
+    return LONGEST.index(number) if number in LONGEST else len(LONGEST)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,0 +1,93 @@
+"""How the library is built: its layers, its size, and a test file for each module."""
+
+import ast
+import tomllib
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+from conftest import ROOT
+
+PACKAGE = ROOT / "mnist_lab"
+# Bottom to top. A module imports those of its own layer and of the ones below; a name stands for
+# what is inside it, too.
+LAYERS = (
+    ("validation", "files", "progress"),
+    ("data", "augment", "networks"),
+    ("recipes", "statistics", "speed"),
+    ("evaluation",),
+    ("training", "layers"),
+    ("records", "pretrained", "interpret", "corruptions", "plots", "drawing", "claims"),
+    ("exercises", "studies"),
+    ("course",),
+    ("__main__",),
+)
+LINES = 3_000  # of what a notebook imports
+NOT_IN_NOTEBOOKS = {"__main__", "course", "exercises", "studies"}
+MODULES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in sorted(PACKAGE.rglob("*.py"))
+}
+each_module = pytest.mark.parametrize("module", [name for name in MODULES if "." in name])
+
+
+def part(module: str) -> str:
+    """The part of the library that a module belongs to: `studies` of mnist_lab.studies.cases."""
+    return module.split(".")[1]
+
+
+def layer(module: str) -> int:
+    found = [level for level, parts in enumerate(LAYERS) if part(module) in parts]
+    assert found, f"say in LAYERS where {module} stands"
+    return found[0]
+
+
+def imports(path: Path) -> set[str]:
+    """The modules of ours that a file imports, wherever in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports relatively"
+            for alias in node.names:  # `from a import b` may name the module a.b
+                name = f"{node.module}.{alias.name}"
+                found.add(name if name in MODULES else node.module)
+    return {name for name in found if name.split(".")[0] == "mnist_lab"}
+
+
+@each_module
+def test_a_module_imports_nothing_of_a_higher_layer(module):
+    imported = imports(MODULES[module])
+    assert "mnist_lab" not in imported, "import the module that has the name"
+    higher = {name for name in imported if layer(name) > layer(module)}
+    assert not higher
+
+
+def test_imports_run_in_no_circle():
+    graph = {name: imports(path) - {name} for name, path in MODULES.items()}
+    TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
+
+
+def test_what_a_notebook_imports_can_be_read_in_an_evening():
+    lines = {
+        module: len(path.read_text(encoding="utf-8").splitlines())
+        for module, path in MODULES.items()
+        if module == "mnist_lab" or part(module) not in NOT_IN_NOTEBOOKS
+    }
+    assert sum(lines.values()) <= LINES, lines
+
+
+def test_every_package_is_installed():
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    packages = {name for name, path in MODULES.items() if path.name == "__init__.py"}
+    assert set(settings["tool"]["setuptools"]["packages"]) == packages
+
+
+@each_module
+def test_every_module_has_a_test_file_of_its_name(module):
+    path = MODULES[module]
+    if path.name not in ("__init__.py", "__main__.py", "progress.py"):
+        folder = ROOT / "tests" / path.parent.relative_to(PACKAGE)
+        assert (folder / f"test_{path.name}").is_file()

@@ -1,36 +1,33 @@
 """What a network is made of: its layers, its parameters, its cost, and what one output sees.
 
-Everything is read off the modules and the tensors that pass through them, never off names. What
-cannot be told truly is refused.
+Everything is read off the modules and the tensors that pass through them, never off names. Where
+the rows of the table would not be the truth about a network, one sentence says why.
 """
 
 import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
-from torch.overrides import TorchFunctionMode
+from torch.utils.flop_counter import FlopCounterMode
 
-from mnist_lab.validation import UserError
+from mnist_lab.validation import Count, Fraction, UserError, check
 
 MAX_PARAMETERS, MAX_EPOCHS, MIN_ACCURACY = 20_000, 20, 0.994  # the published assignment
-# These modules may look at several pixels, for their windows are known: Linear's are flat values.
-WINDOWS = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveMaxPool2d, nn.AdaptiveAvgPool2d,
-           nn.Linear)  # fmt: skip
-# So begin the names of torch's functions that multiply and accumulate.
-PRODUCTS = ("conv", "linear", "linalg", "bilinear", "matmul", "mm", "bmm", "addmm", "baddbmm",
-            "inner", "tensordot", "einsum", "scaled_dot_product", "rnn", "gru", "lstm")  # fmt: skip
+Window = tuple[int, int, int]  # kernel, stride, dilation, along one side
 
 
 @dataclass(frozen=True)
 class Layer:
     """One row of the layer table.
 
-    `output`: shape without the batch. `parameters`: trainable ones, none of them in a row above.
-    `macs`: multiply-accumulates for one image. `field`: the receptive field, in input pixels along
-    one side. `jump`: how many input pixels lie between neighbours in this output.
+    `input`, `output`: shapes without the batch. `parameters`: trainable ones, none of them in a row
+    above. `macs`: multiply-accumulates for one image. `field`: the receptive field, in input pixels
+    along one side. `jump`: how many input pixels lie between neighbours in this output.
     """
 
     name: str
@@ -53,22 +50,21 @@ def count_parameters(network: nn.Module) -> int:
 
 
 def list_layers(network: nn.Module, image_size: tuple[int, int, int] = (1, 28, 28)) -> list[Layer]:
-    """The leaf modules in the order in which one image passes through them.
+    """The leaf modules in the order in which one image (channels, height, width) passes them.
 
     The receptive field grows by `(kernel - 1) × jump` at every convolution and pooling: Araujo et
     al., "Computing Receptive Fields of Convolutional Neural Networks", doi:10.23915/distill.00021.
-    A leaf that is used twice has two rows. Branches are not followed: the networks of the course
-    are chains.
+    A leaf that is used twice has two rows. The network is left as it was.
 
-    Raises `ValueError` for a network that cannot take such an image, and for one of which the rows
-    would not be the truth: branches, parameters, products or windows outside of the leaves, windows
-    that are unknown, uneven or not square, leaves with several tensors.
+    Raises `UserError` for a network that cannot take such an image, and for one of which the rows
+    would not be the truth: where a layer looks at something else than what the layer before it
+    made, or in a way that is unknown here, uneven or not square; where parameters are in no row; or
+    where PyTorch's own counter finds more products than the rows.
     """
-    windows = _watch(network, image_size, batch=2).windows
-    watch = _watch(network, image_size, batch=2 + windows)
-    if watch.doubts:
-        raise UserError(watch.doubts[0])
-    return watch.rows
+    trace = _pass_through(network, image_size)
+    if trace.doubts:
+        raise UserError(f"{type(network).__name__} has no table of layers: {trace.doubts[0]}.")
+    return trace.rows
 
 
 def layer_table(network: nn.Module) -> str:
@@ -126,18 +122,16 @@ def check_requirements(
 
     Batch norm, dropout and the head are looked for among the modules that an image passes through,
     not among functions. `accuracy` and the interval around it, `low` to `high`, are fractions: as
-    long as the interval holds what is asked for, the row is undecided. Raises `ValueError` for one
+    long as the interval holds what is asked for, the row is undecided. Raises `UserError` for one
     outside 0 to 1 or out of order, for an epoch count that is no whole number from 1 on, and for a
     network that takes no such image.
     """
-    for value in (accuracy, low, high):
-        if type(value) is bool or not isinstance(value, int | float) or not 0 <= value <= 1:
-            raise UserError(f"accuracy must be a fraction from 0 to 1, not {value!r}.")
+    num_epochs = check("num_epochs", num_epochs, Count)
+    fractions = (("accuracy", accuracy), ("low", low), ("high", high))
+    accuracy, low, high = (check(name, value, Fraction) for name, value in fractions)
     if not low <= accuracy <= high:
         raise UserError(f"the accuracy {accuracy} must lie in its interval, {low} to {high}.")
-    if type(num_epochs) is bool or not isinstance(num_epochs, int) or num_epochs < 1:
-        raise UserError(f"num_epochs must be a whole number from 1 on, not {num_epochs!r}.")
-    rows = _watch(network, (1, 28, 28), batch=2).rows
+    rows = _pass_through(network, (1, 28, 28)).rows
     parameters = sum(p.numel() for p in network.parameters())
     pooled = [row for row in rows if _pools_globally(row)]
     linear = [row for row in rows if isinstance(row.module, nn.Linear)]
@@ -167,36 +161,49 @@ def _pools_globally(row: Layer) -> bool:
     return pools and row.output[-2:] == (1, 1) and row.input[-2:] != (1, 1)
 
 
-class _Watch(TorchFunctionMode):
-    """Notes a row for each use of a leaf, and doubts: sentences on what the rows would not tell.
+def _own(leaf: nn.Module, size: torch.Size, made: torch.Size) -> set[Window]:
+    sides = (getattr(leaf, name, 1) for name in ("kernel_size", "stride", "dilation"))
+    return set(zip(*(2 * ((side,) if isinstance(side, int) else tuple(side)) for side in sides)))
 
-    Map 0 is the image, map 1 what the first window makes, and so on. All are replaced by ones, but
-    the middle pixel of map k is NaN in image k of the batch. What is made of map k must be NaN at
-    this pixel of this image, and nowhere else: or pixels were mixed, or older maps had a part.
+
+def _shared_out(leaf: nn.Module, size: torch.Size, made: torch.Size) -> set[Window]:
+    return {(k, k, 1) for n, m in zip(size, made) for k in (n // m, -(-n // m))}
+
+
+def _all(leaf: nn.Module, size: torch.Size, made: torch.Size) -> set[Window]:
+    return {(side, 1, 1) for side in size}
+
+
+# Through which windows a leaf looks at a map of a size, down and across: one, if all are alike.
+WINDOWS = {nn.Conv2d: _own, nn.MaxPool2d: _own, nn.AvgPool2d: _own, nn.Linear: _all,
+           nn.AdaptiveMaxPool2d: _shared_out, nn.AdaptiveAvgPool2d: _shared_out}  # fmt: skip
+
+
+class _Trace:
+    """Rows, one for each use of a leaf, and doubts: what the rows would not tell.
+
+    In each image of the batch one pixel is NaN, and what is made of it is NaN: so `seen`, `[N,
+    height, width]`, says which places of the last map look at this pixel, and until the next window
+    it must stay as it is. (Of places that look at the whole image it cannot tell more than that.)
     """
 
-    def __init__(self, network: nn.Module, size: tuple[int, ...], batch: int):
-        super().__init__()
+    def __init__(self, network: nn.Module, images: Tensor):
+        self.network, self.seen, self.maker = network, images.isnan().any(1), "the image"
         self.leaves = {m: name for name, m in network.named_modules() if not any(m.children())}
-        self.rows, self.doubts, self.parameters, self.products = [], [], set(), 0
-        self.batch, self.windows, self.maker = batch, 0, "the image"
-        self.size, self.field, self.jump = size, 1, 1
+        self.rows, self.doubts, self.parameters = [], [], set()
+        self.field, self.jump = 1, 1
 
-    def __torch_function__(self, function, types, args=(), kwargs=None):
-        self.products += function.__name__.startswith(PRODUCTS)
-        return function(*args, **(kwargs or {}))
-
-    def note(self, leaf: nn.Module, args: tuple, kwargs: dict, output: Tensor) -> Tensor | None:
-        """A forward hook, which puts the next map in the place of what a window made."""
+    def add_row(self, leaf: nn.Module, args: tuple, kwargs: dict, output: Tensor) -> None:
+        """A forward hook of every leaf."""
         name = f"{type(leaf).__name__} {self.leaves[leaf]}".rstrip()
         given = [x for x in (*args, *kwargs.values()) if isinstance(x, Tensor)]
         if len(given) != 1 or not isinstance(output, Tensor):
-            self.doubts.append(f"{name} must take one tensor and return one, to have a row.")
-            return None
-        window = _is_window(leaf, given[0])
-        if window:
+            self.doubts.append(f"{name} does not take one tensor and return one")
+            return
+        kind = next((kind for kind in WINDOWS if type(leaf).forward is kind.forward), None)
+        if kind and given[0].ndim == (2 if kind is nn.Linear else 4):
             self.compare(given[0], f"{name} is given")
-            self.look_through(leaf, name, output)
+            self.look_through(WINDOWS[kind], leaf, name, output)
         else:
             self.compare(output, f"{name} returns")
         shapes = (tuple(x.shape[1:]) for x in (*given, output))
@@ -205,96 +212,81 @@ class _Watch(TorchFunctionMode):
         trainable = sum(p.numel() for p in new if p.requires_grad)
         numbers = trainable, _macs(leaf, output), self.field, self.jump
         self.rows.append(Layer(self.leaves[leaf], leaf, *shapes, *numbers))
-        return _mark(output, self.windows) if window else None
 
-    def compare(self, x: Tensor, what: str) -> None:
-        """Doubt what is not made of the last map alone: pixel by pixel, or all of it flattened."""
-        fits = x.shape[:1] == (self.batch,) and x.shape[2:] in ((), self.size)
-        if fits and x[0].numel() % math.prod(self.size) == 0:
-            nan = x.isnan().reshape(self.batch, -1, *self.size).any(1, keepdim=True)
-            if torch.equal(nan, _mark(nan.float(), self.windows).isnan()):
-                return
-        known = ", ".join(kind.__name__ for kind in WINDOWS)
-        self.doubts.append(
-            f"What {what} is not made of {self.maker} alone, pixel by pixel: only the modules "
-            f"{known} (behind Flatten) are known to mix pixels, and only in a chain."
-        )
-
-    def look_through(self, leaf: nn.Module, name: str, output: Tensor) -> None:
-        windows = _windows(leaf, self.size, _size(output))
-        if len(windows) > 1:
-            self.doubts.append(f"{name} must have square windows, alike and evenly spaced.")
-        kernel, stride, dilation = max(windows)
+    def look_through(self, windows: Callable, leaf: nn.Module, name: str, output: Tensor) -> None:
+        made = output.isnan().any(1).reshape(len(output), *(output.shape[2:] or (1, 1)))
+        found = windows(leaf, self.seen.shape[1:], made.shape[1:])
+        if len(found) > 1:
+            self.doubts.append(f"the windows of {name} are not square, alike and evenly spaced")
+        kernel, stride, dilation = max(found)
         self.field += (kernel - 1) * dilation * self.jump
         self.jump *= stride
-        self.size, self.windows, self.maker = _size(output), self.windows + 1, name
+        self.seen, self.maker = made, name
 
-    def add_up(self, network: nn.Module, output: Tensor) -> None:
-        """Doubt rows that are not all of a network."""
-        kind = type(network).__name__
+    def compare(self, x: Tensor, what: str) -> None:
+        """Doubt what is not the last map, or made of it pixel by pixel, flattened or not."""
+        batch, *size = self.seen.shape
+        shaped = x.shape[:1] == (batch,) and list(x.shape[2:]) in ([], size)
+        fits = shaped and x[0].numel() % math.prod(size) == 0
+        if fits and torch.equal(x.isnan().reshape(batch, -1, *size).any(1), self.seen):
+            return
+        kinds = ", ".join(kind.__name__ for kind in WINDOWS)
+        self.doubts.append(
+            f"what {what} is not made of {self.maker} alone, pixel by pixel (only the modules "
+            f"{kinds} may mix pixels, one after the other, and Linear behind Flatten)"
+        )
+
+    def add_up(self, output: Tensor, flops: int) -> None:
+        """Doubt rows that are not all of the network."""
         if not self.rows:
-            self.doubts.append(f"{kind} has no layer that an image passes through.")
-        for name, parameter in network.named_parameters():
+            self.doubts.append("an image passes through none of its modules")
+        for name, parameter in self.network.named_parameters():
             if parameter not in self.parameters:
-                self.doubts.append(f"{name} is in no layer that an image passes through.")
-        if self.products != sum(row.macs > 0 for row in self.rows):
-            self.doubts.append(f"{kind} must multiply in Conv2d and Linear only, to be counted.")
-        if not isinstance(output, Tensor):
-            self.doubts.append(f"{kind} must return one tensor, not a {type(output).__name__}.")
+                self.doubts.append(f"{name} is in no layer that an image passes through")
+        if flops != 2 * len(self.seen) * sum(row.macs for row in self.rows):
+            self.doubts.append("it multiplies elsewhere than in modules Conv2d and Linear")
+        if isinstance(output, Tensor):
+            self.compare(output, "it returns")
         else:
-            self.compare(output, f"{kind} returns")
+            self.doubts.append(f"it returns a {type(output).__name__}, not one tensor")
 
 
-def _watch(network: nn.Module, image_size: tuple[int, int, int], batch: int) -> _Watch:
-    """Send a batch through a network, and leave it as it was."""
-    watch = _Watch(network, tuple(image_size[-2:]), batch)
-    modes = {module: module.training for module in network.modules()}
-    hooks = [leaf.register_forward_hook(watch.note, with_kwargs=True) for leaf in watch.leaves]
+def _pass_through(network: nn.Module, image_size: tuple[int, int, int]) -> _Trace:
+    """Send marked images through a network; leave it, and the random state, as they were."""
     like = next(network.parameters(), torch.empty(0))
+    hooks = []
     try:
-        image = torch.empty(batch, *image_size, dtype=like.dtype, device=like.device)
-        with torch.no_grad(), watch:
-            output = network.eval()(_mark(image, 0))
+        marked = range(0, min(image_size[1:]), 3)  # on the diagonal, a pixel an image
+        images = torch.ones(len(marked), *image_size, dtype=like.dtype, device=like.device)
+        images[range(len(marked)), :, marked, marked] = torch.nan
+        trace = _Trace(network, images)
+        for leaf in trace.leaves:
+            hooks.append(leaf.register_forward_hook(trace.add_row, with_kwargs=True))
+        random = torch.random.fork_rng([like.device] if like.is_cuda else [])
+        counter = FlopCounterMode(display=False)
+        with evaluation_mode(network), torch.no_grad(), random, counter:
+            output = network(images)
     except Exception as error:
         kind, size = type(network).__name__, "×".join(map(str, image_size))
         reason = str(error).partition("\n")[0]
         raise UserError(f"{kind} cannot take an image of {size}: {reason}") from error
     finally:
-        for module, training in modes.items():
-            module.training = training
         for hook in hooks:
             hook.remove()
-    watch.add_up(network, output)
-    return watch
+    trace.add_up(output, counter.get_total_flops())
+    return trace
 
 
-def _is_window(leaf: nn.Module, x: Tensor) -> bool:
-    known = any(type(leaf).forward is kind.forward for kind in WINDOWS)
-    return known and x.ndim == (2 if isinstance(leaf, nn.Linear) else 4)
-
-
-def _windows(leaf: nn.Module, size: tuple, made: tuple) -> set[tuple[int, int, int]]:
-    """Kernel, stride and dilation of all windows, down and across, from one map to another."""
-    if isinstance(leaf, nn.Linear):  # it looks at all of the map
-        return {(side, 1, 1) for side in size}
-    if isinstance(leaf, nn.AdaptiveMaxPool2d | nn.AdaptiveAvgPool2d):  # told what to make, not how
-        kernels = {k for side, n in zip(size, made) for k in (side // n, -(-side // n))}
-        return {(kernel, kernel, 1) for kernel in kernels}
-    sizes = (getattr(leaf, name, 1) for name in ("kernel_size", "stride", "dilation"))
-    return set(zip(*(2 * ((size,) if isinstance(size, int) else tuple(size)) for size in sizes)))
-
-
-def _size(x: Tensor) -> tuple[int, ...]:
-    """Rows and columns of a map; flat values are a map of one pixel."""
-    return tuple(x.shape[2:]) or (1, 1)
-
-
-def _mark(x: Tensor, number: int) -> Tensor:
-    """Map `number` of `_Watch`, in the shape of `x`."""
-    rows, columns = _size(x)
-    ones = x.new_ones(*x.shape[:2], rows, columns)
-    ones[number : number + 1, :, rows // 2, columns // 2] = torch.nan
-    return ones.reshape(x.shape)
+@contextmanager
+def evaluation_mode(network: nn.Module) -> Iterator[None]:
+    """Put a network into evaluation mode, and each of its modules back into its own afterwards."""
+    modes = {module: module.training for module in network.modules()}
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
 
 
 def _macs(leaf: nn.Module, output: Tensor) -> int:

@@ -1,14 +1,14 @@
-"""What a network is made of: counted by hand, and probed by changing pixels."""
+"""What a network is made of: counted by hand and by PyTorch, and probed by changing pixels."""
 
-import re
+import random
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from mnist_lab import plots as figures
 from mnist_lab.layers import (
     check_requirements,
     count_macs,
@@ -19,6 +19,7 @@ from mnist_lab.layers import (
     receptive_field,
 )
 from mnist_lab.networks import BottleneckNet, GapNet, StridedNet
+from mnist_lab.validation import UserError
 
 
 class Wired(nn.Module):
@@ -55,24 +56,12 @@ def test_multiply_accumulates_are_counted_as_by_hand():
     assert count_macs(network) == sum(by_hand)
 
 
-def test_the_published_networks_cost_what_their_tables_say():
-    gap = (
-        144 * 26**2 + 4_608 * 24**2 + 320 * 24**2 + 1_440 * 10**2 + 2_304 * (8**2 + 2 * 6**2) + 160
-    )
-    assert count_macs(GapNet()) == gap
-    weights = {26: 144, 24: 2_304, 10: 2_304, 8: 4_608, 4: 256 + 1_152, 2: 2_304}
-    bottleneck = sum(count * side**2 for side, count in weights.items()) + 64 * 40 + 40 * 10
-    assert count_macs(BottleneckNet()) == bottleneck
-
-
 COUNTED = {
     "gap": GapNet(),
     "bottleneck": BottleneckNet(),
     "strided": StridedNet(),
-    "grouped": nn.Sequential(conv(1, 4), conv(4, 6, groups=2, stride=2)),
-    "depthwise": nn.Sequential(conv(1, 4), conv(4, 4, groups=4), conv(4, 8, 1)),
+    "depthwise": nn.Sequential(conv(1, 4), conv(4, 4, groups=4), conv(4, 8, 1, stride=2)),
     "padded": nn.Sequential(conv(1, 2, padding=(2, 0)), conv(2, 3, padding="same", dilation=2)),
-    "dense": nn.Sequential(nn.Flatten(), nn.Linear(784, 5), nn.ReLU(), nn.Linear(5, 10)),
     "used twice": nn.Sequential(conv(), *[conv()] * 2),
 }
 
@@ -84,22 +73,16 @@ def test_multiply_accumulates_are_half_the_operations_that_torch_counts(network)
     assert count_macs(network) == counter.get_total_flops() // 2 // 2
 
 
-def test_a_layer_that_is_used_twice_works_twice_but_has_its_parameters_once(monkeypatch):
+def test_a_layer_that_is_used_twice_works_twice_but_has_its_parameters_once():
     network = nn.Sequential(conv(), *[conv()] * 2)
     rows = list_layers(network)
     assert [row.name for row in rows] == ["0", "1", "1"]
     assert [row.parameters for row in rows] == [10, 10, 0] and count_parameters(network) == 20
     assert [row.macs for row in rows] == [9 * side**2 for side in (26, 24, 22)]
-    drawn = []
-    monkeypatch.setattr(figures, "show", lambda figure, alt: drawn.append(figure))
-    figures.plot_layers(rows)
-    assert [bar.get_width() for bar in drawn[0].axes[1].patches] == [row.macs / 1e3 for row in rows]
-    figures.plt.close(drawn[0])
 
 
 def test_frozen_parameters_are_not_counted():
     network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4))
-    assert count_parameters(network) == 40 + 8
     network[0].bias.requires_grad = False
     assert count_parameters(network) == 36 + 8
     assert [row.parameters for row in list_layers(network)] == [36, 8]
@@ -109,35 +92,43 @@ def test_layers_are_the_leaves_in_the_order_of_the_forward_pass():
     rows = list_layers(GapNet())
     assert len(rows) == 28
     assert [row.kind for row in rows[:5]] == ["Conv2d", "ReLU", "BatchNorm2d", "Dropout", "Conv2d"]
-    assert rows[0].name == "convblock1.0"
-    assert (rows[9].kind, rows[9].input, rows[9].output) == (
-        "MaxPool2d",
-        (10, 24, 24),
-        (10, 12, 12),
-    )
+    assert (rows[0].name, rows[9].name, rows[9].kind) == ("convblock1.0", "pool1", "MaxPool2d")
+    assert (rows[9].input, rows[9].output) == ((10, 24, 24), (10, 12, 12))
 
 
-def test_looking_at_a_network_leaves_it_as_it_was():
-    network = GapNet()
-    before = {name: value.clone() for name, value in network.state_dict().items()}
-    for training in (True, False):
-        network.train(training)
-        list_layers(network)
-        assert all(module.training is training for module in network.modules())
-        assert not any(module._forward_hooks for module in network.modules())
-        with pytest.raises(ValueError):
-            list_layers(network, (3, 28, 28))
-        assert all(module.training is training for module in network.modules())
-        assert not any(module._forward_hooks for module in network.modules())
-    assert all(torch.equal(before[name], now) for name, now in network.state_dict().items())
+def state(network):
+    """All that looking at a network could change, in it and in the process."""
+    generators = torch.get_rng_state(), np.random.get_state()[1], random.getstate()
+    modes = [module.training for module in network.modules()]
+    hooks = [len(module._forward_hooks) for module in network.modules()]
+    values = {name: value.clone() for name, value in network.state_dict().items()}
+    return *generators, modes, hooks, values
+
+
+@pytest.mark.parametrize("channels", [1, 3], ids=["an image", "what it cannot take"])
+def test_looking_at_a_network_leaves_it_and_the_random_state_as_they_were(channels):
+    """`F.dropout` draws, unlike `nn.Dropout`, in evaluation mode too."""
+    network = Wired(lambda net, x: F.dropout(net.gap(x)), gap=GapNet())
+    network.gap.convblock4.eval()  # a mode of its own
+    before = state(network)
+    try:
+        list_layers(network, (channels, 28, 28))
+    except UserError:
+        assert channels == 3
+    torch.testing.assert_close(state(network), before)
 
 
 def test_the_table_shows_what_the_layers_are():
     lines = layer_table(GapNet()).splitlines()
     assert lines[0].split() == ["layer", "output", "parameters", "MACs", "sees"]
-    assert len(lines) == 29
+    assert len(lines) == 29 and {len(line) for line in lines} == {58}
     assert lines[1].split() == ["Conv2d", "16×26×26", "144", "97,344", "3×3"]
     assert lines[5].split() == ["Conv2d", "32×24×24", "4,608", "2,654,208", "5×5"]
+
+
+def test_a_network_is_described_in_one_line():
+    sentence = "output 10, 13,808 parameters, sees 32×32 pixels"
+    assert describe(nn.Sequential(GapNet(), nn.Flatten())) == sentence
 
 
 # Receptive fields
@@ -174,7 +165,6 @@ def seen(network, size):
 
 
 CHAINS = {
-    "3×3": [nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Conv2d(2, 2, 3)],
     "strides": [nn.Conv2d(1, 2, 5, stride=2), nn.Conv2d(2, 2, 3, stride=3), nn.Conv2d(2, 2, 3)],
     "dilation": [nn.Conv2d(1, 2, 3, dilation=3), nn.Conv2d(2, 2, 3, stride=2, dilation=2)],
     "max pooling": [nn.Conv2d(1, 2, 3), nn.MaxPool2d(2), nn.Conv2d(2, 2, 3), nn.MaxPool2d(3, 2)],
@@ -186,6 +176,8 @@ CHAINS = {
     "padding of two sides": [nn.Conv2d(1, 2, 5, padding=(2, 0)), nn.MaxPool2d(2, padding=(1, 0))],
     "groups": [nn.Conv2d(1, 4, 3), nn.Conv2d(4, 4, 3, groups=4), nn.Conv2d(4, 2, 3, groups=2)],
     "used twice": [nn.Conv2d(1, 1, 3), nn.MaxPool2d(2), *[nn.Conv2d(1, 1, 3), nn.ReLU()] * 2],
+    "adaptive average pooling": [nn.Conv2d(1, 2, 3, padding=1), nn.AdaptiveAvgPool2d(16)],
+    "adaptive max pooling": [nn.Conv2d(1, 2, 3, padding=1), nn.AdaptiveMaxPool2d((16, 16))],
 }
 
 
@@ -194,40 +186,27 @@ def test_the_receptive_field_is_what_changes_the_output(chain):
     network = nn.Sequential(*chain)
     rows = list_layers(network, (1, 64, 64))
     assert [(row.field, row.jump) for row in rows] == seen(network, 64)
-    assert receptive_field(network) == rows[-1].field
 
 
 @pytest.mark.parametrize(("make", "linear"), [(GapNet, 0), (BottleneckNet, 3)])
 def test_the_published_networks_see_what_the_table_says(make, linear):
     rows = list_layers(make())
-    convolutional = nn.Sequential(*[row.module for row in rows[: len(rows) - linear]])
-    found = seen(convolutional, 64)
+    found = seen(nn.Sequential(*[row.module for row in rows[: len(rows) - linear]]), 40)
     assert [row.field for row in rows[: len(found)]] == [field for field, _ in found]
 
 
-@pytest.mark.parametrize(
-    "head",
-    [
-        [nn.AdaptiveAvgPool2d(1), nn.Conv2d(2, 10, 1)],
-        [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 10)],
-        [nn.Flatten(), nn.Linear(2 * 13 * 13, 4), nn.ReLU(), nn.Linear(4, 10)],
-        [nn.AvgPool2d(13), nn.Flatten(), nn.Linear(2, 10)],
-    ],
-    ids=["adaptive", "adaptive and linear", "linear", "average"],
-)
+HEADS = {
+    "adaptive": [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 10)],
+    "linear": [nn.Flatten(), nn.Linear(2 * 13 * 13, 4), nn.ReLU(), nn.Linear(4, 10)],
+    "average": [nn.AvgPool2d(13), nn.Conv2d(2, 10, 1)],
+}
+
+
+@pytest.mark.parametrize("head", HEADS.values(), ids=HEADS)
 def test_a_head_sees_the_whole_map_and_no_more(head):
     network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.MaxPool2d(2), *head)
     assert receptive_field(network) == 28
     assert seen(network, 28)[-1][0] == 28
-
-
-@pytest.mark.parametrize("pool", [nn.AdaptiveAvgPool2d(4), nn.AdaptiveMaxPool2d((4, 4))])
-def test_pooling_to_a_small_map_sees_a_part_of_the_map(pool):
-    network = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), pool)
-    assert [(row.field, row.jump) for row in list_layers(network)] == seen(network, 28)
-
-
-# What else is right
 
 
 def test_windows_are_square_on_images_that_are_not():
@@ -235,105 +214,73 @@ def test_windows_are_square_on_images_that_are_not():
     assert [(row.output, row.field) for row in rows] == [((2, 13, 19), 3), ((2, 6, 9), 5)]
 
 
-@pytest.mark.parametrize(
-    ("network", "field"),
-    [
-        (conv(), 3),
-        (nn.Sequential(), 1),
-        (nn.Sequential(nn.MaxPool2d(2), nn.ReLU(inplace=True)), 2),
-        (nn.Sequential(conv(1, 2), nn.LocalResponseNorm(2), nn.Softmax2d(), conv(2)), 5),
-        (nn.Sequential(nn.Flatten(), nn.Linear(784, 5), nn.LayerNorm(5), nn.LogSoftmax(1)), 28),
-        (nn.Sequential(nn.Flatten(), nn.Unflatten(1, (1, 28, 28)), conv()), 3),
-        (nn.Sequential(nn.LazyConv2d(2, 3), nn.AdaptiveAvgPool2d(1)), 28),
-        (GapNet().double(), 32),
-        (BottleneckNet().to(memory_format=torch.channels_last), 36),
-        (Wired(lambda net, x: net.conv(input=(x - 0.13) / 0.31), conv=conv()), 3),
-        (Wired(lambda net, x: net.b(F.dropout(F.leaky_relu(net.a(x)))), a=conv(), b=conv()), 5),
-        (Wired(lambda net, x: net.b(F.pad(net.a(x), [0, 0, 0, 0, 0, 1])), a=conv(), b=conv(2)), 5),
-        (Wired(lambda net, x: net.b(net.a(x).squeeze()), a=conv(1, 2, 28), b=nn.Linear(2, 2)), 28),
-    ],
-)  # fmt: skip
+FOLLOWED = [
+    (nn.Sequential(), 1),
+    (nn.Sequential(nn.MaxPool2d(2), nn.ReLU(inplace=True)), 2),
+    (nn.Sequential(conv(1, 2), nn.LocalResponseNorm(2), nn.Softmax2d(), conv(2)), 5),
+    (nn.Sequential(nn.Flatten(), nn.Linear(784, 5), nn.LayerNorm(5), nn.LogSoftmax(1)), 28),
+    (nn.Sequential(nn.Flatten(), nn.Unflatten(1, (1, 28, 28)), conv()), 3),
+    (nn.Sequential(nn.LazyConv2d(2, 3), nn.AdaptiveAvgPool2d(1)), 28),
+    (GapNet().double(), 32),
+    (BottleneckNet().to(memory_format=torch.channels_last), 36),
+    (Wired(lambda net, x: net.conv(input=(x - 0.13) / 0.31), conv=conv()), 3),
+    (Wired(lambda net, x: net.b(F.dropout(F.leaky_relu(net.a(x)))), a=conv(), b=conv()), 5),
+    (Wired(lambda net, x: net.b(net.a(x).squeeze()), a=conv(1, 2, 28), b=nn.Linear(2, 2)), 28),
+    # What a short cut adds is part of what the layer saw that it goes around.
+    (Wired(lambda net, x: net.b(net.a(x) + x), a=conv(padding=1), b=conv()), 5),
+]
+
+
+@pytest.mark.parametrize(("network", "field"), FOLLOWED)
 def test_whatever_works_pixel_by_pixel_is_followed(network, field):
     assert receptive_field(network) == field
 
 
 # What is refused
 
-MIXES = (
-    "What {} is not made of {} alone, pixel by pixel: only the modules Conv2d, MaxPool2d, "
-    "AvgPool2d, AdaptiveMaxPool2d, AdaptiveAvgPool2d, Linear (behind Flatten) are known to mix "
-    "pixels, and only in a chain."
-).format
-WINDOWS = "{} must have square windows, alike and evenly spaced.".format
+
+def refuses(network, word, image_size=(1, 28, 28)):
+    with pytest.raises(UserError, match=word) as refused:
+        list_layers(network, image_size)
+    assert "\n" not in str(refused.value)
+
+
 TWO = {"a": conv(), "b": conv()}
 DENSE = {"a": nn.Linear(784, 2), "b": nn.Linear(2, 2)}
 BRANCHES = {
-    "a residual": (
-        Wired(lambda net, x: x + net.a(x), a=conv(padding=1)),
-        MIXES("Wired returns", "Conv2d a"),
+    "two convolutions": Wired(lambda net, x: torch.cat([net.a(x), net.b(x)], 1), **TWO),
+    "a wider short cut": Wired(
+        lambda net, x: net.a(x) + net.b(x), a=conv(padding=1), b=conv(1, 1, 5, padding=2)
     ),
-    "two convolutions": (
-        Wired(lambda net, x: torch.cat([net.a(x), net.b(x)], 1), **TWO),
-        MIXES("Conv2d b is given", "Conv2d a"),
-    ),
-    "a connection": (
-        Wired(lambda net, x: net.b(net.a(x) + x), a=conv(padding=1), b=conv()),
-        MIXES("Conv2d b is given", "Conv2d a"),
-    ),
-    "a dead end": (
-        Wired(lambda net, x: (net.a(x), net.b(x))[1], **TWO),
-        MIXES("Conv2d b is given", "Conv2d a"),
-    ),
-    "a gate": (
-        Wired(lambda net, x: x * net.b(net.a(x)), a=nn.AvgPool2d(28), b=conv(kernel=1)),
-        MIXES("Wired returns", "Conv2d b"),
-    ),
+    "a dead end": Wired(lambda net, x: (net.a(x), net.b(x))[1], **TWO),
+    "a gate": Wired(lambda net, x: x * net.b(net.a(x)), a=nn.AvgPool2d(28), b=conv(kernel=1)),
 }
 
 
-@pytest.mark.parametrize("name", BRANCHES)
-def test_branches_are_refused_but_held_against_the_assignment(name):
-    network, sentence = BRANCHES[name]
-    refuses(network, sentence)
-    pooling = [] if name == "a gate" else ["pooling or a linear head"]
-    assert verdicts(network) == ["batch norm", "dropout", *pooling]
+@pytest.mark.parametrize("network", BRANCHES.values(), ids=BRANCHES)
+def test_branches_are_refused_but_held_against_the_assignment(network):
+    refuses(network, "Conv2d b is given|it returns")
+    assert verdicts(network)[:2] == ["batch norm", "dropout"]
 
 
-@pytest.mark.parametrize("settings", [
-    {"kernel": (3, 5)}, {"stride": (1, 2)}, {"dilation": (1, 2)}, {"dilation": (2, 1)},
-], ids=str)  # fmt: skip
-def test_convolutions_that_are_not_square_are_refused(settings):
-    refuses(nn.Sequential(conv(**settings)), WINDOWS("Conv2d 0"))
-
-
-@pytest.mark.parametrize("pool", [
+UNEVEN = [
+    conv(kernel=(3, 5)), conv(stride=(1, 2)), conv(dilation=(1, 2)), conv(dilation=(2, 1)),
     nn.MaxPool2d((2, 1)), nn.AvgPool2d([2, 3]), nn.MaxPool2d((3, 5), stride=(2,)),
-    nn.AdaptiveMaxPool2d((4, 7)), nn.AdaptiveMaxPool2d(5), nn.AdaptiveAvgPool2d(5),
-    nn.AdaptiveAvgPool2d((1, 28)), nn.AdaptiveAvgPool2d(56),
-], ids=str)  # fmt: skip
-def test_pooling_that_is_not_square_or_not_even_is_refused(pool):
-    refuses(nn.Sequential(pool), WINDOWS(f"{type(pool).__name__} 0"))
+    nn.AdaptiveMaxPool2d((4, 7)), nn.AdaptiveMaxPool2d(5), nn.AdaptiveAvgPool2d((1, 28)),
+    nn.AdaptiveAvgPool2d(56),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("leaf", UNEVEN, ids=str)
+def test_windows_that_are_not_square_or_not_even_are_refused(leaf):
+    refuses(nn.Sequential(leaf), f"windows of {type(leaf).__name__} 0 are not square")
 
 
 @pytest.mark.parametrize(
     "head", [[nn.AdaptiveMaxPool2d(1)], [nn.Flatten(), nn.Linear(28 * 20, 1)]], ids=["pool", "fc"]
 )
 def test_what_sees_all_of_an_image_that_is_not_square_is_refused(head):
-    refuses(
-        nn.Sequential(*head), WINDOWS(f"{type(head[-1]).__name__} {len(head) - 1}"), (1, 28, 20)
-    )
-
-
-@pytest.mark.parametrize("leaf", [
-    nn.ConvTranspose2d(1, 1, 2, stride=2), nn.Upsample(scale_factor=2), nn.PixelUnshuffle(2),
-    nn.ReflectionPad2d(1), nn.ZeroPad2d(1), nn.LayerNorm((28, 28)), nn.GroupNorm(1, 1),
-    nn.InstanceNorm2d(1), nn.BatchNorm2d(1, track_running_stats=False), nn.Softmax(-1),
-    nn.Linear(28, 28), nn.Conv3d(2, 3, 1), nn.MaxPool3d((1, 2, 2)), nn.LPPool2d(2, 2),
-    nn.FractionalMaxPool2d(2, output_size=14), nn.Flatten(2), nn.Unfold(3),
-], ids=lambda leaf: type(leaf).__name__)  # fmt: skip
-def test_leaves_that_mix_pixels_in_unknown_ways_are_refused(leaf):
-    kind = type(leaf).__name__
-    refuses(nn.Sequential(leaf), MIXES(f"{kind} 0 returns", "the image"))
+    refuses(nn.Sequential(*head), "are not square", (1, 28, 20))
 
 
 class Blurred(nn.Conv2d):
@@ -343,8 +290,14 @@ class Blurred(nn.Conv2d):
         return super().forward(F.avg_pool2d(x, 3, 1, 1))
 
 
-def test_a_convolution_that_does_something_else_is_refused():
-    refuses(nn.Sequential(Blurred(1, 1, 3)), MIXES("Blurred 0 returns", "the image"))
+@pytest.mark.parametrize("leaf", [
+    Blurred(1, 1, 3), nn.ConvTranspose2d(1, 1, 2, stride=2), nn.Upsample(scale_factor=2),
+    nn.ZeroPad2d(1), nn.LayerNorm((28, 28)), nn.GroupNorm(1, 1), nn.Linear(28, 28),
+    nn.BatchNorm2d(1, track_running_stats=False), nn.Softmax(-1), nn.Softmax(-2), nn.LPPool2d(2, 2),
+    nn.MaxPool3d((1, 2, 2)), nn.FractionalMaxPool2d(2, output_size=14), nn.Flatten(2),
+], ids=lambda leaf: type(leaf).__name__)  # fmt: skip
+def test_leaves_that_mix_pixels_in_unknown_ways_are_refused(leaf):
+    refuses(nn.Sequential(leaf), f"what {type(leaf).__name__} 0 returns is not made of the image")
 
 
 @pytest.mark.parametrize("function", [
@@ -355,102 +308,52 @@ def test_a_convolution_that_does_something_else_is_refused():
 ])  # fmt: skip
 def test_functions_that_mix_pixels_are_refused_before_a_layer_and_at_the_end(function):
     between = Wired(lambda net, x: net.b(function(net.a(x))), **TWO)
-    refuses(between, MIXES("Conv2d b is given", "Conv2d a"))
+    refuses(between, "Conv2d b is given is not made of Conv2d a")
     behind = Wired(lambda net, x: function(net.a(x)), a=conv())
-    refuses(behind, MIXES("Wired returns", "Conv2d a"))
+    refuses(behind, "it returns is not made of Conv2d a")
 
 
-@pytest.mark.parametrize(
-    ("network", "sentence"),
-    [
-        (
-            Wired(lambda net, x: net.fc(x.view(-1, 392)), fc=nn.Linear(392, 2)),
-            MIXES("Linear fc is given", "the image"),
-        ),
-        (
-            Wired(lambda net, x: net.conv(x.flatten(2)), conv=nn.Conv1d(1, 2, 3)),
-            MIXES("Conv1d conv returns", "the image"),
-        ),
-        (
-            nn.Sequential(nn.Flatten(), nn.MaxPool1d(2)),
-            MIXES("MaxPool1d 1 returns", "the image"),
-        ),
-        (
-            nn.Sequential(nn.Flatten(), nn.Linear(784, 49), nn.Unflatten(1, (1, 7, 7)), conv()),
-            MIXES("Unflatten 2 returns", "Linear 1"),
-        ),
-        (
-            Wired(lambda net, x: net.fc(x.flatten(1)).argmax(1), fc=nn.Linear(784, 2)),
-            MIXES("Wired returns", "Linear fc"),
-        ),
-        (
-            Wired(lambda net, x: net.conv(x).mean(), conv=conv()),
-            MIXES("Wired returns", "Conv2d conv"),
-        ),
-        (
-            Wired(lambda net, x: net.lstm(x[:, 0])[0], lstm=nn.LSTM(28, 2)),
-            "LSTM lstm must take one tensor and return one, to have a row.",
-        ),
-        (
-            Wired(lambda net, x: net.both(x, x), both=nn.Bilinear(28, 28, 2)),
-            "Bilinear both must take one tensor and return one, to have a row.",
-        ),
-        (
-            nn.Sequential(nn.MaxPool2d(2, return_indices=True)),
-            "MaxPool2d 0 must take one tensor and return one, to have a row.",
-        ),
-        (
-            Wired(lambda net, x: [net.conv(x)], conv=conv()),
-            "Wired must return one tensor, not a list.",
-        ),
-        (
-            Wired(lambda net, x: x, spare=nn.Identity()),
-            "Wired has no layer that an image passes through.",
-        ),
-        (
-            Wired(lambda net, x: net.scale * net.conv(x), conv=conv(),
-                  scale=nn.Parameter(torch.ones(1), requires_grad=False)),
-            "scale is in no layer that an image passes through.",
-        ),
-        (
-            Wired(lambda net, x: net.a(x), **TWO),
-            "b.weight is in no layer that an image passes through.",
-        ),
-        (
-            Wired(lambda net, x: F.conv2d(net.a(x), torch.ones(1, 1, 1, 1)), a=conv()),
-            "Wired must multiply in Conv2d and Linear only, to be counted.",
-        ),
-        (
-            nn.Sequential(nn.Flatten(), nn.Linear(784, 3), nn.GRUCell(3, 2)),
-            "Sequential must multiply in Conv2d and Linear only, to be counted.",
-        ),
-        (
-            nn.Sequential(conv(), nn.ConvTranspose2d(1, 1, 1)),
-            "Sequential must multiply in Conv2d and Linear only, to be counted.",
-        ),
-    ],
-)  # fmt: skip
-def test_a_network_that_rows_cannot_tell_is_refused_in_a_sentence(network, sentence):
-    refuses(network, sentence)
+LINEAR = nn.Linear(784, 2)
+FROZEN = nn.Parameter(torch.ones(1), requires_grad=False)
+UNTOLD = [
+    (Wired(lambda net, x: net.fc(x.view(-1, 392)), fc=nn.Linear(392, 2)), "Linear fc is given"),
+    (Wired(lambda net, x: net.a(x.flatten(2)), a=nn.Conv1d(1, 2, 3)), "Conv1d a returns"),
+    (nn.Sequential(nn.Flatten(), nn.MaxPool1d(2)), "MaxPool1d 1 returns"),
+    (nn.Sequential(nn.Flatten(), nn.Linear(784, 49), nn.Unflatten(1, (1, 7, 7))), "Unflatten 2"),
+    (Wired(lambda net, x: net.fc(x.flatten(1)).argmax(1), fc=LINEAR), "it returns is not made of"),
+    (Wired(lambda net, x: net.a(x).mean(), a=conv()), "it returns is not made of Conv2d a"),
+    (Wired(lambda net, x: [net.a(x)], a=conv()), "it returns a list"),
+    (Wired(lambda net, x: net.lstm(x[:, 0])[0], lstm=nn.LSTM(28, 2)), "LSTM lstm does not"),
+    (Wired(lambda net, x: net.a(x, x), a=nn.Bilinear(28, 28, 2)), "Bilinear a does not take one"),
+    (nn.Sequential(nn.MaxPool2d(2, return_indices=True)), "MaxPool2d 0 does not take one"),
+    (Wired(lambda net, x: x, spare=nn.Identity()), "through none of its modules"),
+    (Wired(lambda net, x: net.scale * net.a(x), a=conv(), scale=FROZEN), "scale is in no layer"),
+    (Wired(lambda net, x: net.a(x), **TWO), r"b\.weight is in no layer"),
+    (nn.Sequential(conv(), nn.ConvTranspose2d(1, 1, 1)), "multiplies elsewhere"),
+    (nn.Sequential(nn.utils.parametrizations.weight_norm(conv())), "does not take one tensor"),
+]  # fmt: skip
 
 
-WEIGHT, LSTM = torch.eye(2), nn.LSTMCell(2, 2)
+@pytest.mark.parametrize(("network", "word"), UNTOLD, ids=[word for _, word in UNTOLD])
+def test_a_network_that_rows_cannot_tell_is_refused_in_a_sentence(network, word):
+    refuses(network, word)
+
+
+WEIGHT = torch.eye(2)
 
 
 @pytest.mark.parametrize("multiply", [
-    lambda y: y @ WEIGHT, lambda y: y.mm(WEIGHT), lambda y: torch.addmm(y, y, WEIGHT),
-    lambda y: F.linear(y, WEIGHT), lambda y: torch.inner(y, WEIGHT),
+    lambda y: y @ WEIGHT, lambda y: torch.addmm(y, y, WEIGHT), lambda y: F.linear(y, WEIGHT),
     lambda y: torch.einsum("ni,ij->nj", y, WEIGHT), lambda y: torch.tensordot(y, WEIGHT, 1),
-    lambda y: torch.linalg.multi_dot([y, WEIGHT, WEIGHT]), lambda y: F.bilinear(y, y, WEIGHT[None]),
     lambda y: torch.bmm(y[:, None], WEIGHT.expand(len(y), 2, 2))[:, 0],
-    lambda y: torch.baddbmm(y[:, None], y[:, None], WEIGHT.expand(len(y), 2, 2))[:, 0],
+    lambda y: F.conv2d(y[:, :, None, None], WEIGHT[:, :, None, None]).flatten(1),
     lambda y: F.scaled_dot_product_attention(*[y[:, None]] * 3)[:, 0],
-    nn.Linear(2, 2), nn.RNNCell(2, 2), nn.GRUCell(2, 2), lambda y: LSTM(y)[0],
+    nn.Linear(2, 2), nn.GRUCell(2, 2),
 ])  # fmt: skip
 def test_products_outside_of_a_networks_modules_are_refused(multiply):
     """The functions and the modules alike: a module in a closure is in no network."""
     network = Wired(lambda net, x: multiply(net.b(net.a(x.flatten(1)))), **DENSE)
-    refuses(network, "Wired must multiply in Conv2d and Linear only, to be counted.")
+    refuses(network, "multiplies elsewhere than in modules Conv2d and Linear")
 
 
 def stumble(net, x):
@@ -458,8 +361,7 @@ def stumble(net, x):
 
 
 @pytest.mark.parametrize("network", [
-    nn.Sequential(conv(3)), nn.Sequential(nn.BatchNorm1d(1)), nn.Sequential(nn.Embedding(2, 2)),
-    nn.Sequential(conv(), nn.Flatten(), nn.Linear(9, 2)), Wired(lambda net: None, a=conv()),
+    nn.Sequential(conv(3)), nn.Sequential(nn.BatchNorm1d(1)), Wired(lambda net: None, a=conv()),
     Wired(stumble, a=conv()),
 ])  # fmt: skip
 @pytest.mark.parametrize(
@@ -467,13 +369,8 @@ def stumble(net, x):
 )
 def test_a_network_that_takes_no_such_image_is_refused_in_one_line(network, look):
     kind = type(network).__name__
-    with pytest.raises(ValueError, match=rf"\A{kind} cannot take an image of 1×28×28: .+\Z"):
+    with pytest.raises(UserError, match=rf"\A{kind} cannot take an image of 1×28×28: .+\Z"):
         look(network)
-
-
-def refuses(network, sentence, image_size=(1, 28, 28)):
-    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
-        list_layers(network, image_size)
 
 
 # The published assignment
@@ -505,29 +402,26 @@ def network(norm=True, dropout=True, head="adaptive", width=4):
 
 
 @pytest.mark.parametrize(
-    ("make", "missing"),
+    ("made", "missing"),
     [
-        (GapNet, []),
-        (BottleneckNet, []),
-        (network, []),
-        (lambda: network(norm=False), ["batch norm"]),
-        (lambda: network(dropout=False), ["dropout"]),
-        (lambda: network(norm=False, dropout=False), ["batch norm", "dropout"]),
-        (lambda: network(width=1_000), ["parameters"]),
-        (lambda: network(head="average"), []),
-        (lambda: network(head="linear"), []),
-        (lambda: network(head="neither", width=2), ["pooling or a linear head"]),
-        (lambda: network(head="local pooling"), ["pooling or a linear head"]),
-        (lambda: network(head="pooling of nothing", width=2), ["pooling or a linear head"]),
+        (GapNet(), []),
+        (BottleneckNet(), []),
+        (network(norm=False), ["batch norm"]),
+        (network(norm=False, dropout=False), ["batch norm", "dropout"]),
+        (network(width=1_000).requires_grad_(False), ["parameters"]),
+        (network(head="average"), []),
+        (network(head="linear"), []),
+        (network(head="neither", width=2), ["pooling or a linear head"]),
+        (network(head="local pooling"), ["pooling or a linear head"]),
+        (network(head="pooling of nothing", width=2), ["pooling or a linear head"]),
+        (nn.Sequential(*network(), nn.Unflatten(1, (1, 10)), nn.LSTM(10, 10)), []),  # has no table
     ],
 )
-def test_each_requirement_is_judged_by_itself(make, missing):
-    assert verdicts(make()) == missing
+def test_each_requirement_is_judged_by_itself(made, missing):
+    assert verdicts(made) == missing
 
 
-@pytest.mark.parametrize(
-    ("parameters", "missing"), [(19_999, []), (20_000, ["parameters"]), (20_001, ["parameters"])]
-)
+@pytest.mark.parametrize(("parameters", "missing"), [(19_999, []), (20_000, ["parameters"])])
 def test_fewer_than_20_000_parameters_means_fewer(parameters, missing):
     net = network()
     net.spare = nn.Identity()
@@ -535,40 +429,14 @@ def test_fewer_than_20_000_parameters_means_fewer(parameters, missing):
     assert verdicts(net) == missing
 
 
-@pytest.mark.parametrize(("epochs", "missing"), [(1, []), (19, []), (20, ["epochs"])])
+@pytest.mark.parametrize(("epochs", "missing"), [(np.int64(19), []), (20, ["epochs"])])
 def test_fewer_than_20_epochs_means_fewer(epochs, missing):
     assert verdicts(network(), num_epochs=epochs) == missing
 
 
 @pytest.mark.parametrize(
-    ("accuracy", "missing"),
-    [(1.0, []), (0.994, []), (9_940 / 10_000, []), (0.99399, ["accuracy"]), (0.9939, ["accuracy"])],
-)
-def test_at_least_99_4_percent_includes_99_4_percent(accuracy, missing):
-    assert verdicts(network(), accuracy=accuracy) == missing
-
-
-def test_frozen_parameters_count_against_the_limit():
-    assert verdicts(network(width=1_000).requires_grad_(False)) == ["parameters"]
-    assert check_requirements(network().requires_grad_(False), 1, 1, 1, 1)[0].measured == "98"
-
-
-def test_layers_are_looked_for_where_rows_cannot_tell_all():
-    odd = nn.Sequential(*network(), nn.Unflatten(1, (1, 10)), nn.LSTM(10, 10))
-    assert verdicts(odd) == []
-
-
-@pytest.mark.parametrize("accuracy", [-0.1, 1.01, 99.4, float("nan"), True, "0.99", None])
-def test_an_accuracy_must_be_a_fraction(accuracy):
-    with pytest.raises(ValueError, match="accuracy must be a fraction from 0 to 1"):
-        check_requirements(network(), 19, accuracy, 0, 1)
-    with pytest.raises(ValueError, match="accuracy must be a fraction from 0 to 1"):
-        check_requirements(network(), 19, 0.5, 0.4, accuracy)
-
-
-@pytest.mark.parametrize(
     ("low", "high", "met"),
-    [(0.9941, 0.996, True), (0.994, 0.996, True), (0.9939, 0.996, None), (0.993, 0.994, None),
+    [(0.994, 0.996, True), (0.994, 0.994, True), (0.9939, 0.996, None), (0.993, 0.994, None),
      (0.99, 0.9939, False)],
 )  # fmt: skip
 def test_an_accuracy_whose_interval_holds_what_is_asked_is_undecided(low, high, met):
@@ -578,16 +446,23 @@ def test_an_accuracy_whose_interval_holds_what_is_asked_is_undecided(low, high, 
     assert str(row).endswith(f"{low:.2%} [{low:.2%}, {high:.2%}]")
 
 
-def test_an_accuracy_outside_of_its_interval_is_refused():
-    with pytest.raises(ValueError, match=r"0.9 must lie in its interval, 0.95 to 0.99"):
-        check_requirements(network(), 19, 0.9, 0.95, 0.99)
-
-
-@pytest.mark.parametrize("epochs", [0, -1, 19.5, 19.0, float("nan"), True, "19", None])
-def test_a_run_has_a_whole_number_of_epochs(epochs):
-    sentence = f"num_epochs must be a whole number from 1 on, not {epochs!r}."
-    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
-        check_requirements(network(), epochs, 0.99, 0.98, 1)
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((0, 0.99, 0.98, 1), "num_epochs must be a whole number from 1 on, not 0"),
+        ((19.0, 0.99, 0.98, 1), "num_epochs"),
+        ((True, 0.99, 0.98, 1), "num_epochs"),
+        ((19, 99.4, 0.98, 1), "accuracy must be a number from 0 to 1, not 99.4"),
+        ((19, float("nan"), 0.98, 1), "accuracy"),
+        ((19, 0.99, None, 1), "low must be"),
+        ((19, 0.99, 0.98, True), "high must be"),
+        ((19, 0.9, 0.95, 0.99), r"0.9 must lie in its interval, 0.95 to 0.99"),
+        ((19, 0.9, 0.8, 0.85), "must lie in its interval"),
+    ],
+)
+def test_what_was_measured_must_be_possible(arguments, words):
+    with pytest.raises(UserError, match=words):
+        check_requirements(network(), *arguments)
 
 
 class Impostor(nn.Module):
@@ -616,8 +491,3 @@ def test_the_requirements_read_as_a_table():
     heads = [check_requirements(network(head=head), 1, 1, 1, 1)[4].measured for head in ("average",
              "linear", "neither")]  # fmt: skip
     assert heads == ["AvgPool2d over 26×26", "1 linear layers", "neither"]
-
-
-def test_a_network_is_described_in_one_line():
-    sentence = "output 10, 13,808 parameters, sees 32×32 pixels"
-    assert describe(nn.Sequential(GapNet(), nn.Flatten())) == sentence

@@ -156,7 +156,7 @@ CLAIMS: dict[str, Claim] = {
     ),
     "diverse": _bottleneck(
         "limited robustness to diverse images",
-        "at strength 3 of 5, more than half of twelve corruptions cost over five points",
+        "at strength 3 of 5, more than half of the corruptions cost over five points",
     ),
     "harder": _bottleneck(
         "may not carry over to harder images",

@@ -5,19 +5,20 @@ counts at the 5 % level.
 """
 
 import math
+import warnings
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
-from numbers import Integral, Real
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.optimize import brentq
-from scipy.stats import binomtest, bootstrap, nct, sem, t
+from scipy.stats import binomtest, bootstrap, nct, t, ttest_1samp
 
-from mnist_lab.validation import UserError, shown
+from mnist_lab.validation import Count, Positive, Seed, UserError, check, number, shown, whole
 
 MOST_SEEDS = 1_000_000
+Power = number("a number from 0.5 to 0.999", ge=0.5, le=0.999)
 
 
 @dataclass(frozen=True)
@@ -42,12 +43,10 @@ class Disagreement:
 def wilson_interval(correct: int, total: int) -> tuple[float, float]:
     """The interval of a share of independent digits: it stays within 0 and 1 where others do not.
 
-    Wilson, doi:10.2307/2276774. Raises `ValueError` unless 0 ≤ correct ≤ total and 1 ≤ total.
+    Wilson, doi:10.2307/2276774. Raises `UserError` unless 0 ≤ correct ≤ total and 1 ≤ total.
     """
-    _check_whole("total", total, 1)
-    _check_whole("correct", correct, 0)
-    if correct > total:
-        raise UserError(f"correct must be at most {total}, the total, not {correct}.")
+    total = check("total", total, Count)
+    correct = check("correct", correct, whole(0, total))
     interval = binomtest(correct, total).proportion_ci(0.95, method="wilson")
     return float(interval.low), float(interval.high)
 
@@ -62,7 +61,7 @@ def writer_interval(
     their digits that is right (Field and Welsh, doi:10.1111/j.1467-9868.2007.00593.x). Its
     percentiles are the interval: BCa covered no better at the course's error rates, and has no
     answer where nothing is wrong. There the percentiles have no width, and Wilson's says more.
-    Raises `ValueError` unless there is a writer for each digit, and two writers or more.
+    Raises `UserError` unless there is a writer for each digit, and two writers or more.
     """
     return _over_writers(_answers("correct", correct), writers, resamples, seed)
 
@@ -73,7 +72,7 @@ def writer_difference(
     """The interval of how much better b is than a on the same digits, if those of one writer may
     resemble each other: `writer_interval`'s bootstrap, of the difference.
 
-    Raises `ValueError` as that does, and for two lengths.
+    Raises `UserError` as that does, and for two lengths.
     """
     a, b = _answers("correct_a", correct_a), _answers("correct_b", correct_b)
     _check_same_digits(a, b)
@@ -88,8 +87,7 @@ def _over_writers(
     if names.shape != values.shape or names.dtype.kind not in "iu":
         wanted = f"{len(values):,} whole numbers, one for each digit"
         raise UserError(f"writers must be {wanted}, not {shown(writers)}.")
-    _check_whole("resamples", resamples, 1)
-    _check_whole("seed", seed, 0)
+    resamples, seed = check("resamples", resamples, Count), check("seed", seed, Seed)
     _, writer, digits = np.unique(names, return_inverse=True, return_counts=True)
     if len(digits) < 2:
         raise UserError(f"writers must be two or more, not writer {names[0]} alone.")
@@ -109,20 +107,18 @@ def seed_interval(accuracies: Sequence[float], cases: int = 1) -> tuple[float, f
     """The interval of a mean over seeds (Student, doi:10.1093/biomet/6.1.1).
 
     Who looks at several `cases` and picks one needs wider intervals: here such that with 95 % all
-    of them are right (Bonferroni). It has no width if all values are alike. Raises `ValueError` for
+    of them are right (Bonferroni). It has no width if all values are alike. Raises `UserError` for
     fewer than two, for nan, and for less than one case.
     """
-    values = _numbers("accuracies", accuracies, 2)
-    _check_whole("cases", cases, 1)
-    mean, half = values.mean(), t.isf(0.025 / cases, len(values) - 1) * sem(values)
-    return float(mean - half), float(mean + half)
+    mean = _students(_numbers("accuracies", accuracies, 2), cases)
+    return mean.low, mean.high
 
 
 def prediction_interval(accuracies: Sequence[float], cases: int = 1) -> tuple[float, float]:
     """Where one more run would lie, with 95 %: Student's prediction interval, wider than that of
     the mean, for it holds the scatter of a single run as well.
 
-    `cases`: see `seed_interval`. Raises `ValueError` as that does.
+    `cases`: see `seed_interval`. Raises `UserError` as that does.
     """
     low, high = seed_interval(accuracies, cases)
     middle, wider = (low + high) / 2, math.sqrt(len(accuracies) + 1)
@@ -135,23 +131,31 @@ def paired_interval(a: Sequence[float], b: Sequence[float], cases: int = 1) -> D
     `cases`: see `seed_interval`; p is that of the one case.
 
     Student's t over the differences b − a (doi:10.1093/biomet/6.1.1): if all of them are alike,
-    the interval has no width and p is 0, or 1 if they are 0. Raises `ValueError` for fewer than
+    the interval has no width and p is 0, or 1 if they are 0. Raises `UserError` for fewer than
     two seeds, for nan, and for lists of two lengths.
     """
     a, b = _numbers("a", a, 2), _numbers("b", b, 2)
     if len(a) != len(b):
         raise UserError(f"a and b must be of the same seeds, not of {len(a)} and {len(b)}.")
-    differences = b - a
-    mean, error = float(differences.mean()), float(sem(differences))
-    p = 2 * t.sf(abs(mean) / error, len(a) - 1) if error else mean == 0
-    return Difference(mean, *seed_interval(differences, cases), float(p))
+    return _students(b - a, cases)
+
+
+def _students(values: np.ndarray, cases: int) -> Difference:
+    """SciPy's test whether a mean is 0; where all values are alike it has no answer of its own."""
+    cases = check("cases", cases, Count)
+    if np.ptp(values) == 0:
+        return Difference(*[float(values[0])] * 3, p=float(values[0] == 0))
+    with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # if almost alike
+        test = ttest_1samp(values, 0)
+    low, high = test.confidence_interval(1 - 0.05 / cases)
+    return Difference(float(values.mean()), float(low), float(high), float(test.pvalue))
 
 
 def mcnemar(correct_a: ArrayLike, correct_b: ArrayLike) -> Disagreement:
     """Whether two networks are equally good on the same, independent digits: `[N]`, right or not.
 
     McNemar's test, doi:10.1007/BF02295996, exact: a digit that only one of them has right is as
-    likely one's as the other's. Raises `ValueError` for what is not True or False, and for two
+    likely one's as the other's. Raises `UserError` for what is not True or False, and for two
     lengths.
     """
     a, b = _answers("correct_a", correct_a), _answers("correct_b", correct_b)
@@ -166,12 +170,10 @@ def detectable_difference(deviation: float, seeds: int, power: float = 0.8) -> f
 
     `deviation` is the standard deviation of the differences over seeds. Student's t then follows
     its noncentral distribution (Johnson and Welch, doi:10.1093/biomet/31.3-4.362). Raises
-    `ValueError` unless deviation > 0, seeds ≥ 2 and 0.5 ≤ power ≤ 0.999.
+    `UserError` unless deviation > 0, seeds ≥ 2 and 0.5 ≤ power ≤ 0.999.
     """
-    _check_positive("deviation", deviation)
-    _check_whole("seeds", seeds, 2)
-    if not isinstance(power, Real) or not 0.5 <= power <= 0.999:
-        raise UserError(f"power must be a number from 0.5 to 0.999, not {shown(power)}.")
+    deviation, power = check("deviation", deviation, Positive), check("power", power, Power)
+    seeds = check("seeds", seeds, whole(2))
     bound = t.isf(0.025, seeds - 1)
     errors = brentq(lambda shift: nct.sf(bound, seeds - 1, shift) - power, 0, 100)
     return errors * deviation / math.sqrt(seeds)
@@ -180,9 +182,9 @@ def detectable_difference(deviation: float, seeds: int, power: float = 0.8) -> f
 def seeds_needed(difference: float, deviation: float, power: float = 0.8) -> int:
     """The fewest paired seeds that show a difference: the inverse of `detectable_difference`.
 
-    Raises `ValueError` as that does, unless difference > 0, and where a million seeds are too few.
+    Raises `UserError` as that does, unless difference > 0, and where a million seeds are too few.
     """
-    _check_positive("difference", difference)
+    difference = check("difference", difference, Positive)
     found = 2 + bisect_left(
         range(2, MOST_SEEDS + 1),
         True,
@@ -199,7 +201,7 @@ def binomial_scatter(error_rates: ArrayLike) -> float:
 
     `error_rates` `[N]` are the shares p of runs that miss a digit, independently of all others
     (Jordan, arXiv:2304.01910). Taken from R runs, they make the variance (R − 1)/R of what it is.
-    Raises `ValueError` unless there are shares, from 0 to 1.
+    Raises `UserError` unless there are shares, from 0 to 1.
     """
     p = _numbers("error_rates", error_rates, 1)
     beyond = p[(p < 0) | (p > 1)]
@@ -227,13 +229,3 @@ def _numbers(name: str, values: ArrayLike, least: int) -> np.ndarray:
     if not fits or not np.isfinite(array).all():
         raise UserError(f"{name} must be finite numbers, {least} or more, not {shown(values)}.")
     return array.astype(float)
-
-
-def _check_whole(name: str, value: int, least: int) -> None:
-    if not isinstance(value, Integral) or value < least:
-        raise UserError(f"{name} must be a whole number from {least} on, not {shown(value)}.")
-
-
-def _check_positive(name: str, value: float) -> None:
-    if not isinstance(value, Real) or not 0 < value < math.inf:
-        raise UserError(f"{name} must be a number above 0, not {shown(value)}.")

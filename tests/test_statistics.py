@@ -23,6 +23,7 @@ from mnist_lab.statistics import (
     writer_difference,
     writer_interval,
 )
+from mnist_lab.validation import UserError
 
 RIGHT = np.array([True, True, False])  # whether each of three digits was read right
 NAN, INF = math.nan, math.inf
@@ -43,6 +44,7 @@ def test_students_interval_is_as_in_the_tables():
     values = [0.97, 0.98, 0.98, 0.98, 0.99]
     assert seed_interval(values) == pytest.approx((0.98 - half, 0.98 + half))
     assert seed_interval([0.99, 0.99]) == (0.99, 0.99)
+    assert seed_interval([0, 0]) == (0, 0)
 
 
 # Writers
@@ -65,11 +67,11 @@ def test_one_more_run_lies_within_its_interval_as_often_as_promised():
     assert prediction_interval([0.97, 0.98, 0.98, 0.98, 0.99]) == pytest.approx(
         (0.98 - half, 0.98 + half)
     )
-    draws = np.random.default_rng(0).standard_normal((2_000, 6))
+    draws = np.random.default_rng(0).standard_normal((500, 6))
     inside = [
         low <= row[5] <= high for row in draws for low, high in [prediction_interval(row[:5])]
     ]
-    assert sum(inside) / 2_000 == pytest.approx(0.95, abs=0.015)
+    assert sum(inside) / 500 == pytest.approx(0.95, abs=0.03)
 
 
 def families(seed, writers=80, shape=1.0):
@@ -96,14 +98,14 @@ def test_the_writers_interval_is_that_of_a_loop_over_whole_writers():
 
 def test_the_writers_interval_covers_where_wilsons_does_not():
     covered = {"writers": 0, "wilson": 0}
-    for seed in range(200):
+    for seed in range(100):
         right, writers = families(seed, shape=0.5)
         low, high = writer_interval(right, writers, resamples=500)
         covered["writers"] += low <= 0.9 <= high
         low, high = wilson_interval(int(right.sum()), len(right))
         covered["wilson"] += low <= 0.9 <= high
-    assert 175 <= covered["writers"] <= 197
-    assert covered["wilson"] < 120
+    assert 86 <= covered["writers"] <= 99
+    assert covered["wilson"] < 65
 
 
 def test_digits_of_as_many_writers_are_independent():
@@ -167,6 +169,12 @@ def test_differences_all_alike_have_no_scatter(step, p):
     )
 
 
+@pytest.mark.filterwarnings("error")
+def test_differences_almost_alike_are_not_complained_about():
+    found = paired_interval([0.1, 0.2, 0.3], [0.2, 0.3, 0.4])  # apart by their last digits
+    assert (found.low, found.high) == pytest.approx((0.1, 0.1)) and found.p < 1e-20
+
+
 @pytest.mark.parametrize(
     ("only_a", "only_b", "p"),
     [(0, 0, 1.0), (0, 1, 1.0), (1, 5, 14 / 64), (5, 1, 14 / 64), (0, 10, 2 / 1024), (3, 3, 1.0)],
@@ -194,8 +202,9 @@ def test_many_seeds_see_what_the_normal_distribution_says():
     assert detectable_difference(0.5, 100_000) == pytest.approx(z * 0.5 / 100_000**0.5, rel=1e-4)
 
 
-@pytest.mark.parametrize("seeds", [2, 3, 10, 47, 5_000, 1_000_000])
-@pytest.mark.parametrize("power", [0.5, 0.8, 0.999])
+@pytest.mark.parametrize(
+    ("seeds", "power"), [(2, 0.5), (3, 0.999), (10, 0.8), (47, 0.8), (5_000, 0.5), (1_000_000, 0.8)]
+)
 def test_the_seeds_needed_are_the_fewest(seeds, power):
     difference = detectable_difference(0.0007, seeds, power)
     assert seeds_needed(difference, 0.0007, power) == seeds
@@ -215,114 +224,61 @@ def test_chance_over_digits_scatters_as_expected():
     assert binomial_scatter([0, 1]) == 0
 
 
-# What cannot be meant
+# What is refused
+
+SAYS = "must say True or False of each digit"
+REFUSED = [
+    (lambda: wilson_interval(0, 0), "total must be a whole number from 1 on, not 0"),
+    (lambda: wilson_interval(4, 3), "correct must be a whole number from 0 to 3, not 4"),
+    (lambda: wilson_interval(-1, 3), "correct"),
+    (lambda: wilson_interval(NAN, 3), "correct"),
+    (lambda: wilson_interval(True, 3), "correct"),
+    (lambda: wilson_interval(1, 3.0), "total"),
+    (lambda: writer_interval([1, 1, 0], [1, 2, 3]), f"correct {SAYS}, not [1, 1, 0]"),
+    (lambda: writer_interval(RIGHT[:0], []), f"correct {SAYS}"),
+    (lambda: writer_interval(RIGHT, [1, 2]), "writers must be 3 whole numbers"),
+    (lambda: writer_interval(RIGHT, None), "writers must be 3 whole numbers"),
+    (lambda: writer_interval(RIGHT, [1, 2, NAN]), "writers must be 3 whole numbers"),
+    (lambda: writer_interval(RIGHT, [7, 7, 7]), "writers must be two or more, not writer 7 alone"),
+    (lambda: writer_interval(RIGHT, [1, 2, 3], resamples=0), "resamples"),
+    (lambda: writer_interval(RIGHT, [1, 2, 3], seed=-1), "seed"),
+    (lambda: writer_difference(RIGHT, RIGHT[1:], [1, 2, 3]), "of the same digits, not of 3 and 2"),
+    (lambda: writer_difference(RIGHT, RIGHT, [1, 2]), "writers must be 3 whole numbers"),
+    (lambda: seed_interval([0.9, 0.8], cases=0), "cases"),
+    (lambda: seed_interval([0.9, 0.9], cases=True), "cases"),
+    (lambda: seed_interval([0.9]), "accuracies must be finite numbers, 2 or more, not [0.9]"),
+    (lambda: seed_interval([0.9, NAN]), "accuracies"),
+    (lambda: seed_interval([[0.9, 0.8], [0.9, 0.7]]), "accuracies"),
+    (lambda: seed_interval(["0.9", "0.8"]), "accuracies"),
+    (lambda: prediction_interval([0.9]), "accuracies"),
+    (lambda: paired_interval([1], [1]), "a must be finite numbers, 2 or more"),
+    (lambda: paired_interval([1, 1], [1, INF]), "b must be finite numbers, 2 or more"),
+    (lambda: paired_interval([1, 1], [1, 1, 1]), "of the same seeds, not of 2 and 3"),
+    (lambda: mcnemar(RIGHT, [0.5, 1, 1]), f"correct_b {SAYS}"),
+    (lambda: mcnemar(RIGHT, RIGHT[:2]), "of the same digits, not of 3 and 2"),
+    (lambda: detectable_difference(0, 5), "deviation must be a number above 0, not 0"),
+    (lambda: detectable_difference(NAN, 5), "deviation"),
+    (lambda: detectable_difference(1.0, 1), "seeds must be a whole number from 2 on, not 1"),
+    (lambda: detectable_difference(1.0, 5, 1), "power must be a number from 0.5 to 0.999, not 1"),
+    (lambda: seeds_needed(1.0, 1.0, power=0.49), "power"),
+    (lambda: seeds_needed(-0.1, 1.0), "difference must be a number above 0, not -0.1"),
+    (lambda: seeds_needed(1e-9, 0.5), "more than 1,000,000 seeds: ask for a larger one"),
+    (lambda: binomial_scatter([]), "error_rates must be finite numbers, 1 or more"),
+    (lambda: binomial_scatter([0.5, 1.5]), "error_rates must be from 0 to 1, not 1.5"),
+    (lambda: binomial_scatter([-0.5, 0.5]), "error_rates must be from 0 to 1, not -0.5"),
+]
 
 
-@pytest.mark.parametrize(
-    ("ask", "sentence"),
-    [
-        (lambda: wilson_interval(0, 0), "total must be a whole number from 1 on, not 0."),
-        (lambda: wilson_interval(4, 3), "correct must be at most 3, the total, not 4."),
-        (lambda: wilson_interval(-1, 3), "correct must be a whole number from 0 on, not -1."),
-        (lambda: wilson_interval(NAN, 3), "correct must be a whole number from 0 on, not nan."),
-        (lambda: wilson_interval(1, 3.0), "total must be a whole number from 1 on, not 3.0."),
-        (
-            lambda: writer_interval([1, 1, 0], [1, 2, 3]),
-            "correct must say True or False of each digit, not [1, 1, 0].",
-        ),
-        (
-            lambda: writer_interval(RIGHT[:0], []),
-            "correct must say True or False of each digit, not array([], dtype=bool).",
-        ),
-        (
-            lambda: writer_interval(RIGHT, [1, 2]),
-            "writers must be 3 whole numbers, one for each digit, not [1, 2].",
-        ),
-        (
-            lambda: writer_interval(RIGHT, None),
-            "writers must be 3 whole numbers, one for each digit, not None.",
-        ),
-        (
-            lambda: writer_interval(RIGHT, [1, 2, NAN]),
-            "writers must be 3 whole numbers, one for each digit, not [1, 2, nan].",
-        ),
-        (
-            lambda: writer_interval(RIGHT, [7, 7, 7]),
-            "writers must be two or more, not writer 7 alone.",
-        ),
-        (
-            lambda: writer_difference(RIGHT, RIGHT[1:], [1, 2, 3]),
-            "correct_a and correct_b must be of the same digits, not of 3 and 2.",
-        ),
-        (
-            lambda: writer_difference(RIGHT, RIGHT, [1, 2]),
-            "writers must be 3 whole numbers, one for each digit, not [1, 2].",
-        ),
-        (
-            lambda: writer_interval(RIGHT, [1, 2, 3], resamples=0),
-            "resamples must be a whole number from 1 on, not 0.",
-        ),
-        (
-            lambda: writer_interval(RIGHT, [1, 2, 3], seed=-1),
-            "seed must be a whole number from 0 on, not -1.",
-        ),
-        (
-            lambda: seed_interval([0.9, 0.8], cases=0),
-            "cases must be a whole number from 1 on, not 0.",
-        ),
-        (lambda: seed_interval([]), "accuracies must be finite numbers, 2 or more, not []."),
-        (lambda: seed_interval([0.9]), "accuracies must be finite numbers, 2 or more, not [0.9]."),
-        (
-            lambda: seed_interval([0.9, NAN]),
-            "accuracies must be finite numbers, 2 or more, not [0.9, nan].",
-        ),
-        (
-            lambda: seed_interval([[0.9, 0.8], [0.9, 0.7]]),
-            "accuracies must be finite numbers, 2 or more, not [[0.9, 0.8], [0.9, 0.7]].",
-        ),
-        (
-            lambda: seed_interval(["0.9", "0.8"]),
-            "accuracies must be finite numbers, 2 or more, not ['0.9', '0.8'].",
-        ),
-        (lambda: paired_interval([1], [1]), "a must be finite numbers, 2 or more, not [1]."),
-        (
-            lambda: paired_interval([1, 1], [1, INF]),
-            "b must be finite numbers, 2 or more, not [1, inf].",
-        ),
-        (
-            lambda: paired_interval([1, 1], [1, 1, 1]),
-            "a and b must be of the same seeds, not of 2 and 3.",
-        ),
-        (
-            lambda: mcnemar(RIGHT, [0.5, 1, 1]),
-            "correct_b must say True or False of each digit, not [0.5, 1, 1].",
-        ),
-        (
-            lambda: mcnemar(RIGHT, RIGHT[:2]),
-            "correct_a and correct_b must be of the same digits, not of 3 and 2.",
-        ),
-        (lambda: detectable_difference(0, 5), "deviation must be a number above 0, not 0."),
-        (lambda: detectable_difference(NAN, 5), "deviation must be a number above 0, not nan."),
-        (lambda: detectable_difference(1.0, 1), "seeds must be a whole number from 2 on, not 1."),
-        (
-            lambda: detectable_difference(1.0, 5, 1),
-            "power must be a number from 0.5 to 0.999, not 1.",
-        ),
-        (
-            lambda: seeds_needed(1.0, 1.0, power=80),
-            "power must be a number from 0.5 to 0.999, not 80.",
-        ),
-        (lambda: seeds_needed(-0.1, 1.0), "difference must be a number above 0, not -0.1."),
-        (
-            lambda: seeds_needed(1e-9, 0.5),
-            "a difference of 1e-09 at a deviation of 0.5 needs more than 1,000,000 seeds: "
-            "ask for a larger one.",
-        ),
-        (lambda: binomial_scatter([]), "error_rates must be finite numbers, 1 or more, not []."),
-        (lambda: binomial_scatter([0.5, 1.5]), "error_rates must be from 0 to 1, not 1.5."),
-        (lambda: binomial_scatter([-0.5, 0.5]), "error_rates must be from 0 to 1, not -0.5."),
-    ],
-)
-def test_what_cannot_be_meant_is_refused_in_one_sentence(ask, sentence):
-    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
+@pytest.mark.parametrize(("ask", "words"), REFUSED)
+def test_what_makes_no_sense_is_refused_in_one_sentence(ask, words):
+    with pytest.raises(UserError, match=re.escape(words)) as refused:
         ask()
+    assert str(refused.value).count("\n") == 0 and str(refused.value).endswith(".")
+
+
+def test_numpys_numbers_and_tensors_do_as_well():
+    assert wilson_interval(np.int64(3), np.int32(4)) == wilson_interval(3, 4)
+    assert seed_interval(torch.tensor([0.5, 0.75]), np.int64(2)) == seed_interval([0.5, 0.75], 2)
+    ours = detectable_difference(np.float32(0.5), np.int64(5), np.float64(0.8))
+    assert ours == detectable_difference(0.5, 5)
+    assert seeds_needed(np.float64(1.0), np.float32(0.5)) == seeds_needed(1.0, 0.5)

@@ -1,5 +1,7 @@
 """Verdicts: each interval on its side, each claim decided once, none forgotten."""
 
+import math
+
 import pytest
 
 from mnist_lab import claims
@@ -9,6 +11,8 @@ from mnist_lab.claims import (
     HOLDS,
     UNDECIDED,
     UNMEASURED,
+    VERDICTS,
+    Claim,
     Report,
     above,
     all_of,
@@ -20,6 +24,7 @@ from mnist_lab.claims import (
     within,
     yes_or_no,
 )
+from mnist_lab.validation import UserError
 
 
 @pytest.mark.parametrize(
@@ -52,23 +57,45 @@ def test_a_published_figure_lies_inside_or_not_unless_the_interval_is_too_wide_t
     assert inside(0.992, 0.991, 0.994) == inside(0.991, 0.991, 0.994) == yes_or_no(True) == HOLDS
     assert inside(0.99, 0.991, 0.994) == inside(0.995, 0.991, 0.994) == yes_or_no(False) == FAILS
     assert inside(0.992, 0.99, 0.9951) == inside(0.9, 0.99, 0.9951) == UNDECIDED
+    assert inside(0.992, math.nan, math.nan) == above(0, math.nan, math.nan) == UNDECIDED
 
 
 @pytest.mark.parametrize(
-    ("verdicts", "any_holds", "all_hold"),
+    ("pair", "any_holds", "all_hold"),
     [
-        ([HOLDS, HOLDS], HOLDS, HOLDS),
-        ([HOLDS, UNDECIDED, FAILS], HOLDS, FAILS),
-        ([HOLDS, UNDECIDED], HOLDS, UNDECIDED),
-        ([UNDECIDED, FAILS], UNDECIDED, FAILS),
-        ([FAILS, FAILS], FAILS, FAILS),
+        ((HOLDS, HOLDS), HOLDS, HOLDS),
+        ((HOLDS, FAILS), HOLDS, FAILS),
+        ((HOLDS, UNDECIDED), HOLDS, UNDECIDED),
+        ((HOLDS, UNMEASURED), HOLDS, UNMEASURED),
+        ((FAILS, FAILS), FAILS, FAILS),
+        ((FAILS, UNDECIDED), UNDECIDED, FAILS),
+        ((FAILS, UNMEASURED), UNMEASURED, FAILS),
+        ((UNDECIDED, UNDECIDED), UNDECIDED, UNDECIDED),
+        ((UNDECIDED, UNMEASURED), UNMEASURED, UNMEASURED),
+        ((UNMEASURED, UNMEASURED), UNMEASURED, UNMEASURED),
     ],
 )
-def test_several_cases_hold_together_or_one_by_one(verdicts, any_holds, all_hold):
-    assert any_of(verdicts) == any_holds and all_of(iter(verdicts)) == all_hold
+def test_several_cases_hold_together_or_one_by_one(pair, any_holds, all_hold):
+    for verdicts in (pair, pair[::-1], iter(pair), pair * 2):
+        assert any_of(verdicts) == any_holds
+    for verdicts in (pair, pair[::-1], iter(pair), pair * 2):
+        assert all_of(verdicts) == all_hold
+
+
+@pytest.mark.parametrize("together", [any_of, all_of])
+def test_one_case_is_its_own_verdict_none_is_unmeasured_and_no_other_word_is_taken(together):
+    assert [together([verdict]) for verdict in VERDICTS] == list(VERDICTS)
+    assert together([]) == UNMEASURED
+    with pytest.raises(UserError, match="'maybe' is no verdict"):
+        together([HOLDS, FAILS, "maybe"])
 
 
 def test_every_claim_has_a_network_and_a_rule_and_is_in_the_table_of_rules():
+    assert len(CLAIMS) == 40
+    assert CLAIMS["gap parameters"] == Claim(
+        "GapNet", "13,808 parameters, fewer than 20,000", "counted: exactly that"
+    )
+    assert all(part for claim in CLAIMS.values() for part in (claim.said, claim.rule))
     assert {claim.network for claim in CLAIMS.values()} == {"GapNet", "BottleneckNet", "both"}
     rows = rules_table().splitlines()[2:]
     assert [row.split(" | ") for row in rows] == [
@@ -89,7 +116,7 @@ def test_a_report_shows_each_verdict_and_counts_them(two, capsys):
     assert report.open() == ["table", "fast"]
     report.decide("fast", UNDECIDED, "1 ms")
     assert report.open() == ["table"]
-    with pytest.raises(ValueError, match=r"^no verdict yet: table\.$"):
+    with pytest.raises(UserError, match=r"^no verdict yet: table\.$"):
         report.table()
     report.decide("table", HOLDS, "18 layers")
     assert report.table().splitlines()[2:] == [
@@ -105,10 +132,10 @@ def test_a_report_shows_each_verdict_and_counts_them(two, capsys):
 def test_no_claim_is_decided_twice_or_invented(two):
     report = Report()
     report.decide("fast", HOLDS, "1 ms")
-    with pytest.raises(ValueError, match=r"^'fast' has its verdict already: holds\.$"):
+    with pytest.raises(UserError, match=r"^'fast' has its verdict already: holds\.$"):
         report.decide("fast", FAILS, "9 ms")
-    with pytest.raises(ValueError, match=r"^nobody claimed 'slow': see CLAIMS\.$"):
+    with pytest.raises(UserError, match=r"^nobody claimed 'slow': see CLAIMS\.$"):
         report.decide("slow", HOLDS, "9 ms")
-    with pytest.raises(ValueError, match=r"^'HOLDS' is no verdict\.$"):
+    with pytest.raises(UserError, match=r"^'HOLDS' is no verdict\.$"):
         report.decide("table", "HOLDS", "18 layers")
     assert report.rows == {"fast": (HOLDS, "1 ms")}

@@ -4,6 +4,7 @@ Whoever adds a network writes its class in `networks.py` and its row in `NETWORK
 """
 
 from dataclasses import replace
+from math import ceil
 from typing import Annotated, NamedTuple
 
 import torch.nn.functional as F
@@ -37,6 +38,14 @@ class OneCycle:
     max_lr: Positive
     pct_start: number("a number between 0 and 1", gt=0, lt=1)
     cycle_momentum: Switch = True  # Adam's first beta: from 0.95 to 0.85 and back, as torch does
+
+    def check_steps(self, steps: int) -> None:
+        """Raise `UserError` if so many batches are too few for the learning rate to rise in."""
+        if self.pct_start * steps <= 1:  # torch would divide by zero, or step before the start
+            raise UserError(
+                f"OneCycle cannot rise within {self.pct_start:.0%} of {steps} batches: take more "
+                "epochs, more digits or smaller batches."
+            )
 
 
 @validated
@@ -101,6 +110,11 @@ class Recipe:
         ):
             if companion != chosen and getattr(self, name) != getattr(Recipe, name):
                 raise UserError(f"{name} goes with {companion}, not with {chosen}.")
+
+    def check_digits(self, count: int) -> None:
+        """Raise `UserError` if so many training digits are too few for the schedule."""
+        if isinstance(self.schedule, OneCycle):
+            self.schedule.check_steps(self.num_epochs * ceil(count / self.batch_size))
 
     def loss_of(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """The mean training loss of a batch: outputs `[B, 10]`, labels `[B]`."""

@@ -312,11 +312,7 @@ def make_optimizer(network: nn.Module, recipe: Recipe, num_batches: int, fused: 
     per_batch = per_epoch = lr_scheduler.ConstantLR(optimizer, factor=1)
     if isinstance(recipe.schedule, OneCycle):
         cycle, steps = recipe.schedule, recipe.num_epochs * num_batches
-        if cycle.pct_start * steps <= 1:  # torch would divide by zero, or step before the start
-            raise UserError(
-                f"OneCycle cannot rise within {cycle.pct_start:.0%} of {steps} batches: take more "
-                "epochs or smaller batches."
-            )
+        cycle.check_steps(steps)
         per_batch = lr_scheduler.OneCycleLR(
             optimizer,
             max_lr=cycle.max_lr,

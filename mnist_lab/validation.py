@@ -6,6 +6,7 @@ a dataclass.
 """
 
 from dataclasses import dataclass
+from functools import cache
 from numbers import Integral, Real
 from typing import Annotated, Any, Literal, dataclass_transform, get_type_hints
 
@@ -76,10 +77,15 @@ Switch = Annotated[bool, Field(description="True or False")]
 def check(name: str, value: object, kind: Any) -> Any:
     """The value, NumPy's numbers as Python's. Raises `UserError` if it is not of this kind."""
     try:
-        return TypeAdapter(kind, config=STRICT).validate_python(value)
+        return _adapter(kind).validate_python(value)
     except ValidationError:
         words = FieldInfo.from_annotation(kind).description
         raise UserError(f"{name} must be {words}, not {shown(value)}.") from None
+
+
+@cache  # making one takes longer than a thousand checks
+def _adapter(kind: Any) -> TypeAdapter:
+    return TypeAdapter(kind, config=STRICT)
 
 
 @dataclass_transform(frozen_default=True)

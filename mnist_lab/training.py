@@ -3,7 +3,6 @@
 The loop itself is `_train_epoch` over `_gradients`; all else is bookkeeping.
 """
 
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager, nullcontext
@@ -29,9 +28,6 @@ HEADING = "  epoch  training         validation       rate    seconds"
 PRECISIONS = ("auto", "fp32", "bf16")
 GPU_BLOCK = 16_384  # digits that a GPU augments at once: a call waits longer than it computes
 DIGITS = instance(Digits, "Digits, as load_data() gives them")
-
-_in_training: set[Tensor] = set()
-_lock = threading.Lock()
 
 
 @dataclass
@@ -65,9 +61,10 @@ class History:
 
 
 def _six_characters(loss: float) -> str:
-    """As many decimals as there is room for: 0.0123, 12.345, 1234.6, then 1.2e+06."""
-    texts = (f"{loss:.{decimals}f}" for decimals in (4, 3, 2, 1))
-    return next((text for text in texts if len(text) <= 6), f"{loss:6.0e}")
+    """With as many digits as there is room for: 0.0123, 12.345, 1234.6, then 1.23e6."""
+    texts = [f"{loss:.{decimals}f}" for decimals in (4, 3, 2, 1)]
+    texts += [f"{loss:.{decimals}e}".replace("e+0", "e").replace("e+", "e") for decimals in (2, 1)]
+    return next((text for text in texts if len(text) <= 6), texts[-1])
 
 
 class Batches:
@@ -211,7 +208,6 @@ def fit(
     with ExitStack() as stack:
         stack.enter_context(closing(lines))
         threads = stack.enter_context(limit_threads(num_threads))
-        stack.enter_context(_only_fit(network))
         stack.enter_context(_own_conditions(recipe.seed, device))
         stack.enter_context(_moved(network, device))
         name = type(network).__name__
@@ -335,24 +331,6 @@ def _score(outputs: Tensor, split: Split, recipe: Recipe) -> tuple[float, float]
 
 def _to(split: Split, device: torch.device) -> Split:
     return replace(split, images=split.images.to(device), labels=split.labels.to(device))
-
-
-@contextmanager
-def _only_fit(network: nn.Module) -> Iterator[None]:
-    """While it lasts, no other `fit` trains this network, or one that shares weights with it."""
-    parts = set(network.parameters())
-    with _lock:
-        if parts & _in_training:
-            raise UserError(
-                "another fit is training this network, or a part of it: wait for its end, or "
-                "train a copy."
-            )
-        _in_training.update(parts)
-    try:
-        yield
-    finally:
-        with _lock:
-            _in_training.difference_update(parts)
 
 
 @contextmanager

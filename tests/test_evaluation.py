@@ -1,16 +1,35 @@
 """How good a network is, on outputs that are known beforehand."""
 
+import copy
+import re
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 
-from mnist_lab.data import Split
-from mnist_lab.evaluation import evaluate
-from mnist_lab.recipes import Recipe
+from mnist_lab import evaluation as evaluation_module
+from mnist_lab.augment import normalize
+from mnist_lab.data import Split, load_data
+from mnist_lab.evaluation import Evaluation, calibration_error, evaluate, predict, reliability
+from mnist_lab.networks import GapNet
+from mnist_lab.recipes import GAP_RECIPE, Recipe
+from mnist_lab.statistics import wilson_interval
+from mnist_lab.validation import UserError
 
 RECIPE = Recipe(num_epochs=1, batch_size=1, lr=1, mean=0.5, std=2.0)
+SMALL = load_data("digits")
+FEW = SMALL.validation.first(30)
 #               digit, read as, how sure
 ANSWERS = [(3, 3, 0.9), (3, 5, 0.7), (1, 1, 0.6), (8, 0, 0.95), (5, 5, 0.8), (3, 5, 0.55)]
+
+
+def network():
+    return nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(784, 10))
+
+
+def refuses(sentence):
+    return pytest.raises(UserError, match=f"^{re.escape(sentence)}")
 
 
 class Answers(nn.Module):
@@ -102,3 +121,86 @@ def ask(outputs, rows):
 
 def test_an_evaluation_reads_as_one_line():
     assert str(evaluation()) == "50.00% (3 of 6), 95 % interval 18.76% to 81.24%"
+
+
+# predict
+
+
+def test_predict_is_a_plain_forward_in_evaluation_mode(monkeypatch):
+    monkeypatch.setattr(
+        evaluation_module, "EVALUATION_BATCH", 7
+    )  # 30 digits: four batches and a rest
+    network = GapNet().train()
+    state = copy.deepcopy(network.state_dict())
+    recipe = replace(GAP_RECIPE, mean=0.3, std=0.6)
+    outputs = predict(network, FEW, recipe)
+    assert not network.training
+    assert outputs.dtype == torch.float32 and not outputs.requires_grad
+    plain = network(normalize(FEW.images, 0.3, 0.6))
+    torch.testing.assert_close(outputs, plain, rtol=1e-4, atol=1e-5)
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, state[name]), "predicting changed the network"
+
+
+def test_predict_is_in_fp32_whatever_surrounds_it():
+    network = GapNet()
+    expected = predict(network, FEW, GAP_RECIPE)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(predict(network, FEW, GAP_RECIPE), expected)
+
+
+@pytest.mark.parametrize("ask", [predict, evaluate])
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"network": GapNet}, "network must be an nn.Module such as GapNet(), not <class 'mnist"),
+        ({"split": SMALL}, "split must be a Split such as data.test, not Digits(name="),
+        ({"network": network().half()}, "2.weight of Sequential is torch.float16; networks"),
+        ({"recipe": None}, "recipe must be a Recipe such as GAP_RECIPE, not None."),
+    ],
+    ids=lambda value: None if isinstance(value, str) else str(*value),
+)
+def test_predict_and_evaluate_refuse_what_is_of_another_kind(ask, changes, sentence):
+    with refuses(sentence):
+        ask(**{"network": network(), "split": FEW, "recipe": RECIPE} | changes)
+
+
+def test_a_network_without_parameters_can_be_asked():
+    class Counts(nn.Module):
+        def forward(self, x):
+            return x.flatten(1)[:, :10]
+
+    assert predict(Counts(), FEW, RECIPE).shape == (30, 10)
+
+
+# Calibration, worked out by hand
+
+
+def answered(sure, right):
+    """Answers of given confidence for digit 0, the rest shared; right or not."""
+    sure = torch.tensor(sure)
+    chances = ((1 - sure) / 9)[:, None].repeat(1, 10)
+    chances[:, 0] = sure
+    labels = torch.tensor([0 if one else 1 for one in right])
+    return Evaluation(chances, labels, sum(right), 0.0, 1.0)
+
+
+def test_answers_fall_into_the_bin_of_their_confidence():
+    bins = reliability(answered([0.6, 0.65, 0.95, 1.0], [True, False, True, True]))
+    assert [(bin.lower, bin.upper, bin.count) for bin in bins] == [
+        (0.5, 0.7, 2), (0.9, 0.99, 1), (0.999, 1.0, 1)
+    ]  # fmt: skip
+    assert bins[0].accuracy == 0.5 and bins[0].confidence == pytest.approx(0.625)
+    assert (bins[0].low, bins[0].high) == wilson_interval(1, 2)
+
+
+def test_the_upper_edge_belongs_to_a_bin_and_the_edges_can_be_chosen():
+    bins = reliability(answered([0.25, 0.5, 0.75], [True] * 3), edges=(0, 0.5, 1))
+    assert [bin.count for bin in bins] == [2, 1]
+
+
+def test_the_error_weighs_each_bin_by_its_count():
+    bins = reliability(answered([0.6] * 3 + [0.8], [True, True, True, False]))
+    assert calibration_error(bins) == pytest.approx((3 * 0.4 + 1 * 0.8) / 4)
+    calibrated = reliability(answered([0.8] * 5, [True] * 4 + [False]))
+    assert calibration_error(calibrated) == pytest.approx(0, abs=1e-6)

@@ -1,0 +1,249 @@
+"""Recipes: the published ones, what they refuse, and the registry of networks."""
+
+import json
+import re
+from dataclasses import asdict, replace
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from mnist_lab.augment import CropAndResize, Rotate, Shift
+from mnist_lab.networks import BottleneckNet, GapNet
+from mnist_lab.recipes import (
+    BOTTLENECK_RECIPE,
+    GAP_RECIPE,
+    NETWORKS,
+    OneCycle,
+    Recipe,
+    StepDown,
+    shortened,
+)
+
+PLAIN = Recipe(num_epochs=3, batch_size=32, lr=0.01)
+
+
+def test_the_gap_recipe_is_the_published_one():
+    assert asdict(GAP_RECIPE) == {
+        "num_epochs": 19,
+        "batch_size": 128,
+        "lr": 0.0005,
+        "optimizer": "adam",
+        "weight_decay": 1e-4,
+        "momentum": 0.0,
+        "betas": (0.9, 0.999),
+        "schedule": {"max_lr": 0.005, "pct_start": 0.2, "cycle_momentum": True},
+        "loss": "nll",
+        "label_smoothing": 0.0,
+        "augment": ({"degrees": 7},),
+        "mean": 0.1307,
+        "std": 0.3081,
+        "seed": 0,
+    }
+    assert type(GAP_RECIPE.schedule) is OneCycle
+    assert GAP_RECIPE.augment == (Rotate(7),)
+
+
+def test_the_bottleneck_recipe_is_the_published_one():
+    assert asdict(BOTTLENECK_RECIPE) == {
+        "num_epochs": 20,
+        "batch_size": 64,
+        "lr": 0.001,
+        "optimizer": "adam",
+        "weight_decay": 0.0,
+        "momentum": 0.0,
+        "betas": (0.9, 0.999),
+        "schedule": {"step_size": 15, "gamma": 0.1},
+        "loss": "cross_entropy",
+        "label_smoothing": 0.0,
+        "augment": ({"size": 22, "p": 0.1}, {"degrees": 15}),
+        "mean": 0.1407,
+        "std": 0.4081,
+        "seed": 0,
+    }
+    assert type(BOTTLENECK_RECIPE.schedule) is StepDown
+    assert BOTTLENECK_RECIPE.augment == (CropAndResize(22, 0.1), Rotate(15))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("num_epochs", 0),
+        ("num_epochs", 1.5),
+        ("num_epochs", True),
+        ("batch_size", 0),
+        ("batch_size", -1),
+        ("batch_size", "64"),
+        ("seed", -1),
+        ("seed", None),
+        ("lr", 0),
+        ("lr", -0.1),
+        ("lr", float("nan")),
+        ("lr", float("inf")),
+        ("lr", "0.1"),
+        ("std", 0.0),
+        ("std", -0.3),
+        ("optimizer", "adamw"),
+        ("loss", "mse"),
+        ("betas", (0.9, 1)),
+        ("betas", (-0.1, 0.9)),
+        ("betas", ("0.9", 0.9)),
+        ("betas", 0.9),
+        ("betas", [0.9, 0.999]),
+        ("betas", (0.9, 0.99, 0.999)),
+        ("label_smoothing", 1),
+        ("label_smoothing", -0.1),
+        ("lr", True),
+        ("mean", float("nan")),
+        ("mean", 33.3),  # on the scale 0 to 255
+        ("std", float("inf")),
+        ("std", None),
+        ("weight_decay", -1e-4),
+        ("weight_decay", float("nan")),
+        ("weight_decay", float("inf")),
+        ("weight_decay", "x"),
+        ("momentum", 5),
+        ("momentum", 1),
+        ("momentum", -0.1),
+        ("optimizer", ["adam"]),
+        ("loss", None),
+        ("schedule", "onecycle"),
+        ("schedule", OneCycle),
+        ("schedule", {"step_size": 1, "gamma": 0.1}),
+        ("augment", None),
+        ("augment", (5,)),
+        ("augment", [Rotate(7)]),
+        ("augment", Rotate(7)),
+        ("augment", (Rotate,)),
+        ("seed", 2**64),
+        ("seed", 1.0),
+        ("seed", True),
+    ],
+)
+def test_a_wrong_value_is_refused_by_name(name, value):
+    with pytest.raises(ValueError, match=f"^{name} must be .*{re.escape(repr(value))}") as caught:
+        replace(GAP_RECIPE, **{name: value})
+    assert str(caught.value).endswith(".")
+
+
+BETWEEN = "pct_start must be a number between 0 and 1"
+FALLING = "gamma must be a number above 0 and up to 1"
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda: OneCycle(-1, 0.2), "max_lr must be a number above 0, not -1."),
+        (lambda: OneCycle("1", 0.2), "max_lr must be a number above 0, not '1'."),
+        *((partial(OneCycle, 1, x), f"{BETWEEN}, not {x}.") for x in (0, 1, 1.5, -0.2, NAN)),
+        (lambda: OneCycle(0.1, 0.2, "no"), "cycle_momentum must be True or False, not 'no'."),
+        (lambda: StepDown(0, 0.1), "step_size must be a whole number from 1 on, not 0."),
+        (lambda: StepDown(1.5, 0.1), "step_size must be a whole number from 1 on, not 1.5."),
+        *((partial(StepDown, 1, x), f"{FALLING}, not {x}.") for x in (-0.1, 0, 10, NAN)),
+    ],
+)
+def test_a_wrong_schedule_is_refused(make, sentence):
+    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"label_smoothing": 0.1, "loss": "nll"}, "label_.* goes with cross_entropy, not with nll"),
+        ({"momentum": 0.9}, "momentum goes with sgd, not with adam"),
+        ({"betas": (0.7, 0.9), "optimizer": "sgd"}, "betas goes with adam, not with sgd"),
+    ],
+    ids=["label_smoothing", "momentum", "betas"],
+)
+def test_a_setting_that_would_be_ignored_is_refused(changes, sentence):
+    with pytest.raises(ValueError, match=rf"^{sentence}\.$"):
+        replace(PLAIN, **changes)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"lr": 1, "std": 2, "mean": 0, "weight_decay": 0, "seed": 2**64 - 1},
+        {"mean": 1.0, "betas": (0.0, 0.9), "num_epochs": 10**6},
+        {"optimizer": "sgd", "momentum": 0.9, "schedule": StepDown(1, 1)},
+        {"schedule": OneCycle(1, 0.01, False), "label_smoothing": 0},
+        {"augment": (CropAndResize(28, 1), Shift(0), lambda images, generator: images)},
+    ],
+    ids=lambda changes: ", ".join(changes),
+)
+def test_a_right_value_is_kept_as_it_was_given(changes):
+    recipe = replace(PLAIN, **changes)
+    assert {name: repr(getattr(recipe, name)) for name in changes} == {
+        name: repr(value) for name, value in changes.items()
+    }
+    assert replace(recipe, seed=1) == replace(recipe, seed=1) and hash(recipe) == hash(recipe)
+
+
+def test_a_number_of_numpy_becomes_one_that_a_record_can_hold():
+    recipe = replace(PLAIN, lr=np.float32(0.5), mean=np.float64(0.25), betas=(np.float32(0.5), 0.9))
+    values = [recipe.lr, recipe.mean, *recipe.betas]
+    assert json.loads(json.dumps(values)) == [0.5, 0.25, 0.5, 0.9]
+
+
+# The loss, and the outputs that it is for
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+def test_the_loss_is_pytorchs(smoothing):
+    outputs, labels = torch.randn(6, 10).bfloat16(), torch.arange(6)
+    recipe = replace(PLAIN, label_smoothing=smoothing)
+    expected = F.cross_entropy(outputs.float(), labels, label_smoothing=smoothing)
+    assert recipe.loss_of(outputs, labels) == expected
+    logs = outputs.float().log_softmax(1)
+    assert replace(PLAIN, loss="nll").loss_of(logs, labels) == F.nll_loss(logs, labels)
+
+
+LOGITS = torch.randn(8, 10, generator=torch.Generator().manual_seed(0))
+TENTHS = LOGITS - LOGITS.mean(1, keepdim=True) + 0.1  # they add up to 1, but are below 0 too
+
+
+@pytest.mark.parametrize(
+    ("outputs", "loss", "fits"),
+    [
+        (LOGITS.log_softmax(1), "nll", True),
+        (LOGITS, "nll", False),
+        (LOGITS.softmax(1), "nll", False),
+        (LOGITS.sigmoid().log(), "nll", False),
+        (LOGITS, "cross_entropy", True),
+        (LOGITS.log_softmax(1), "cross_entropy", True),  # they are their own logits
+        (LOGITS.relu(), "cross_entropy", True),
+        (LOGITS.sigmoid(), "cross_entropy", True),
+        (TENTHS, "cross_entropy", True),
+        (LOGITS.softmax(1), "cross_entropy", False),
+    ],
+)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_loss_knows_the_outputs_that_it_is_for(outputs, loss, fits, dtype):
+    recipe = replace(PLAIN, loss=loss)
+    if fits:
+        recipe.check_loss(outputs.to(dtype))
+    else:
+        with pytest.raises(ValueError, match=f"the loss {loss} needs log"):
+            recipe.check_loss(outputs.to(dtype))
+
+
+# Shortened recipes, and the registry
+
+
+@pytest.mark.parametrize(("epochs", "step"), [(20, 15), (5, 4), (4, 3), (1, 1)])
+def test_a_shortened_recipe_steps_down_in_proportion(epochs, step):
+    expected = replace(BOTTLENECK_RECIPE, num_epochs=epochs, schedule=StepDown(step, 0.1))
+    assert shortened(BOTTLENECK_RECIPE, epochs) == expected
+
+
+def test_one_cycle_needs_no_shortening():
+    assert shortened(GAP_RECIPE, 3) == replace(GAP_RECIPE, num_epochs=3)
+
+
+def test_the_registry_holds_the_published_networks_with_their_recipes():
+    assert NETWORKS["gap"][:2] == (GapNet, GAP_RECIPE)
+    assert NETWORKS["bottleneck"][:2] == (BottleneckNet, BOTTLENECK_RECIPE)

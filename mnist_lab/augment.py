@@ -1,8 +1,10 @@
 """What a recipe does to a batch of images before the network sees it.
 
 The published recipes transform one PIL image at a time. Here a whole batch `[N, 1, 28, 28]` of
-uint8 images is transformed at once, every image with its own random numbers. Each transform
-knows its torchvision counterpart, which the DataLoader path uses and the tests compare with.
+uint8 images is transformed at once, every image with its own random numbers. They are drawn on the
+generator's device: where the images lie there too, nothing is copied, and a GPU waits for nothing.
+Each transform knows its torchvision counterpart, which the DataLoader path uses and the tests
+compare with.
 """
 
 import math
@@ -22,8 +24,7 @@ class Rotate:
     degrees: number("a number from 0 to 180", ge=0, le=180)
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        draws = torch.rand(len(images), generator=generator)
-        return rotate(images, (2 * draws - 1) * self.degrees)
+        return rotate(images, (2 * _draw(images, generator) - 1) * self.degrees)
 
     def torchvision(self) -> transforms.RandomRotation:
         return transforms.RandomRotation(self.degrees, fill=0)
@@ -37,10 +38,13 @@ class CropAndResize:
     p: Fraction
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        chosen = torch.rand(len(images), generator=generator) < self.p
-        images = images.clone()
-        images[chosen] = crop_and_resize(images[chosen], self.size)
-        return images
+        chosen = _draw(images, generator) < self.p
+        if images.device.type == "cpu":  # where few are chosen, all of them would take longer
+            images = images.clone()
+            images[chosen] = crop_and_resize(images[chosen], self.size)
+            return images
+        # A mask as an index would wait for the GPU, to learn how many are chosen.
+        return torch.where(chosen.view(-1, 1, 1, 1), crop_and_resize(images, self.size), images)
 
     def torchvision(self) -> transforms.Compose:
         crop = transforms.RandomApply([transforms.CenterCrop(self.size)], p=self.p)
@@ -57,11 +61,20 @@ class Shift:
         count, _, height, width = images.shape
         padded = F.pad(images, [self.pixels] * 4)
         windows = padded.unfold(2, height, 1).unfold(3, width, 1)  # a view: [N, 1, y, x, H, W]
-        y, x = torch.randint(2 * self.pixels + 1, (2, count), generator=generator)
-        return windows[torch.arange(count), :, y, x]
+        draws = torch.randint(
+            2 * self.pixels + 1, (2, count), generator=generator, device=generator.device
+        )
+        y, x = draws.to(images.device)
+        return windows[torch.arange(count, device=images.device), :, y, x]
 
     def torchvision(self) -> transforms.RandomCrop:
         return transforms.RandomCrop(28, padding=self.pixels)
+
+
+def _draw(images: Tensor, generator: torch.Generator) -> Tensor:
+    """A number from 0 to below 1 for every image, `[N]`."""
+    draws = torch.rand(len(images), generator=generator, device=generator.device)
+    return draws.to(images.device)
 
 
 def rotate(images: Tensor, degrees: Tensor) -> Tensor:

@@ -1,14 +1,15 @@
 """Right and wrong answers for the checkers of the exercises, and the proof that each is told."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 
 import pytest
 from torch import nn
 
 from mnist_lab.exercises import exercises
-from mnist_lab.exercises import time_limit as watched
 from mnist_lab.exercises.question import RIGHT, UNANSWERED, WRONG, Exercise, Verdict, judge
+
+OFTEN = 100  # checks of each answer in the slow tests: a verdict must not depend on luck
 
 
 @dataclass(frozen=True)
@@ -22,29 +23,32 @@ class Case:
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer to an exercise, and the verdict that it has to get."""
+    """An answer to an exercise, and the verdict that it has to get in each of `checks`."""
 
     exercise: Exercise
     code: str
     outcome: str
     part: str = ""
     spoil: Callable = field(default=lambda value: value)
+    checks: int = 2
+
+    def namespace(self) -> dict:
+        names: dict = {}
+        exec(compile(self.exercise.given, "<given>", "exec"), names)
+        exec(compile(self.code, "<answer>", "exec"), names)
+        for name in self.exercise.variables:
+            names[name] = self.spoil(names[name])
+        return names
 
     def judged(self) -> Verdict:
-        namespace: dict = {}
-        exec(compile(self.exercise.given, "<given>", "exec"), namespace)
-        exec(compile(self.code, "<answer>", "exec"), namespace)
-        for name in self.exercise.variables:
-            namespace[name] = self.spoil(namespace[name])
-        return judge(self.exercise, namespace)
+        return judge(self.exercise, self.namespace())
 
     def prove(self) -> None:
-        with pytest.MonkeyPatch.context() as patch:
-            if self.spoil is never_ends:
-                patch.setattr(watched, "TIME_LIMIT", 0.5)
-            verdict = self.judged()
-        assert verdict.outcome == self.outcome, verdict
-        assert self.part in verdict.why, verdict
+        names = self.namespace()
+        for _ in range(self.checks):
+            verdict = judge(self.exercise, names)
+            assert verdict.outcome == self.outcome, verdict
+            assert self.part in verdict.why, verdict
 
 
 @dataclass(frozen=True)
@@ -63,13 +67,21 @@ def answers(number: str, cases: dict[str, Case]) -> list:
     found = exercises(number)
     assert [exercise.name for exercise in found] == list(cases), "one case for each, in order"
     return [
-        pytest.param(answer, id=f"{exercise.name}: {label}")
+        param
         for exercise in found
         for label, answer in _answers(exercise, cases[exercise.name])
+        for param in _params(f"{exercise.name}: {label}", answer)
     ]
 
 
-def _answers(exercise: Exercise, case: Case):
+def _params(label: str, answer: Answer | Sentences) -> Iterator:
+    yield pytest.param(answer, id=label)
+    if isinstance(answer, Answer) and answer.checks > 1 and answer.outcome != UNANSWERED:
+        often = replace(answer, checks=OFTEN)
+        yield pytest.param(often, id=f"{label}, {OFTEN} times", marks=pytest.mark.slow)
+
+
+def _answers(exercise: Exercise, case: Case) -> Iterator[tuple[str, Answer | Sentences]]:
     assert len(case.other) >= 1 and len(case.wrong) >= 3, exercise.name
     wrong = [Answer(exercise, code, WRONG, part) for code, part in case.wrong.items()]
     yield "delivered", Answer(exercise, exercise.start, UNANSWERED)
@@ -79,8 +91,8 @@ def _answers(exercise: Exercise, case: Case):
     for number, answer in enumerate(wrong, 1):
         yield f"wrong {number}", answer
     yield "sentences differ", Sentences(wrong)
-    for name, spoil in (("raises", raises), ("never ends", never_ends), ("none", none)):
-        yield name, Answer(exercise, exercise.solution, WRONG, spoil=spoil)
+    for name, spoil in (("raises", raises), ("none", none)):
+        yield name, Answer(exercise, exercise.solution, WRONG, spoil=spoil, checks=1)
 
 
 def raises(value):
@@ -89,27 +101,13 @@ def raises(value):
     def fail(*_, **__):
         raise ZeroDivisionError("on purpose")
 
-    return _with_code(value, fail)
-
-
-def never_ends(value):
-    """The same answer, but its code never ends."""
-
-    def go_on(*_, **__):
-        while True:
-            pass
-
-    return _with_code(value, go_on)
+    if isinstance(value, type):
+        return type(value.__name__, (value,), {"__init__": fail})
+    if isinstance(value, nn.Module):
+        value.forward = fail
+        return value
+    return fail if callable(value) else object()
 
 
 def none(value):
     return None
-
-
-def _with_code(value, function):
-    if isinstance(value, type):
-        return type(value.__name__, (value,), {"__init__": function})
-    if isinstance(value, nn.Module):
-        value.forward = function
-        return value
-    return function if callable(value) else object()

@@ -8,18 +8,27 @@ import copy
 import functools
 import inspect
 import re
+import sysconfig
 import textwrap
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
-import torch
+from torch import nn
 
-from mnist_lab.exercises.time_limit import TooLong, last_line_outside, watched
+from mnist_lab.exercises.global_state import restored
+from mnist_lab.exercises.time_limit import TooLong, run_in_time
 from mnist_lab.exercises.unanswered import has_gap, is_as_delivered
 
 COLUMNS = 58  # what a page of JupyterLab holds in a window of 900 pixels
 RIGHT, WRONG, UNANSWERED = "Right", "Not right", "Not answered yet"
-FAILED = "This check itself has failed"  # nothing is known about the answer
+FAILED = "The check itself has failed"  # nothing is known about the answer
+PATHS = sysconfig.get_paths()
+NOT_THE_STUDENTS = (
+    str(Path(__file__).parents[1]), PATHS["stdlib"], PATHS["purelib"], PATHS["platlib"]
+)  # fmt: skip
 
 
 class Wrong(Exception):
@@ -39,7 +48,7 @@ def call(answer: Callable, *arguments, **named):
         return answer(*arguments, **named)
     except (AnswerFailed, Wrong):
         raise
-    except Exception as error:
+    except (Exception, SystemExit, KeyboardInterrupt) as error:
         raise AnswerFailed from error
 
 
@@ -91,70 +100,98 @@ class Verdict:
 
     def __str__(self) -> str:
         """As `check` prints it, in lines that fit a narrow page."""
-        return textwrap.fill(
-            f"{self.outcome}{':' if self.outcome == WRONG else '.'} {self.why}", COLUMNS
-        )
+        colon = self.outcome in (WRONG, FAILED)
+        return textwrap.fill(f"{self.outcome}{':' if colon else '.'} {self.why}", COLUMNS)
 
 
 def judge(exercise: Exercise, namespace: dict) -> Verdict:
     """The verdict on the answer that stands in `namespace`.
 
-    The answer is copied, the random numbers are drawn anew, and what the student's code raises, or
-    its never ending, becomes a sentence.
+    The answer is copied, what it changes for the whole process is put back, and what the student's
+    code raises, or its never ending, becomes a sentence.
     """
-    answers = {}
-    for name in exercise.variables:
-        if name not in namespace:
-            return Verdict(UNANSWERED, f"There is no `{name}` so far: the cell has to define it.")
-        answers[name] = namespace[name]
-    if any(is_as_delivered(name, value, exercise.start) for name, value in answers.items()):
-        return Verdict(UNANSWERED, "Change the code above, then run it.")
+    missing = [name for name in exercise.variables if name not in namespace]
+    if missing:
+        return Verdict(UNANSWERED, f"There is no `{missing[0]}` so far: the cell has to define it.")
+    answers = {name: namespace[name] for name in exercise.variables}
+    same = [name for name, value in answers.items() if is_as_delivered(name, value, exercise.start)]
+    if same:
+        half = f"`{same[0]}` is still as it was delivered: fill it in, too."
+        whole = "Change the code above, then run it."
+        return Verdict(UNANSWERED, whole if len(same) == len(answers) else half)
+    with restored(), _harmless_exit(namespace):
+        try:
+            return run_in_time(lambda: _verdict(exercise, answers))
+        except TooLong as error:
+            return Verdict(WRONG, str(error))
+
+
+def _verdict(exercise: Exercise, answers: dict) -> Verdict:
     for name, value in answers.items():
         if re.search(rf"^(def|class) {name}\b", exercise.start, re.M) and not callable(value):
             return Verdict(WRONG, f"`{name}` is {value!r:.60}; a function is expected.")
-    with torch.random.fork_rng(devices=[]):
-        torch.seed()
-        try:
-            watched(lambda: exercise.checker(**{k: _copied(v) for k, v in answers.items()}))
-        except Exception as error:
-            if not _is_the_answers(error):
-                return Verdict(FAILED, _failure(error))
-            why = _sentence(error)
-            if any(map(has_gap, answers.values())):
-                why += " There is still a `...` in it."
-            return Verdict(WRONG, why)
+    try:
+        exercise.checker(**{name: _copied(value) for name, value in answers.items()})
+    except (Exception, SystemExit, KeyboardInterrupt) as error:
+        why = str(error) if isinstance(error, Wrong) else _what_it_ends_in(error)
+        if why is None:
+            return Verdict(
+                FAILED,
+                "it says nothing about your answer, right or wrong. Please report it, with your "
+                f"answer: {type(error).__name__}: {error}",
+            )
+        gap = " There is still a `...` in it." if any(map(has_gap, answers.values())) else ""
+        return Verdict(WRONG, why + gap)
     return Verdict(RIGHT, exercise.right)
 
 
-def _copied(value):
+def _copied(value: object):
     """A copy for the checker to play with; the value itself where there can be none."""
-    if inspect.isroutine(value):
-        return functools.wraps(value)(functools.partial(call, value))
     try:
-        return copy.deepcopy(value)
+        copied = copy.deepcopy(value)
     except Exception:
-        return value
+        copied = value
+    if callable(value) and not isinstance(value, (type, nn.Module)):
+        return functools.update_wrapper(functools.partial(call, copied), value)
+    return copied
 
 
-def _is_the_answers(error: Exception) -> bool:
-    """Whether the student's code is the cause, and not the checker's."""
-    return isinstance(error, (Wrong, TooLong, AnswerFailed)) or bool(last_line_outside(error))
+def _what_it_ends_in(error: BaseException) -> str | None:
+    """The sentence about an error of the answer; None for one of the checker."""
+    whose = isinstance(error, AnswerFailed)
+    error = error.__cause__ if whose else error
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith(NOT_THE_STUDENTS)
+    ]
+    if not frames and not whose:
+        return None
+    try:
+        message = " ".join(str(error).split())[:300]
+    except (Exception, SystemExit, KeyboardInterrupt):  # an error of the student's own class
+        message = ""
+    line = f": `{frames[-1].line[:60]}`" if frames and frames[-1].line else ""
+    place = f" (line {frames[-1].lineno}{line})" if frames else ""
+    said = f": {message}" if message else ""
+    return f"running it{place} ends in {type(error).__name__}{said}."
 
 
-def _failure(error: Exception) -> str:
-    return (
-        f"it says nothing about your answer, right or wrong. Please report it, with your answer: "
-        f"{type(error).__name__}: {error}"
-    )
+@contextmanager
+def _harmless_exit(namespace: dict) -> Iterator[None]:
+    """IPython's `exit` and `quit` raise nothing: they end the kernel when the cell is over."""
 
+    def leave(*_):
+        raise SystemExit
 
-def _sentence(error: Exception) -> str:
-    if isinstance(error, (Wrong, TooLong)):
-        return str(error)
-    error = error.__cause__ if isinstance(error, AnswerFailed) else error
-    message = " ".join(str(error).split())
-    said = f": {message[:300]}" if message else ""
-    return f"running it{last_line_outside(error)} ends in {type(error).__name__}{said}."
+    before = {name: namespace[name] for name in ("exit", "quit") if name in namespace}
+    namespace.update(exit=leave, quit=leave)
+    try:
+        yield
+    finally:
+        for name in ("exit", "quit"):
+            namespace.pop(name, None)
+        namespace.update(before)
 
 
 class Question:

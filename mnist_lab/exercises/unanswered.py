@@ -3,7 +3,9 @@
 import ast
 import functools
 import inspect
+import textwrap
 from collections.abc import Iterator
+from contextlib import suppress
 from types import CodeType
 
 
@@ -16,8 +18,26 @@ def is_as_delivered(name: str, value: object, start: str) -> bool:
 
 
 def has_gap(value: object) -> bool:
-    """Whether the code of a function or class still holds a `...` to be replaced."""
-    return any(... in code.co_consts for code in _codes_of(value))
+    """Whether the code of a function or class still holds a `...` to be replaced.
+
+    As an index, such as in `x[..., 0]`, it is none.
+    """
+    return any(map(_has_gap, _trees_of(value)))
+
+
+def _has_gap(tree: ast.AST) -> bool:
+    if isinstance(tree, ast.Subscript):
+        return _has_gap(tree.value)
+    if isinstance(tree, ast.Constant) and tree.value is ...:
+        return True
+    return any(map(_has_gap, ast.iter_child_nodes(tree)))
+
+
+def _trees_of(value: object) -> Iterator[ast.AST]:
+    """The code of functions as it was written, where that is known."""
+    for code in _codes_of(value):
+        with suppress(OSError, TypeError, SyntaxError):
+            yield ast.parse(textwrap.dedent(inspect.getsource(code)))
 
 
 def _codes_of(value: object) -> Iterator[CodeType]:

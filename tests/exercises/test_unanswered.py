@@ -52,7 +52,36 @@ def test_a_class_is_unchanged_when_all_its_methods_are():
     assert not is_as_delivered("C", made(CLASS.replace("return 1", "return 3"), "C"), CLASS)
 
 
-def test_a_gap_is_seen_in_functions_and_methods():
-    assert has_gap(made(CLASS, "C"))
-    assert not has_gap(made(CLASS.replace("...", "2"), "C"))
-    assert not has_gap(3)
+@pytest.mark.parametrize(
+    ("body", "gap"),
+    [
+        ("return ...", True),
+        ("y = ...\n    return x", True),
+        ("return abs(...)", True),
+        ("return x[f(...)] + ...", True),
+        ("return x[..., 0]", False),
+        ("return x[..., i]", False),
+        ("x[...] = 1\n    return x", False),
+        ("y: tuple[int, ...] = x\n    return y", False),
+        ("return (lambda z: z[..., i])(x)", False),
+        ("return (lambda z: ...)(x)", True),
+        ("return x", False),
+    ],
+)
+def test_a_gap_is_told_from_an_index(body, gap):
+    notebook = InteractiveShell()
+    notebook.run_cell(
+        f"def f(x, i=0):\n    {body}\n\nclass C:\n    def g(self, x):\n        pass\n    g = f"
+    )
+    assert has_gap(notebook.user_ns["f"]) is gap
+    assert has_gap(notebook.user_ns["C"]) is gap
+
+
+def test_what_has_no_code_has_no_gap():
+    assert not has_gap(3) and not has_gap(abs)
+
+
+def test_a_default_may_be_a_gap():
+    notebook = InteractiveShell()
+    notebook.run_cell("def f(x, y=...):\n    return x\ng = lambda x: x + ...")
+    assert has_gap(notebook.user_ns["f"]) and has_gap(notebook.user_ns["g"])

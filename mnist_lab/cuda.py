@@ -29,6 +29,20 @@ def deterministic_convolutions() -> Iterator[None]:
         cudnn.deterministic, cudnn.benchmark = before
 
 
+@contextmanager
+def _no_waiting() -> Iterator[None]:
+    """While it lasts, what would wait for the GPU, and so cannot be captured, is a RuntimeError.
+
+    After a capture that failed half-way, PyTorch's random numbers would not work any more.
+    """
+    before = torch.cuda.get_sync_debug_mode()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode(before)
+
+
 class CapturedStep:
     """A training step as a CUDA graph: its kernels are recorded once, and launched as one.
 
@@ -62,7 +76,7 @@ class CapturedStep:
         network.train()
         aside = torch.cuda.Stream()
         aside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(aside):
+        with torch.cuda.stream(aside), _no_waiting():
             for _ in range(WARM_UP_STEPS):
                 step(self.images, self.labels)
         torch.cuda.current_stream().wait_stream(aside)

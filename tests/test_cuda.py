@@ -65,7 +65,7 @@ def test_a_network_that_looks_at_a_value_is_trained_step_by_step():
             return super().forward(x) * (2 if x.sum().item() > 0 else 1)
 
     def make():
-        return Looks(nn.Flatten(), nn.Linear(784, 10))
+        return Looks(nn.Flatten(), nn.Dropout(0.1), nn.Linear(784, 10))
 
     history, _ = trained(make, BOTTLENECK_RECIPE, device="cuda")
     assert history.train_loss[1] < history.train_loss[0]

@@ -4,6 +4,7 @@ A step of these networks is some two hundred small kernels. Launching them one b
 5 ms on an H100, computing them a twentieth of that.
 """
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -36,7 +37,9 @@ def _no_waiting() -> Iterator[None]:
     After a capture that failed half-way, PyTorch's random numbers would not work any more.
     """
     before = torch.cuda.get_sync_debug_mode()
-    torch.cuda.set_sync_debug_mode("error")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it does not find everything yet
+        torch.cuda.set_sync_debug_mode("error")
     try:
         yield
     finally:

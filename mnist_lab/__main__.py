@@ -208,7 +208,7 @@ def publish(folder, records) -> None:
               help="The file to write.  [default: NETWORK.onnx]")  # fmt: skip
 def export(network, weights, target) -> None:
     """Write a trained NETWORK as an ONNX file: uint8 pixels in, answers out."""
-    from mnist_lab.export import export
+    from mnist_lab.course.export import export
 
     export(network, weights, target)
 

@@ -6,34 +6,41 @@ not for. `python -m mnist_lab publish --records` writes both.
 
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from mnist_lab.recipes import NETWORKS
 from mnist_lab.records import as_recorded, kind_of_run
-from mnist_lab.validation import UserError, shown
+from mnist_lab.validation import UserError, check, one_of
 
 WEIGHTS = Path(__file__).with_name("weights")
 SPLIT = {"name": "random", "train": 50_000, "validation": 10_000, "test": 10_000}
 
 
 def load_pretrained(name: str) -> nn.Module:
-    """The trained network "gap" or "bottleneck", on the CPU and in evaluation mode.
+    """The trained network of a name in `NETWORKS`, on the CPU and in evaluation mode.
 
     Its images must be normalised as in its recipe, which `evaluate` and `predict` do. Raises
-    `ValueError` for any other name.
+    `UserError` for any other name, and for a network that comes without weights.
     """
-    if name not in list(NETWORKS):
-        raise UserError(f"name must be one of {', '.join(NETWORKS)}, not {shown(name)}.")
-    return load_weights(name, WEIGHTS / f"{name}.safetensors")
+    return load_weights(name, weights_file(name))
+
+
+def weights_file(name: str) -> Path:
+    """Where the weights of a network lie. Raises `UserError` if it comes without."""
+    trained = [known for known, entry in NETWORKS.items() if entry.weights]
+    return WEIGHTS / NETWORKS[check("name", name, one_of(*trained))].weights
 
 
 def load_weights(name: str, file: Path) -> nn.Module:
     """The network of this name with the weights of a file, on the CPU and in evaluation mode.
 
-    Raises `ValueError` for a file that cannot be read or holds other weights than the network's.
+    Raises `UserError` for a file that cannot be read or holds other weights than the network's.
     """
-    network, (found, _) = NETWORKS[name].network(), read_weights(file)
+    found, _ = read_weights(file)
+    with torch.random.fork_rng(devices=[]):  # the first weights are drawn, and not needed
+        network = NETWORKS[name].network()
     wanted = network.state_dict()
     for part in wanted | found:
         here, there = (list(w[part].shape) if part in w else "absent" for w in (wanted, found))
@@ -48,7 +55,7 @@ def load_weights(name: str, file: Path) -> nn.Module:
 def read_weights(file: Path) -> tuple[dict, str | None]:
     """The tensors of a file by their names, and the record of the run that they are from.
 
-    The record's file name is None where nobody wrote it down. Raises `ValueError`.
+    The record's file name is None where nobody wrote it down. Raises `UserError`.
     """
     try:
         with safe_open(file, "pt") as weights:
@@ -60,13 +67,12 @@ def read_weights(file: Path) -> tuple[dict, str | None]:
 
 def published_kind(name: str) -> str:
     """The kind of run (`kind_of_run`) whose seed 0 is the pretrained network of this name."""
-    network, recipe, _ = NETWORKS[name]
-    return kind_of_run(
-        {
-            "network": network.__name__,
-            "digits": "MNIST",
-            "split": SPLIT,
-            "precision": "fp32",
-            "recipe": as_recorded(recipe),
-        }
-    )
+    entry = NETWORKS[name]
+    run = {
+        "network": entry.network.__name__,
+        "digits": "MNIST",
+        "split": SPLIT,
+        "precision": "fp32",
+        "recipe": as_recorded(entry.recipe),
+    }
+    return kind_of_run(run)

@@ -169,12 +169,12 @@ BOTTLENECK_RECIPE = Recipe(
 class Entry(NamedTuple):
     """A network of the course: its class, the recipe that trains it, and its trained weights.
 
-    `weights`: the file's name in `mnist_lab/weights`.
+    `weights`: the file's name in `mnist_lab/weights`; None for a network that comes untrained.
     """
 
     network: type[nn.Module]
     recipe: Recipe
-    weights: str
+    weights: str | None = None
 
 
 NETWORKS = {

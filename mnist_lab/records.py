@@ -3,7 +3,9 @@
 A record holds everything that is needed to repeat the run and to judge it.
 """
 
+import ast
 import hashlib
+import inspect
 import json
 import os
 import platform
@@ -12,6 +14,7 @@ from dataclasses import asdict
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
+from textwrap import dedent
 
 import torch
 from safetensors.torch import save
@@ -21,12 +24,13 @@ from mnist_lab.data import Digits
 from mnist_lab.evaluation import Evaluation
 from mnist_lab.files import project_root, read_json, write_file, write_files
 from mnist_lab.layers import count_parameters
-from mnist_lab.recipes import Recipe
+from mnist_lab.recipes import NETWORKS, Recipe
 from mnist_lab.training import History
 from mnist_lab.validation import UserError
 
-PUBLISHED = Path(__file__).with_name("published")  # what the course was measured to be
+PUBLISHED = Path(__file__).with_name("published")  # what `python -m mnist_lab publish` writes
 RECORDS = "*-seed*.json"
+CURVES = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
 
 
 def save_record(network: nn.Module, data: Digits, history: History, test: Evaluation) -> Path:
@@ -36,7 +40,9 @@ def save_record(network: nn.Module, data: Digits, history: History, test: Evalua
     The trained weights lie beside it, as safetensors.
     """
     record = {
+        "kind": "training",
         "network": history.network,
+        **_architecture(network),
         "parameters": count_parameters(network),
         "digits": history.digits,
         "split": {"name": data.split}
@@ -66,10 +72,8 @@ def save_record(network: nn.Module, data: Digits, history: History, test: Evalua
             **{name: version(name) for name in ("torch", "torchvision")},
         },
     }
-    words = record["network"], record["digits"], kind_of_run(record), f"seed{record['seed']}"
-    name = "-".join(words).lower().replace(" ", "-") + ".json"
-    folder = os.environ.get("MNIST_LAB_RECORDS") or project_root() / "runs" / "records"
-    path = Path(folder) / name
+    path = Path(os.environ.get("MNIST_LAB_RECORDS") or project_root() / "runs" / "records")
+    path /= record_name(record)
     weights = {key: value.cpu().contiguous() for key, value in network.state_dict().items()}
     write_files(
         {
@@ -78,6 +82,20 @@ def save_record(network: nn.Module, data: Digits, history: History, test: Evalua
         }
     )
     return path
+
+
+def record_name(record: dict) -> str:
+    """The name of a record's file."""
+    words = record["network"], record["digits"], kind_of_run(record), f"seed{record['seed']}"
+    return "-".join(words).lower().replace(" ", "-") + ".json"
+
+
+def kind_of_run(record: dict) -> str:
+    """Eight characters that runs share which differ in nothing but their seeds."""
+    recipe = {name: value for name, value in record["recipe"].items() if name != "seed"}
+    parts = [record[part] for part in ("network", "digits", "split", "precision")]
+    parts += [record[part] for part in ("architecture",) if part in record]
+    return hashlib.sha256(json.dumps([recipe, *parts], sort_keys=True).encode()).hexdigest()[:8]
 
 
 def as_recorded(recipe: Recipe) -> dict:
@@ -89,25 +107,44 @@ def as_recorded(recipe: Recipe) -> dict:
     }
 
 
-def kind_of_run(record: dict) -> str:
-    """Eight characters that runs share which differ in nothing but their seeds."""
-    recipe = {name: value for name, value in record["recipe"].items() if name != "seed"}
-    parts = [record[part] for part in ("network", "digits", "split", "precision")]
-    return hashlib.sha256(json.dumps([recipe, *parts], sort_keys=True).encode()).hexdigest()[:8]
+def _architecture(network: nn.Module) -> dict[str, str]:
+    """What tells a network from others of its class's name; nothing for those of `NETWORKS`."""
+    found = _form(network)
+    if type(network) in [entry.network for entry in NETWORKS.values()]:
+        with torch.random.fork_rng(devices=[]):  # whoever made the record has drawn nothing
+            standard = type(network)()
+        if found == _form(standard):
+            return {}
+    return {"architecture": hashlib.sha256(found.encode()).hexdigest()[:8]}
+
+
+def _form(network: nn.Module) -> str:
+    """The modules, the form of every tensor and whether it learns, and the code of each forward."""
+    tensors = [*network.named_parameters(), *network.named_buffers()]
+    forms = [f"{name} {list(t.shape)} {t.dtype} {t.requires_grad}" for name, t in tensors]
+    forwards = {type(part).forward for part in network.modules()}
+    return "\n".join([repr(network), *forms, *sorted(map(_code, forwards))])
+
+
+def _code(function) -> str:
+    """A function's source without comments and layout; nothing for PyTorch's own and the lost."""
+    if not function.__module__.startswith("torch."):
+        with suppress(OSError, TypeError, SyntaxError):
+            return ast.unparse(ast.parse(dedent(inspect.getsource(function))))
+    return ""
 
 
 def load_record(path: Path) -> dict:
     """The record in a file. Raises `UserError` unless it is whole, as `save_record` writes it."""
     record = read_json(path)
     try:
-        epochs = record["recipe"]["num_epochs"]
-        whole = len(record["validation_accuracy"]) == epochs and record["test"]["total"] > 0
-        whole = whole and bool(kind_of_run(record))
-    except (KeyError, TypeError) as error:
-        raise UserError(f"{path} is not a whole record ({error!r}).") from error
-    if not whole:
-        raise UserError(f"{path} is not a whole record (epochs or test digits are missing).")
-    return record
+        lengths = {record["recipe"]["num_epochs"], *(len(record[name]) for name in CURVES)}
+        if len(lengths) == 1 and record["test"]["total"] > 0 and record_name(record):
+            return record
+        reason = "epochs or test digits are missing"
+    except (AttributeError, KeyError, TypeError) as error:
+        reason = repr(error)
+    raise UserError(f"{path} is not a whole record ({reason}): restore it or train again.")
 
 
 def load_records(folder: str | os.PathLike = PUBLISHED) -> list[dict]:
@@ -118,9 +155,22 @@ def load_records(folder: str | os.PathLike = PUBLISHED) -> list[dict]:
     return [load_record(path) for path in sorted(Path(folder).glob(RECORDS))]
 
 
+def load_measurement(path: Path) -> dict:
+    """A study's record: its name ("kind"), the "digits", and what each of its "runs" returned.
+
+    Raises `UserError` unless it is whole, as `save_measurement` writes it.
+    """
+    record = read_json(path)
+    runs = record.get("runs") if isinstance(record, dict) else None
+    whole = isinstance(runs, list) and {"kind", "digits"} <= record.keys()
+    if whole and all(isinstance(run, dict) for run in runs):
+        return record
+    raise UserError(f"{path} is not a whole measurement: restore it or measure again.")
+
+
 def load_published(name: str) -> dict:
     """A published study by its file's name: "ablate", "strangers", "speed/race"."""
-    return read_json(PUBLISHED / f"{name}.json")
+    return load_measurement(PUBLISHED / f"{name}.json")
 
 
 def select_runs(
@@ -164,9 +214,9 @@ def processor() -> str:
 
 
 def save_measurement(kind: str, record: dict, label: str = "") -> Path:
-    """Write what a command measured into `runs/<kind>/`, named after the time, and say where."""
+    """Write what a study measured into `runs/<kind>/`, named after the time, and say where."""
     stamp = datetime.now().strftime("%Y-%m-%dT%H-%M-%S")
     path = project_root() / "runs" / kind / f"{label}{'-' if label else ''}{stamp}.json"
-    write_file(path, json.dumps(record, indent=1) + "\n")
+    write_file(path, json.dumps({"kind": kind} | record, indent=1) + "\n")
     print(f"\nwritten: {path.relative_to(project_root())}")
     return path

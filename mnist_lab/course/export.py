@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from mnist_lab.augment import normalize
 from mnist_lab.files import write_file
-from mnist_lab.pretrained import WEIGHTS, load_weights
+from mnist_lab.pretrained import load_weights, weights_file
 from mnist_lab.recipes import NETWORKS
 from mnist_lab.records import load_record
 from mnist_lab.validation import UserError
@@ -28,13 +28,13 @@ class FromPixels(nn.Module):
 
 
 def export(name: str, weights: Path | None = None, target: Path | None = None) -> Path:
-    """Write the network "gap" or "bottleneck" to `target`, by default `<name>.onnx`; say where.
+    """Write a network of `NETWORKS` to `target`, by default `<name>.onnx`, and say where.
 
     `weights`: a run's, by default the pretrained. Pixels are normalised as the record beside them
-    says, or as in the published recipe where there is none. Raises `ValueError` for weights of
+    says, or as in the network's recipe where there is none. Raises `UserError` for weights of
     another network, for a damaged record, for what cannot be written, and without the extra `onnx`.
     """
-    weights, target = weights or WEIGHTS / f"{name}.safetensors", target or Path(f"{name}.onnx")
+    weights, target = weights or weights_file(name), target or Path(f"{name}.onnx")
     model = FromPixels(load_weights(name, weights), *_normalisation(name, weights)).eval()
     write_file(target, to_onnx(model, NETWORKS[name].recipe.loss))
     print(f"written: {target} (pixels normalised with mean {model.mean}, std {model.std})")

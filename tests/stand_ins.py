@@ -41,3 +41,16 @@ class FakeTime:
 
     def takes(self, seconds: float) -> None:
         self.now += seconds
+
+
+def training(seed=0, **changes) -> dict:
+    """A whole record of a short training, as `save_record` writes it."""
+    curves = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
+    return {
+        "kind": "training", "network": "GapNet", "parameters": 13_808, "digits": "MNIST",
+        "split": {"name": "random", "train": 50_000}, "seed": seed,
+        "recipe": {"num_epochs": 1, "mean": 0.5, "std": 0.25, "seed": seed},
+        **{curve: [0.5] for curve in curves},
+        "test": {"correct": 9_900 + seed, "total": 10_000, "interval": [0.4, 0.6], "wrong": []},
+        "precision": "fp32",
+    } | changes  # fmt: skip

@@ -16,6 +16,7 @@ from conftest import NOTEBOOKS, ROOT, compared, count_compared, printing_cells
 from mnist_lab.course.execute import load_outcomes
 from mnist_lab.course.notebooks import find_solutions
 from mnist_lab.course.publish import COSTS_FILE
+from mnist_lab.course.published_studies import load_studies
 from mnist_lab.course.readme_tables import cost_line, notebook_table, results_table, speed_tables
 from mnist_lab.exercises import numbers
 from mnist_lab.records import load_records
@@ -133,7 +134,7 @@ def test_the_tables_of_the_readme_are_those_of_the_records():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert results_table(load_records(RECORDS)) in readme
     assert notebook_table(list(COSTS.values())) in readme
-    assert speed_tables(RECORDS / "speed") in readme
+    assert speed_tables(load_studies(RECORDS).values()) in readme
 
 
 def test_nbval_compares_what_no_tag_excludes(tmp_path):

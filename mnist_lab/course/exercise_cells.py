@@ -11,7 +11,7 @@ from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode, writes
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from mnist_lab.course.notebooks import find_notebooks, read, same_source
+from mnist_lab.course.notebooks import find_notebooks, read_notebook, same_source
 from mnist_lab.exercises import exercises, numbers
 from mnist_lab.exercises.question import RIGHT, Verdict
 from mnist_lab.files import write_files
@@ -48,11 +48,11 @@ def write_exercises(folder: Path, names: list[str]) -> list[Path]:
         number = path.name[:2]
         if number in numbers():
             notebook = with_exercises(path)
-            if not same_source(notebook, read(path)):
+            if not same_source(notebook, read_notebook(path)):
                 texts[path] = writes(notebook) + "\n"
             target = solutions_path(folder, number)
             solved = solutions(path)
-            if not target.exists() or not _is_current(read(target), solved, number):
+            if not target.exists() or not _is_current(read_notebook(target), solved, number):
                 texts[target] = writes(_executed(solved, target)) + "\n"
     write_files(texts)
     return list(texts)
@@ -60,7 +60,7 @@ def write_exercises(folder: Path, names: list[str]) -> list[Path]:
 
 def with_exercises(path: Path) -> NotebookNode:
     """The notebook with its exercises as they are now; outputs stay where nothing has changed."""
-    notebook, number = read(path), path.name[:2]
+    notebook, number = read_notebook(path), path.name[:2]
     mark = f"q{number}-"
     old = {cell.id: cell for cell in notebook.cells if cell.id.startswith(mark)}
     cells = [cell for cell in notebook.cells if cell.id not in old]
@@ -102,7 +102,7 @@ def exercise_cells(number: str, solved: bool = False) -> list[NotebookNode]:
 
 def solutions(path: Path) -> NotebookNode:
     """The solutions of a notebook's exercises, not yet executed."""
-    notebook, number = read(path), path.name[:2]
+    notebook, number = read_notebook(path), path.name[:2]
     title = notebook.cells[0].source.splitlines()[0].removeprefix("# ")
     top = TOP.format(number=number, title=title, name=path.name)
     setup = next(cell for cell in notebook.cells if cell.cell_type == "code")

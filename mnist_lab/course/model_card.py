@@ -7,6 +7,7 @@ for Model Reporting", arXiv:1810.03993.
 from collections.abc import Mapping
 
 from mnist_lab.course.readme_tables import results_table
+from mnist_lab.recipes import NETWORKS
 from mnist_lab.statistics import wilson_interval
 
 CARD = """\
@@ -22,8 +23,8 @@ metrics: [accuracy]
 
 ## Model Details
 
-- **Network:** `mnist_lab.{network}`, a convolutional network of {parameters:,} parameters
-- **Weights:** `{name}.safetensors`, as they were after the last epoch of \
+- **Network:** `{module}.{network}`, a convolutional network of {parameters:,} parameters
+- **Weights:** `{weights}`, as they were after the last epoch of \
 [one run](../published/{record})
 - **Input:** images `[N, 1, 28, 28]`, normalised as in the recipe below
 - **Output:** {outputs} `[N, 10]`, for the digits 0 to 9
@@ -44,9 +45,11 @@ probability. Notebook 07 shows how its accuracy falls where images are corrupted
 ## How to Get Started with the Model
 
 ```python
-from mnist_lab import {recipe_name}, evaluate, load_data, load_pretrained
+from mnist_lab import evaluate, load_data, load_pretrained
+from mnist_lab.recipes import NETWORKS
 
-print(evaluate(load_pretrained("{name}"), load_data("mnist").test, {recipe_name}))
+recipe = NETWORKS["{name}"].recipe
+print(evaluate(load_pretrained("{name}"), load_data("mnist").test, recipe))
 ```
 
 `python -m mnist_lab export {name}` writes it as an ONNX file.
@@ -57,7 +60,7 @@ print(evaluate(load_pretrained("{name}"), load_data("mnist").test, {recipe_name}
 and C. J. C. Burges; described in doi:10.1109/5.726791), chosen by the split "{split}"; the other \
 {validation:,} are for validation.
 
-**Recipe:** `mnist_lab.{recipe_name}`
+**Recipe:** `mnist_lab.recipes.NETWORKS["{name}"].recipe`
 
 | | |
 |---|---|
@@ -81,8 +84,8 @@ single seed), and a bootstrap over whoever wrote the test digits.
 """
 
 
-def card(name: str, first: str, runs: Mapping[str, dict]) -> str:
-    """The card of the network "gap" or "bottleneck".
+def model_card(name: str, first: str, runs: Mapping[str, dict]) -> str:
+    """The card of a network of `NETWORKS`.
 
     `runs`: the records of all its seeds, by their file names; its weights are from the `first`.
     """
@@ -92,9 +95,10 @@ def card(name: str, first: str, runs: Mapping[str, dict]) -> str:
     rows = [f"| {word} | {value} |" for word, value in recipe.items()]
     return CARD.format(
         name=name,
+        weights=NETWORKS[name].weights,
         record=first,
         outputs="log-probabilities" if recipe["loss"] == "nll" else "logits",
-        recipe_name=f"{name.upper()}_RECIPE",
+        module=NETWORKS[name].network.__module__,
         recipe="\n".join(rows),
         split=split["name"],
         train=split["train"],

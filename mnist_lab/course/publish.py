@@ -1,38 +1,38 @@
 """From a finished run to the repository: stored outputs, records, costs, tables and weights.
 
-What the notebooks and the README state as measured is written here, never by hand.
+The outputs of the notebooks, the published records and the tables of the README are written here.
 """
 
 import base64
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from nbformat import NotebookNode, writes
 
 from mnist_lab.course.execute import SUMMARY, Outcome, load_outcomes, summary_text
-from mnist_lab.course.model_card import card
+from mnist_lab.course.model_card import model_card
 from mnist_lab.course.notebooks import (
     COST,
     find_notebooks,
     has_tag,
-    read,
+    read_notebook,
     same_source,
     without_traces,
 )
+from mnist_lab.course.published_studies import STUDIES, load_studies, merge, study_text
 from mnist_lab.course.readme_tables import cost_line, notebook_table, results_table, speed_tables
 from mnist_lab.files import write_files
 from mnist_lab.pretrained import load_weights, published_kind, read_weights
 from mnist_lab.recipes import NETWORKS
-from mnist_lab.records import RECORDS, kind_of_run, load_record
+from mnist_lab.records import RECORDS, kind_of_run, load_measurement, load_record
 from mnist_lab.validation import UserError
 
+PUBLISHED = Path("mnist_lab", "published")  # of the repository
 COSTS_FILE = "costs.json"
-PICTURE = re.compile(
-    r'<img [^>]*src="data:image/png;base64,([^"]+)"'
-)  # as `figures.show` writes it
-STUDIES = ("ablate", "strangers")  # that notebook 07 reads
+# As `plots.show` writes it.
+PICTURE = re.compile(r'<img [^>]*src="data:image/png;base64,([^"]+)"')
 
 
 def publish(run: Path, root: Path) -> None:
@@ -48,72 +48,81 @@ def publish(run: Path, root: Path) -> None:
         if outcome is None or outcome.status != "ok" or outcome.digits != "MNIST":
             raise UserError(f"{run} holds no finished run of {path.stem} on MNIST.")
         executed[path] = _taken_over(run / path.name, path, outcome)
-    records, rows = root / "mnist_lab" / "published", [outcomes[path.stem] for path in executed]
-    tables = {"notebooks": notebook_table(rows), "speed": speed_tables(records / "speed")}
+    rows = [outcomes[path.stem] for path in executed]
+    readme = _with_tables(root / "README.md", {"notebooks": notebook_table(rows)})
     write_files(
         {path: writes(notebook) + "\n" for path, notebook in executed.items()}
-        | {records / COSTS_FILE: summary_text(rows)}
-        | {records / "picture.png": _picture(list(executed.values()))}
-        | {root / "README.md": _with_tables(root / "README.md", tables)}
+        | {root / PUBLISHED / COSTS_FILE: summary_text(rows)}
+        | {root / PUBLISHED / "picture.png": _picture(list(executed.values()))}
+        | {root / "README.md": readme}
     )
 
 
-def publish_records(sweep: Path, root: Path) -> None:
-    """Take over the records that `sweep` has left; the results follow from them.
+def publish_records(sweep: Path, root: Path) -> list[Path]:
+    """Take over the records that `sweep` and the studies have left; return what has changed.
 
-    That is, those in fp32, and not those on the small digits, which are for trying out. A record of
-    a run that was published before is replaced, and so are the studies by newer ones. The
-    pretrained networks follow too, see `pretrained_files`. Raises `ValueError` for a damaged record
-    or weights, for no record at all, and for what cannot be written; then nothing is.
+    That is, trainings in fp32 and studies of MNIST, not what was tried on the small digits. A run
+    that was published before is replaced, and everything else that is published stays. The README's
+    tables and the pretrained networks (see `pretrained_files`) follow from all of it. Raises
+    `UserError` for a damaged record or weights, and for what cannot be written; then nothing is.
     """
-    records, new, kept = root / "mnist_lab" / "published", {}, {}
+    folder, new, left = root / PUBLISHED, {}, {}
     for path in sorted(sweep.glob(f"[!.]*/{RECORDS}")):
         record = load_record(path)
         if record["digits"] != "small digits" and record["precision"] == "fp32":
-            new[path.name], kept[path.name] = record, path.with_suffix(".safetensors")
-    if not new:
-        raise UserError(f"there is no record of MNIST's size in fp32 in {sweep}: sweep first.")
-    old = {path.name: json.loads(_text(path)) for path in records.glob(RECORDS)}
-    together = dict(sorted((old | new).items()))
-    table = results_table(list(together.values()))
-    write_files(
-        {records / name: json.dumps(record, indent=1) + "\n" for name, record in new.items()}
-        | {records / f"{kind}.json": text for kind, text in _newest_studies(root).items()}
-        | pretrained_files(root / "mnist_lab" / "weights", kept, together)
-        | {root / "README.md": _with_tables(root / "README.md", {"results": table})}
+            new[path.name], left[path.name] = record, path.with_suffix(".safetensors")
+    old = {path.name: load_record(path) for path in folder.glob(RECORDS)}
+    records, studies = dict(sorted((old | new).items())), load_studies(folder)
+    for measured in _measurements(root / "runs"):
+        studies = merge(studies, measured, folder)
+    tables = {
+        "results": results_table(list(records.values())),
+        "speed": speed_tables(studies.values()),
+    }
+    files = (
+        {folder / name: json.dumps(record, indent=1) + "\n" for name, record in new.items()}
+        | {path: study_text(record) for path, record in studies.items()}
+        | pretrained_files(root / "mnist_lab" / "weights", left, records)
+        | {root / "README.md": _with_tables(root / "README.md", tables)}
     )
+    changed = {path: content for path, content in files.items() if not _holds(path, content)}
+    write_files(changed)
+    return list(changed)
 
 
-def _newest_studies(root: Path) -> dict[str, str]:
-    """What `ablate` and `strangers` measured last on MNIST, one line for each of their runs."""
-    texts = {}
+def _holds(path: Path, content: str | bytes) -> bool:
+    content = content.encode() if isinstance(content, str) else content
+    return path.is_file() and path.read_bytes() == content
+
+
+def _measurements(runs: Path) -> Iterator[dict]:
+    """What the studies have measured of MNIST, the oldest first."""
     for kind in STUDIES:
-        for path in sorted((root / "runs" / kind).glob("*.json")):
-            record = json.loads(_text(path))
-            if record["digits"] == "MNIST":
-                lines = ",\n".join(json.dumps(run) for run in record["runs"])
-                texts[kind] = f'{{"digits": "MNIST", "runs": [\n{lines}\n]}}\n'
-    return texts
+        for path in sorted((runs / kind).glob("*.json")):
+            measured = load_measurement(path)
+            if measured["digits"] == "MNIST":
+                yield measured
 
 
 def pretrained_files(
-    folder: Path, kept: Mapping[str, Path], records: Mapping[str, dict]
+    folder: Path, left: Mapping[str, Path], records: Mapping[str, dict]
 ) -> dict[Path, str | bytes]:
     """What belongs in `folder`: the weights of each pretrained network, and its model card.
 
-    `records`, by their file names: all that are published. `kept`: where runs may have left their
+    `records`, by their file names: all that are published. `left`: where runs may have left their
     weights, by the names of their records; those in `folder` stay where a run has left none. A
-    network without any is left out. Raises `ValueError` for weights that are not of its run.
+    network without any is left out. Raises `UserError` for weights that are not of its run.
     """
     files = {}
-    for name in NETWORKS:
-        kind, target = published_kind(name), folder / f"{name}.safetensors"
+    for name, entry in NETWORKS.items():
+        kind = published_kind(name)
         runs = {file: record for file, record in records.items() if kind_of_run(record) == kind}
         first = next((file for file, record in runs.items() if record["seed"] == 0), None)
-        weights = kept.get(first, target)
-        if not weights.exists():
-            weights = target
-        if weights.exists():
+        target = folder / (entry.weights or "")
+        weights = next(
+            (path for path in (left.get(first), target) if path and path.is_file()), None
+        )
+        if entry.weights and weights:
             load_weights(name, weights)
             _, source = read_weights(weights)
             if first is None or source != first:
@@ -122,16 +131,16 @@ def pretrained_files(
                     f"{source or 'an unnamed run'}: sweep again."
                 )
             files[target] = weights.read_bytes()
-            files[target.with_suffix(".md")] = card(name, first, runs)
+            files[target.with_suffix(".md")] = model_card(name, first, runs)
     return files
 
 
 def _taken_over(copy: Path, stored: Path, outcome: Outcome) -> NotebookNode:
     """The executed notebook without papermill's traces, its measured cost written in."""
-    notebook = without_traces(read(copy))
+    notebook = without_traces(read_notebook(copy))
     if any(has_tag(cell, "injected-parameters") for cell in notebook.cells):
         raise UserError(f"{copy} was run with other parameters than the stored.")
-    if not same_source(notebook, read(stored)):
+    if not same_source(notebook, read_notebook(stored)):
         raise UserError(
             f"{stored} differs from {copy} in more than outputs: execute it as it is now, with "
             f"python -m mnist_lab run --resume {copy.parent}"

@@ -4,10 +4,8 @@ A table is a dictionary of its columns: the heading, and what makes a cell of a 
 a new entry. In each column there is one unit.
 """
 
-import json
 import statistics
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from mnist_lab.course.execute import Outcome
 from mnist_lab.data import load_writers
@@ -15,7 +13,6 @@ from mnist_lab.records import correct_answers, kind_of_run
 from mnist_lab.statistics import seed_interval, writer_interval
 from mnist_lab.studies.epoch_time import EPOCH
 from mnist_lab.studies.time_to_accuracy import EXAMPLE_EPOCHS, epochs_to
-from mnist_lab.validation import UserError
 
 Columns = Mapping[str, Callable[..., str]]
 
@@ -128,23 +125,13 @@ RESULTS: Columns = {
 # How fast they are: a row is made of the runs that a study's record holds.
 
 
-def speed_tables(folder: Path) -> str:
-    """A table for each kind of study (`SPEED`) that left a record in `folder`.
-
-    Raises `UserError` for a file that holds no record of these kinds.
-    """
+def speed_tables(studies: Iterable[Mapping]) -> str:
+    """A table for each kind of study in `SPEED`, of their records; other kinds have none."""
     rows: dict[str, list] = {kind: [] for kind in SPEED}
-    for path in sorted(folder.glob("*.json")):
-        try:
-            record = json.loads(path.read_text(encoding="utf-8"))
-            kind, runs = record["kind"], record["runs"]
-            _, rows_of = SPEED[kind]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            known = ", ".join(SPEED)
-            raise UserError(
-                f"{path} is not a whole record of {known} ({error!r}): measure again."
-            ) from error
-        rows[kind] += rows_of(runs)
+    for record in studies:
+        if record["kind"] in SPEED:
+            _, rows_of = SPEED[record["kind"]]
+            rows[record["kind"]] += rows_of(record["runs"])
     tables = (table(columns, rows[kind]) for kind, (columns, _) in SPEED.items())
     return "\n\n".join(filter(None, tables))
 
@@ -180,9 +167,9 @@ def _networks(runs: list[dict]) -> list[list[dict]]:
 
 def _compared(runs: list[dict]) -> str:
     fit = [run for run in runs if run["way"] == "fit"]
+    precisions = " and ".join(sorted({run["precision"] for run in fit}))
     return (
-        f"{fit[0]['network']}, {fit[0]['precision']}, {fit[0]['num_epochs']} epochs, "
-        f"{len(fit)} paired seeds"
+        f"{fit[0]['network']}, {precisions}, {fit[0]['num_epochs']} epochs, {len(fit)} paired seeds"
     )
 
 

@@ -14,8 +14,8 @@ from click.testing import CliRunner
 from safetensors.torch import save_file
 
 from conftest import ROOT
-from mnist_lab.course import export as exporting
 from mnist_lab.__main__ import main
+from mnist_lab.course import export as exporting
 from mnist_lab.data import Split, load_data
 from mnist_lab.evaluation import predict
 from mnist_lab.pretrained import load_weights

@@ -9,15 +9,17 @@ import pytest
 import torch
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from safetensors.torch import save_file
+from stand_ins import training
 
 from conftest import ROOT
 from mnist_lab.course.execute import Outcome
-from mnist_lab.course.model_card import card
-from mnist_lab.course.publish import newest_run, publish, publish_records
+from mnist_lab.course.model_card import model_card
+from mnist_lab.course.publish import PUBLISHED, newest_run, publish, publish_records
 from mnist_lab.course.readme_tables import cost_line
 from mnist_lab.pretrained import published_kind
 from mnist_lab.recipes import NETWORKS
-from mnist_lab.records import kind_of_run
+from mnist_lab.records import CURVES, kind_of_run
+from mnist_lab.validation import UserError
 
 COST = "**Cost:** not measured yet"
 TABLES = "".join(
@@ -71,10 +73,10 @@ def test_outputs_costs_and_tables_are_taken_over(root):
     )
     assert COST not in published.cells[0].source and "Text." in published.cells[0].source
     assert published.cells[1].outputs and "papermill" not in published.cells[1].metadata
-    assert (root / "mnist_lab/published/picture.png").read_bytes() == b"picture"
+    assert (root / PUBLISHED / "picture.png").read_bytes() == b"picture"
     readme = (root / "README.md").read_text()
     assert "| [00 a](notebooks/00_a.ipynb) | 12 seconds | 2 cores | 345 MB |" in readme
-    assert readme.count("old") == 1 and readme.startswith("# Title"), "only results stay"
+    assert readme.count("old") == 2 and readme.startswith("# Title"), "the other tables stay"
 
 
 def edit(root, run):
@@ -96,11 +98,11 @@ def drop_pictures(root, run):
 
 def unmark(root, run):
     path = root / "README.md"
-    path.write_text(path.read_text().replace("<!-- speed -->", ""))
+    path.write_text(path.read_text().replace("<!-- notebooks -->", ""))
 
 
 def block_records(root, run):
-    (root / "mnist_lab/published").write_text("a file where the folder should be")
+    (root / PUBLISHED).write_text("a file where the folder should be")
 
 
 @pytest.mark.parametrize(
@@ -113,7 +115,7 @@ def block_records(root, run):
         (edit, "01_b.ipynb differs from .* in more than outputs: execute it as it is now"),
         (retag, "01_b.ipynb differs from .* in more than outputs"),
         (drop_pictures, "no cell tagged readme-picture has made a picture"),
-        (unmark, "README.md needs one <!-- speed -->"),
+        (unmark, "README.md needs one <!-- notebooks -->"),
         (lambda root, run: (root / "README.md").unlink(), "README.md cannot be read"),
         (lambda root, run: (run / "01_b.ipynb").unlink(), "01_b.ipynb cannot be read"),
         (lambda root, run: (run / "01_b.ipynb").write_text("{"), "01_b.ipynb is not a notebook"),
@@ -126,7 +128,7 @@ def test_a_flawed_run_is_refused_and_changes_nothing(root, flaw, sentence):
     if callable(flaw):
         flaw(root, run)
     before = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
-    with pytest.raises(ValueError, match=sentence) as refusal:
+    with pytest.raises(UserError, match=sentence) as refusal:
         publish(run, root)
     assert "\n" not in str(refusal.value)
     assert before == {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
@@ -144,71 +146,109 @@ def test_what_only_an_execution_writes_is_no_difference(root):
     publish(run, root)  # the cost that is written in is no difference either
 
 
-def record(seed, **changes):
-    return {
-        "network": "GapNet", "parameters": 13_808, "digits": "MNIST", "precision": "fp32",
-        "split": {"name": "random", "train": 50_000},
-        "seed": seed, "recipe": {"num_epochs": 1, "seed": seed}, "validation_accuracy": [0.5],
-        "test": {"correct": 9_900 + seed, "total": 10_000, "interval": [0.4, 0.6], "wrong": []},
-    } | changes  # fmt: skip
-
-
 def make_sweep(root):
     """Two seeds that count, and what does not: other digits, bf16, a run that was interrupted."""
     sweep = root / "runs" / "sweep"
     found = {
-        "04-a/g-seed0": record(0),
-        "04-b/g-seed1": record(1),
-        "04-c/s-seed0": record(0, digits="small digits"),
-        "04-d/h-seed0": record(0, precision="bf16"),
-        ".partial-04-e/g-seed2": record(2),
+        "04-a/g-seed0": training(0),
+        "04-b/g-seed1": training(1),
+        "04-c/s-seed0": training(0, digits="small digits"),
+        "04-d/h-seed0": training(0, precision="bf16"),
+        ".partial-04-e/g-seed2": training(2),
     }
     for name, content in found.items():
-        path = sweep / f"{name}.json"
-        path.parent.mkdir(parents=True)
-        path.write_text(json.dumps(content))
-        (path.parent / "outcome.json").write_text("[]")
+        write(sweep / f"{name}.json", content)
+        write((sweep / name).with_name("outcome.json"), [])
     return sweep
 
 
+def write(path, content):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content))
+
+
 def test_the_records_of_a_sweep_are_taken_over_and_the_results_follow(root):
-    records = root / "mnist_lab" / "published"
-    records.mkdir()
-    (records / "g-seed1.json").write_text(json.dumps(record(1, parameters=1)))
-    publish_records(make_sweep(root), root)
-    assert sorted(path.name for path in records.iterdir()) == ["g-seed0.json", "g-seed1.json"]
+    write(root / PUBLISHED / "g-seed1.json", training(1, parameters=1))
+    write(root / PUBLISHED / "g-seed3.json", training(3))
+    changed = publish_records(make_sweep(root), root)
+    names = ["g-seed0.json", "g-seed1.json", "g-seed3.json"]
+    assert sorted(path.name for path in (root / PUBLISHED).iterdir()) == names
+    assert json.loads((root / PUBLISHED / "g-seed1.json").read_text()) == training(1)
+    assert sorted(path.name for path in changed) == ["README.md", *names[:2]]
     readme = (root / "README.md").read_text()
-    assert "| GapNet | 13,808 | 50,000 of MNIST | fp32 | 1 | 2 | 50.00% |" in readme
-    assert readme.count("old") == 2, "the other tables stay"
+    assert "| GapNet | 13,808 | 50,000 of MNIST | fp32 | 1 | 3 | 50.00% |" in readme
+    assert readme.count("old") == 1, "only the table of notebooks stays"
+    assert publish_records(root / "runs" / "sweep", root) == []
 
 
-def test_the_newest_studies_on_mnist_are_taken_over_run_by_run(root):
-    for kind, stamp, digits in (
-        ("ablate", "2026-01-01", "MNIST"),
-        ("ablate", "2026-01-02", "MNIST"),
-        ("ablate", "2026-01-03", "small digits"),
-        ("strangers", "2026-01-01", "MNIST"),
-    ):
-        path = root / "runs" / kind / f"{stamp}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({"digits": digits, "runs": [{"at": stamp}, {"a": [1, 2]}]}))
-    publish_records(make_sweep(root), root)
-    for kind, stamp in (("ablate", "2026-01-02"), ("strangers", "2026-01-01")):
-        text = (root / "mnist_lab" / "published" / f"{kind}.json").read_text()
-        assert json.loads(text) == {"digits": "MNIST", "runs": [{"at": stamp}, {"a": [1, 2]}]}
-        assert len(text.splitlines()) == 4, "a line for each run"
+def test_the_studies_of_mnist_are_taken_over_and_their_tables_follow(root):
+    def run(study, seconds, **changes):
+        seconds = {"textbook": [3 * seconds] * 5, "fit": [seconds] * 5}
+        return {"study": study, "network": "GapNet", "threads": 1, "processor": "P",
+                "precision": "fp32", "digits_per_epoch": 50_000, "seconds_per_epoch": seconds,
+                "pairs": 5} | changes  # fmt: skip
+
+    def leave(kind, stamp, *runs, digits="MNIST"):
+        record = {"kind": kind, "digits": digits, "runs": runs}
+        write(root / "runs" / kind / f"{stamp}.json", record)
+
+    def published(name):
+        return json.loads((root / PUBLISHED / f"{name}.json").read_text())["runs"]
+
+    leave("ablations", "2026-01-01", run("norm", 1), run("layers", 2))
+    leave("ablations", "2026-01-02", run("norm", 3), run("dropout", 4))
+    leave("ablations", "2026-01-03", run("norm", 5), digits="small digits")
+    leave("epoch_time", "2026-01-01", run("", 6.0))
+    publish_records(root / "runs" / "sweep", root)
+    assert published("ablate") == [run("norm", 3), run("layers", 2), run("dropout", 4)]
+    row = "| GapNet, fp32, threads: 1, P | 18.0 | 6.0 | 3.0 (3.0 to 3.0) |"
+    assert row in (root / "README.md").read_text()
+    leave("ablations", "2026-01-04", run("layers", 7))
+    leave("epoch_time", "2026-01-02", run("", 8.0, network="BottleneckNet"))
+    (root / "runs" / "ablations" / "2026-01-01.json").unlink()
+    publish_records(root / "runs" / "sweep", root)
+    assert published("ablate") == [run("norm", 3), run("layers", 7), run("dropout", 4)]
+    assert row in (root / "README.md").read_text()
 
 
-def test_a_damaged_sweep_or_none_changes_nothing(root):
-    with pytest.raises(ValueError, match="there is no record of MNIST's size in fp32"):
-        publish_records(root / "runs" / "sweep", root)
+def damage_a_new_record(root):
+    (root / "runs/sweep/04-b/g-seed1.json").write_text("{")
+    return "g-seed1.json"
+
+
+def damage_a_published_record(root):
+    write(root / PUBLISHED / "old-seed7.json", training(7) | {"validation_accuracy": []})
+    return "old-seed7.json"
+
+
+def damage_a_measurement(root):
+    (root / "runs/ablations").mkdir()
+    (root / "runs/ablations/2026.json").write_text('{"kind": "ablations", "digits": "MN')
+    return "2026.json"
+
+
+def damage_a_published_study(root):
+    write(root / PUBLISHED / "speed/bench-x.json", {"kind": "epoch_time"})
+    return "bench-x.json"
+
+
+def block_the_folder(root):
+    (root / PUBLISHED).write_text("a file where the folder should be")
+    return "published"
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [damage_a_new_record, damage_a_published_record, damage_a_measurement,
+     damage_a_published_study, block_the_folder],
+)  # fmt: skip
+def test_a_damaged_file_is_named_and_nothing_is_changed(root, damage):
     sweep = make_sweep(root)
-    (sweep / "04-b/g-seed1.json").write_text("{")
-    before = (root / "README.md").read_bytes()
-    with pytest.raises(ValueError, match=r"g-seed1\.json cannot be read"):
+    name = damage(root)
+    before = tree(root)
+    with pytest.raises(UserError, match=name) as refusal:
         publish_records(sweep, root)
-    assert (root / "README.md").read_bytes() == before
-    assert not (root / "mnist_lab" / "published").exists()
+    assert "\n" not in str(refusal.value) and tree(root) == before
 
 
 # Trained networks
@@ -216,7 +256,7 @@ def test_a_damaged_sweep_or_none_changes_nothing(root):
 
 def published(name, seed):
     """A record of the published recipe, as the repository has it, and its file name."""
-    (path,) = (ROOT / "mnist_lab" / "published").glob(f"*-{published_kind(name)}-seed{seed}.json")
+    (path,) = (ROOT / PUBLISHED).glob(f"*-{published_kind(name)}-seed{seed}.json")
     return path.name, json.loads(path.read_text())
 
 
@@ -243,7 +283,8 @@ def test_the_weights_of_seed_0_are_taken_over_with_a_card_of_all_seeds(root):
     leave(root, "gap", 1)
     leave(root, "bottleneck", 1)
     shorter = json.loads(first.with_suffix(".json").read_text())
-    shorter["recipe"]["num_epochs"], shorter["validation_accuracy"] = 1, [0.5]
+    shorter["recipe"]["num_epochs"] = 1
+    shorter |= {curve: shorter[curve][:1] for curve in CURVES}
     (sweep / "04-other").mkdir()
     other = sweep / "04-other" / f"gapnet-mnist-{kind_of_run(shorter)}-seed0.json"
     other.write_text(json.dumps(shorter))
@@ -251,7 +292,9 @@ def test_the_weights_of_seed_0_are_taken_over_with_a_card_of_all_seeds(root):
     publish_records(sweep, root)
     assert sorted(path.name for path in folder.iterdir()) == ["gap.md", "gap.safetensors"]
     assert (folder / "gap.safetensors").read_bytes() == first.read_bytes()
-    assert (folder / "gap.md").read_text(encoding="utf-8") == card("gap", next(iter(runs)), runs)
+    assert (folder / "gap.md").read_text(encoding="utf-8") == model_card(
+        "gap", next(iter(runs)), runs
+    )
 
 
 def test_a_sweep_without_weights_leaves_them_as_they_are_and_renews_the_card(root):
@@ -264,7 +307,7 @@ def test_a_sweep_without_weights_leaves_them_as_they_are_and_renews_the_card(roo
     runs = dict(published("bottleneck", seed) for seed in (0, 1))
     assert (folder / "bottleneck.safetensors").read_bytes() == kept
     text = (folder / "bottleneck.md").read_text(encoding="utf-8")
-    assert text == card("bottleneck", next(iter(runs)), runs)
+    assert text == model_card("bottleneck", next(iter(runs)), runs)
     leave(root, "bottleneck", 0)  # the run was done again, and has other weights
     publish_records(root / "runs" / "sweep", root)
     assert (folder / "bottleneck.safetensors").read_bytes() != kept
@@ -284,7 +327,7 @@ def test_flawed_weights_are_refused_and_nothing_is_changed(root, flaw, sentence)
     if flaw is None:
         weights.write_bytes(weights.read_bytes()[:-1])
     before = tree(root)
-    with pytest.raises(ValueError, match=sentence) as refusal:
+    with pytest.raises(UserError, match=sentence) as refusal:
         publish_records(root / "runs" / "sweep", root)
     assert "\n" not in str(refusal.value) and tree(root) == before
 
@@ -296,12 +339,12 @@ def test_weights_whose_record_is_not_published_are_refused(root):
     leave(root, "gap", 1)
     for path in (root / "runs" / "sweep").glob("*/*-seed0.json"):
         path.unlink()
-    with pytest.raises(ValueError, match=r"gap\.safetensors must be from seed 0 of the published"):
+    with pytest.raises(UserError, match=r"gap\.safetensors must be from seed 0 of the published"):
         publish_records(root / "runs" / "sweep", root)
 
 
 def test_the_newest_run_is_found_and_its_absence_is_said(root):
-    with pytest.raises(ValueError, match="execute the course first"):
+    with pytest.raises(UserError, match="execute the course first"):
         newest_run(root)
     run = make_run(root)
     (root / "runs" / "bench").mkdir()

@@ -1,8 +1,5 @@
 """The README's tables, from records worked out by hand."""
 
-import json
-
-import pytest
 import torch
 
 from mnist_lab.course.execute import Outcome
@@ -15,7 +12,6 @@ from mnist_lab.course.readme_tables import (
 )
 from mnist_lab.data import load_writers
 from mnist_lab.statistics import seed_interval, writer_interval
-from mnist_lab.validation import UserError
 
 EPOCHS = {
     "network": "GapNet",
@@ -61,17 +57,9 @@ EXAMPLE = [
 ]
 
 
-@pytest.fixture
-def tables(tmp_path):
-    """The tables of the records of some kinds."""
-
-    def made(**kinds):
-        for kind, runs in kinds.items():
-            text = json.dumps({"kind": kind, "digits": "MNIST", "runs": runs})
-            (tmp_path / f"{kind}.json").write_text(text)
-        return speed_tables(tmp_path)
-
-    return made
+def tables(**kinds):
+    """The tables of studies of these kinds, with these runs."""
+    return speed_tables([{"kind": kind, "runs": runs} for kind, runs in kinds.items()])
 
 
 def test_a_table_has_its_columns_in_their_order_and_a_row_for_each():
@@ -94,16 +82,16 @@ def test_the_cost_of_a_notebook_in_words_and_in_a_table():
 # The studies
 
 
-def test_each_unit_has_a_table_and_what_was_not_measured_has_none(tables):
+def test_each_unit_has_a_table_and_what_was_not_measured_has_none():
     kinds = {"time_to_accuracy": GOAL, "fit_accuracy": ACCURACIES, "contention": [STEPS]}
     units = ["milliseconds per step", "validation accuracy", "seconds to the goal"]
     found = tables(**kinds).split("\n\n")
     assert [each.split("|")[1].strip() for each in found] == units
-    found = tables(epoch_time=[EPOCHS]).split("\n\n")
+    found = tables(ablations=[{}], **kinds, epoch_time=[EPOCHS]).split("\n\n")
     assert [each.split("|")[1].strip() for each in found] == ["seconds per epoch", *units]
 
 
-def test_epochs_have_medians_and_the_range_of_the_ratios(tables):
+def test_epochs_have_medians_and_the_range_of_the_ratios():
     few = EPOCHS | {"digits_per_epoch": 49_999}
     assert tables(epoch_time=[EPOCHS, few]).splitlines()[2:] == [
         f"| GapNet, bf16, threads: 2, A fast one, AVX512{scaled} | 70.0 | 20.0 | 4.0 (2.0 to 7.0) |"
@@ -111,12 +99,12 @@ def test_epochs_have_medians_and_the_range_of_the_ratios(tables):
     ]
 
 
-def test_beside_other_work_every_core_stands_against_the_choice(tables):
+def test_beside_other_work_every_core_stands_against_the_choice():
     (row,) = tables(contention=[STEPS]).splitlines()[2:]
     assert row == "| BottleneckNet, fp32, threads: 2 or 1, P | 20 | 100 | 30 | 40 |"
 
 
-def test_accuracies_have_the_interval_of_their_difference_seed_by_seed(tables):
+def test_accuracies_have_the_interval_of_their_difference_seed_by_seed():
     row, _ = tables(fit_accuracy=ACCURACIES).splitlines()[2:]
     low, high = seed_interval([0.1, 0.3])
     assert row == (
@@ -125,7 +113,7 @@ def test_accuracies_have_the_interval_of_their_difference_seed_by_seed(tables):
     )
 
 
-def test_the_example_is_counted_to_its_end_and_to_the_goal(tables):
+def test_the_example_is_counted_to_its_end_and_to_the_goal():
     (row,) = tables(time_to_accuracy=GOAL + EXAMPLE).splitlines()[2:]
     # The example has a mean of 99 % after 2 of its 14 epochs. The ratios are 700 and 350.5.
     low, high = seed_interval([0.991, 0.992])
@@ -138,15 +126,6 @@ def test_the_example_is_counted_to_its_end_and_to_the_goal(tables):
     assert row.endswith("| 1,401 | not in the 2 epochs that were seen | 3.0 | 525 |")
     (row,) = tables(time_to_accuracy=GOAL).splitlines()[2:]
     assert row.endswith("| 1,401 | not measured | 3.0 | 525 |")
-
-
-@pytest.mark.parametrize(
-    "text", ["", '{"kind": "epoch_time", "ru', "[]", "{}", '{"kind": "ablations", "runs": []}']
-)
-def test_a_file_that_is_no_record_of_speed_is_named(tmp_path, text):
-    (tmp_path / "damaged.json").write_text(text)
-    with pytest.raises(UserError, match=r"damaged\.json is not a whole record of epoch_time, "):
-        speed_tables(tmp_path)
 
 
 # The trainings

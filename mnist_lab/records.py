@@ -139,7 +139,9 @@ def load_record(path: Path) -> dict:
     record = read_json(path)
     try:
         lengths = {record["recipe"]["num_epochs"], *(len(record[name]) for name in CURVES)}
-        if len(lengths) == 1 and record["test"]["total"] > 0 and record_name(record):
+        is_training = record.get("kind", "training") == "training"  # older ones do not say
+        if is_training and len(lengths) == 1 and record["test"]["total"] > 0:
+            kind_of_run(record)
             return record
         reason = "epochs or test digits are missing"
     except (AttributeError, KeyError, TypeError) as error:

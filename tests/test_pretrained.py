@@ -1,7 +1,7 @@
 """The networks that come trained: whole, of the published runs, and as good as these say."""
 
-import json
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,13 +11,13 @@ from safetensors.torch import load, load_file, save_file
 from conftest import ROOT, on_mnist
 from mnist_lab import evaluate, load_data, load_pretrained
 from mnist_lab.course.publish import pretrained_files
-from mnist_lab.networks import BottleneckNet, GapNet
-from mnist_lab.pretrained import WEIGHTS, load_weights, read_weights
-from mnist_lab.recipes import NETWORKS
-from mnist_lab.records import RECORDS
+from mnist_lab.networks import BottleneckNet, GapNet, StridedNet
+from mnist_lab.pretrained import WEIGHTS, load_weights, published_kind, read_weights
+from mnist_lab.recipes import NETWORKS, Entry
+from mnist_lab.records import PUBLISHED, RECORDS, load_record
+from mnist_lab.validation import UserError
 
-FOLDER = ROOT / "mnist_lab" / "published"
-PUBLISHED = {path.name: json.loads(path.read_text()) for path in sorted(FOLDER.glob(RECORDS))}
+RUNS = {path.name: load_record(path) for path in sorted(PUBLISHED.glob(RECORDS))}
 each_network = pytest.mark.parametrize("name", NETWORKS)
 
 
@@ -38,13 +38,28 @@ def test_a_trained_network_is_ready_to_be_asked(name):
 
 @pytest.mark.parametrize("name", ["dense", "GAP", "", None, 0, ["gap"]])
 def test_any_other_name_is_refused(name):
-    with pytest.raises(ValueError) as refusal:
+    with pytest.raises(UserError, match="one of gap, bottleneck, not "):
         load_pretrained(name)
-    assert str(refusal.value) == f"name must be one of gap, bottleneck, not {name!r}."
+
+
+def test_a_network_without_weights_is_refused_and_disturbs_nothing_else(monkeypatch):
+    recipe = replace(NETWORKS["gap"].recipe, num_epochs=1)
+    monkeypatch.setitem(NETWORKS, "new", Entry(StridedNet, recipe))
+    with pytest.raises(UserError, match="one of gap, bottleneck, not 'new'"):
+        load_pretrained("new")
+    assert published_kind("new") not in {published_kind(name) for name in ("gap", "bottleneck")}
+    names = {path.stem for path in pretrained_files(WEIGHTS, {}, RUNS)}
+    assert names == {"gap", "bottleneck"}
+
+
+def test_loading_draws_no_random_numbers():
+    before = torch.get_rng_state()
+    load_pretrained("gap")
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_the_weights_are_of_the_published_runs_and_the_cards_say_what_the_records_say():
-    files = pretrained_files(WEIGHTS, {}, PUBLISHED)
+    files = pretrained_files(WEIGHTS, {}, RUNS)
     assert {path.name for path in files} == {
         f"{name}.{ending}" for name in NETWORKS for ending in ("safetensors", "md")
     }, "publish --records has not found the weights of every network"
@@ -53,7 +68,7 @@ def test_the_weights_are_of_the_published_runs_and_the_cards_say_what_the_record
             assert path.read_text(encoding="utf-8") == content, "publish --records makes it anew"
 
 
-def test_the_files_are_small_and_are_installed():
+def test_the_files_and_the_records_are_small_and_are_installed():
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     patterns = settings["tool"]["setuptools"]["package-data"]["mnist_lab"]
     assert WEIGHTS == ROOT / "mnist_lab" / "weights"
@@ -61,6 +76,10 @@ def test_the_files_are_small_and_are_installed():
         for file in (f"{name}.safetensors", f"{name}.md"):
             assert (WEIGHTS / file).stat().st_size < 100_000
             assert any(Path("weights", file).match(pattern) for pattern in patterns)
+    package, records = ROOT / "mnist_lab", [path for path in PUBLISHED.rglob("*.json")]
+    installed = {path for pattern in patterns for path in package.glob(pattern)}
+    assert package / "published" == PUBLISHED and set(records) <= installed
+    assert sum(path.stat().st_size for path in records) < 2_000_000
 
 
 # Files of weights
@@ -116,7 +135,7 @@ def change(part, tensor):
 )  # fmt: skip
 def test_weights_that_do_not_fit_are_refused_in_one_sentence(file, damage, sentence):
     damage(file)
-    with pytest.raises(ValueError) as refusal:
+    with pytest.raises(UserError) as refusal:
         load_weights("gap", file)
     assert str(refusal.value).startswith(f"{file} {sentence}")
     assert "\n" not in str(refusal.value)
@@ -129,7 +148,7 @@ def test_weights_that_do_not_fit_are_refused_in_one_sentence(file, damage, sente
 @pytest.mark.skipif(not on_mnist(), reason="the trained networks are judged on MNIST only")
 def test_the_test_digits_are_read_as_the_record_says(name):
     _, source = read_weights(WEIGHTS / f"{name}.safetensors")
-    expected = {index for index, *_ in PUBLISHED[source]["test"]["wrong"]}
+    expected = {index for index, *_ in RUNS[source]["test"]["wrong"]}
     answers = evaluate(load_pretrained(name), load_data("mnist").test, NETWORKS[name].recipe)
     wrong = {mistake.index for mistake in answers.mistakes()}
     # Another processor adds up in another order, which may turn an answer that was undecided.

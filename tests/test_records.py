@@ -1,34 +1,40 @@
-"""What a run leaves behind: whole files, and tables that say what the records say."""
+"""What a run leaves behind: whole files, named after all that decides the run."""
 
 import json
 import platform
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
-from scipy import stats
+from torch import nn
 
-from conftest import ROOT
 from mnist_lab import records
 from mnist_lab.data import Digits, Split, load_data
 from mnist_lab.evaluation import Evaluation, evaluate
 from mnist_lab.networks import BottleneckNet, GapNet
+from mnist_lab.pretrained import published_kind
 from mnist_lab.recipes import BOTTLENECK_RECIPE, GAP_RECIPE
 from mnist_lab.records import (
+    PUBLISHED,
+    RECORDS,
     as_recorded,
     correct_answers,
     kind_of_run,
+    load_measurement,
     load_record,
     load_records,
     processor,
+    record_name,
+    save_measurement,
     save_record,
     select_runs,
 )
-from mnist_lab.statistics import seed_interval
 from mnist_lab.training import History, fit
+from mnist_lab.validation import UserError
 
 GAP = replace(GAP_RECIPE, num_epochs=2)
 
@@ -178,41 +184,143 @@ def test_only_runs_that_differ_in_nothing_but_the_seed_are_of_a_kind(folder):
     assert save_record(GapNet(), digits(), history(), evaluation()) == paths[0]
 
 
-@pytest.mark.parametrize("damage", ["", "{", "[]", "{}", "half", "epochs"])
+def sequential(*layers):
+    return nn.Sequential(nn.Flatten(), *layers)
+
+
+class Residual(nn.Module):
+    """Its class is defined twice below, with another forward."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(784, 784)
+
+    def forward(self, x):
+        return x + self.fc(x)  # a comment
+
+
+Plain = type("Residual", (Residual,), {"forward": lambda self, x: self.fc(x)})
+Same = type("Residual", (Residual,), {})
+
+
+def changed(change):
+    network = GapNet()
+    change(network)
+    return network
+
+
+DIFFERENT = {
+    "GapNet": GapNet(),
+    "another dropout": changed(lambda network: setattr(network.convblock1[3], "p", 0.5)),
+    "frozen": changed(lambda network: network.convblock1.requires_grad_(False)),
+    "float64": GapNet().double(),
+    "one layer": sequential(nn.Linear(784, 10)),
+    "two layers": sequential(nn.Linear(784, 16), nn.Linear(16, 10)),
+    "wider": sequential(nn.Linear(784, 17), nn.Linear(17, 10)),
+    "residual": sequential(Residual()),
+    "not residual": sequential(Plain()),
+}
+
+
+def test_two_networks_with_one_recipe_keep_their_records_apart(folder):
+    for correct, network in enumerate(DIFFERENT.values()):
+        save_record(network, digits(), history(), evaluation(correct))
+    found = [record["test"]["correct"] for record in load_records(folder)]
+    assert sorted(found) == list(range(len(DIFFERENT))), "one has overwritten another"
+
+
+def test_the_same_network_has_the_same_name_whatever_it_has_learned(folder):
+    first = save_record(sequential(Residual()), digits(), history(), evaluation())
+    trained = sequential(Same()).eval()
+    trained[1].fc.weight.data.zero_()
+    assert save_record(trained, digits(), history(), evaluation()) == first
+    network = GapNet()
+    network(torch.rand(4, 1, 28, 28))  # the norms' averages are no architecture
+    before = torch.get_rng_state()
+    learned = save_record(network.eval(), digits(), history(), evaluation())
+    assert torch.equal(torch.get_rng_state(), before)
+    assert learned == save_record(GapNet(), digits(), history(), evaluation())
+
+
+@pytest.mark.parametrize("path", sorted(PUBLISHED.glob(RECORDS)), ids=lambda path: path.stem)
+def test_the_name_of_a_published_record_follows_from_what_it_holds(path):
+    record = load_record(path)
+    assert record["kind"] == "training" and record_name(record) == path.name
+
+
+def test_the_published_recipes_are_of_the_published_kinds():
+    kinds = {kind_of_run(record) for record in load_records()}
+    assert {published_kind(name) for name in ("gap", "bottleneck")} <= kinds
+
+
+# Files that are not whole
+
+
+def without(*names):
+    return lambda text: json.dumps({k: v for k, v in json.loads(text).items() if k not in names})
+
+
+DAMAGE = {
+    "empty": lambda text: "",
+    "cut": lambda text: text[: len(text) // 2],
+    "no object": lambda text: "[]",
+    "nothing in it": lambda text: "{}",
+    "no split": without("split"),
+    "no test": without("test"),
+    "no losses": without("train_loss"),
+    "an epoch too few": lambda text: text.replace('"num_epochs": 2', '"num_epochs": 3'),
+    "no test digits": lambda text: text.replace('"total": 2', '"total": 0'),
+    "another's": lambda text: text.replace('"kind": "training"', '"kind": "ablations"'),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
 def test_a_record_that_is_not_whole_is_named(damage, folder):
     path = save_record(GapNet(), digits(), history(), evaluation())
-    load_record(path)
     text = path.read_text()
-    longer = text.replace('"num_epochs": 2', '"num_epochs": 3')
-    damaged = {"half": text[: len(text) // 2], "epochs": longer}
-    path.write_text(damaged.get(damage, damage))
-    with pytest.raises(ValueError, match=r"seed0\.json (is not|cannot be)") as refusal:
-        load_record(path)
-    assert "\n" not in str(refusal.value)
+    assert damage(text) != text
+    path.write_text(damage(text))
+    for load in (lambda: load_record(path), lambda: load_records(folder)):
+        with pytest.raises(UserError) as refusal:
+            load()
+        assert str(path) in str(refusal.value) and "\n" not in str(refusal.value)
 
 
-@pytest.mark.parametrize("accuracies", [[0.99, 0.98], [0.9957, 0.9951, 0.9954, 0.9952]])
-def test_the_interval_over_seeds_is_students(accuracies):
-    mean, error = sum(accuracies) / len(accuracies), stats.sem(accuracies)
-    expected = stats.t.interval(0.95, len(accuracies) - 1, loc=mean, scale=error)
-    assert seed_interval(accuracies) == pytest.approx(expected)
+def test_a_record_of_an_older_version_says_no_kind(folder):
+    path = save_record(GapNet(), digits(), history(), evaluation())
+    path.write_text(without("kind")(path.read_text()))
+    assert load_records(folder) == [load_record(path)]
 
 
-def test_the_processor_has_a_name_and_its_instructions_everywhere(monkeypatch):
+@pytest.mark.parametrize("content", [b"\xff\xfe", b'{"name": "\xe9"}'])
+def test_what_is_no_text_is_named(content, folder):
+    path = folder / "x-seed0.json"
+    folder.mkdir(parents=True)
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"x-seed0\.json cannot be read"):
+        load_records(folder)
+
+
+def test_a_measurement_says_its_kind_and_lies_in_its_folder(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    path = save_measurement("epoch_time", {"digits": "MNIST", "runs": [{"é": 1}]})
+    assert path.parent == tmp_path / "runs" / "epoch_time"
+    assert load_measurement(path) == {"kind": "epoch_time", "digits": "MNIST", "runs": [{"é": 1}]}
+    assert str(path.relative_to(tmp_path)) in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("text", "name"), [("model name\t: A fast one\n", "A fast one"), ("Features\t: fp\n", "arm")]
+)
+def test_the_processor_has_a_name_and_its_instructions(monkeypatch, text, name):
     used = torch.backends.cpu.get_cpu_capability()
     assert processor().endswith(f", {used}") and len(processor()) > len(used) + 2
-    monkeypatch.setattr(records.Path, "read_text", lambda path: "Features\t: fp asimd\n")
-    monkeypatch.setattr(records.platform, "processor", lambda: "")
-    monkeypatch.setattr(records.platform, "machine", lambda: "aarch64")
-    assert processor() == f"aarch64, {used}"
-    monkeypatch.setattr(records.Path, "read_text", lambda path: "model name\t: A fast one\n")
-    assert processor() == f"A fast one, {used}"
-
-    def absent(path):
-        raise FileNotFoundError
-
-    monkeypatch.setattr(records.Path, "read_text", absent)
-    assert processor() == f"aarch64, {used}"
+    monkeypatch.setattr(platform, "processor", lambda: "")
+    monkeypatch.setattr(platform, "machine", lambda: "arm")
+    monkeypatch.setattr(records.Path, "read_text", lambda path: text)
+    assert processor() == f"{name}, {used}"
+    monkeypatch.setattr(records.Path, "read_text", lambda path: Path("absent").read_bytes())
+    assert processor() == f"arm, {used}"
 
 
 # Many runs
@@ -248,10 +356,11 @@ def test_the_right_answers_are_all_but_the_wrong_ones():
     assert (~right).nonzero().tolist() == [[0, 0], [0, 999], [1, 5]]
 
 
+@pytest.mark.slow
 def test_a_record_is_found_again_by_training_from_scratch():
-    """Stated tolerance: 2 % of each training loss and 2 points of each accuracy, for processors add
+    """Stated tolerance: 2 % of each training loss and 3 points of each accuracy, for processors add
     up in different orders, and 76 steps make more of it."""
-    (record,) = load_records(ROOT / "mnist_lab" / "published" / "short")
+    (record,) = load_records(PUBLISHED / "short")
     said, seed = record["recipe"], record["seed"]
     recipe = replace(BOTTLENECK_RECIPE, num_epochs=said["num_epochs"], seed=seed)
     torch.manual_seed(seed)
@@ -260,5 +369,5 @@ def test_a_record_is_found_again_by_training_from_scratch():
     test = evaluate(network, data.test, recipe)
     assert kind_of_run(record) == kind_of_run(record | {"recipe": as_recorded(recipe)})
     assert history.train_loss == pytest.approx(record["train_loss"], rel=0.02)
-    assert history.validation_accuracy == pytest.approx(record["validation_accuracy"], abs=0.02)
-    assert test.accuracy == pytest.approx(record["test"]["correct"] / 300, abs=0.01)
+    assert history.validation_accuracy == pytest.approx(record["validation_accuracy"], abs=0.03)
+    assert test.accuracy == pytest.approx(record["test"]["correct"] / 300, abs=0.03)

@@ -1,36 +1,30 @@
 """A model card says what the records say, and nothing that is not so."""
 
-import json
 import re
+from importlib import import_module
 
 import pytest
 
-import mnist_lab
-from conftest import ROOT
-from mnist_lab.course.model_card import card
+from mnist_lab.course.model_card import model_card
 from mnist_lab.course.readme_tables import results_table
 from mnist_lab.pretrained import WEIGHTS, published_kind
 from mnist_lab.recipes import NETWORKS
-from mnist_lab.records import RECORDS, kind_of_run
-
-FOLDER = ROOT / "mnist_lab" / "published"
+from mnist_lab.records import kind_of_run, load_records, record_name
 
 
 @pytest.fixture(params=NETWORKS)
 def case(request):
     """A network's name, the record of its seed 0, and all its published records."""
-    kind, runs = published_kind(request.param), {}
-    for path in sorted(FOLDER.glob(RECORDS)):
-        record = json.loads(path.read_text())
-        if kind_of_run(record) == kind:
-            runs[path.name] = record
+    kind = published_kind(request.param)
+    records = {record_name(record): record for record in load_records()}
+    runs = {file: record for file, record in records.items() if kind_of_run(record) == kind}
     (first,) = (file for file, record in runs.items() if record["seed"] == 0)
     return request.param, first, runs
 
 
 def test_it_says_what_was_trained_how_and_how_good_it_is(case):
     name, first, runs = case
-    text, record = card(name, first, runs), runs[first]
+    text, record = model_card(name, first, runs), runs[first]
     for word, value in record["recipe"].items():
         assert f"\n| {word} | {value} |\n" in text
     test = record["test"]
@@ -47,14 +41,13 @@ def test_it_says_what_was_trained_how_and_how_good_it_is(case):
 
 def test_its_links_and_its_code_lead_somewhere(case):
     name, first, runs = case
-    text = card(name, first, runs)
+    text = model_card(name, first, runs)
     for link in re.findall(r"\]\(([^)]+)\)", text):
         assert (WEIGHTS / link).resolve().is_file(), link
     (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     compile(code, "card", "exec")
-    (names,) = re.findall(r"from mnist_lab import (.*)", code)
-    recipe = names.split(", ")[0]
-    assert getattr(mnist_lab, recipe) is NETWORKS[name].recipe
-    assert set(names.split(", ")) <= set(mnist_lab.__all__)
-    assert f'load_pretrained("{name}")' in code and f", {recipe})" in code
+    for module, names in re.findall(r"from (\S+) import (.*)", code):
+        assert all(hasattr(import_module(module), word) for word in names.split(", "))
+    assert f'NETWORKS["{name}"].recipe\n' in code and f'load_pretrained("{name}")' in code
+    assert f"`{NETWORKS[name].network.__module__}.{NETWORKS[name].network.__name__}`" in text
     assert f"`{name}.safetensors`" in text and f"export {name}`" in text

@@ -21,6 +21,7 @@ from mnist_lab.recipes import (
     StepDown,
     shortened,
 )
+from mnist_lab.validation import UserError
 
 PLAIN = Recipe(num_epochs=3, batch_size=32, lr=0.01)
 
@@ -247,3 +248,12 @@ def test_one_cycle_needs_no_shortening():
 def test_the_registry_holds_the_published_networks_with_their_recipes():
     assert NETWORKS["gap"][:2] == (GapNet, GAP_RECIPE)
     assert NETWORKS["bottleneck"][:2] == (BottleneckNet, BOTTLENECK_RECIPE)
+
+
+def test_too_few_digits_for_the_schedule_are_refused():
+    recipe = Recipe(1, batch_size=128, lr=0.001, schedule=OneCycle(0.005, pct_start=0.2))
+    with pytest.raises(UserError, match="20% of 5 batches"):
+        recipe.check_digits(5 * 128)
+    recipe.check_digits(5 * 128 + 1)  # a sixth batch
+    replace(recipe, num_epochs=2).check_digits(5 * 128)
+    replace(recipe, schedule=StepDown(1, 0.1)).check_digits(1)

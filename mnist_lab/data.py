@@ -1,8 +1,7 @@
 """Where the digits come from, and how they are split.
 
-MNIST comes through torchvision (its mirrors, its MD5s), and no file is used that is not the
-original to the bit. Where MNIST cannot be had, the course runs on the 1,797 handwritten digits
-that scikit-learn ships. Two harder collections have MNIST's format, and come in the same way.
+Where MNIST cannot be had, the course runs on the 1,797 handwritten digits that scikit-learn ships.
+Two harder collections have MNIST's format, and come in the same way.
 
 Sources: LeCun et al., "Gradient-based learning applied to document recognition",
 doi:10.1109/5.726791; Alpaydin and Kaynak, "Optical Recognition of Handwritten Digits",
@@ -22,18 +21,11 @@ QMNIST: Copyright (c) Facebook, Inc. and its affiliates. All rights reserved. It
 in the file too: `np.load("writers.npz")["licence"]`.
 """
 
-import gzip
-import hashlib
 import os
-import shutil
-import socket
-import tempfile
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import numpy as np
 import torch
@@ -45,41 +37,22 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision.datasets import KMNIST, MNIST, FashionMNIST
 
-from mnist_lab.files import folder_lock, project_root
-from mnist_lab.validation import UserError, check, instance, shown
+from mnist_lab.files import project_root
+from mnist_lab.mnist_files import DataError as DataError
+from mnist_lab.mnist_files import DataUnavailable, find_or_download, unpack
+from mnist_lab.validation import Count, UserError, check, instance, one_of, shown
 
 WRITERS = Path(__file__).with_name("writers.npz")
 SPLIT_SEED = 0  # one split for everybody, whatever the seed of a run
-CONNECT_SECONDS = 5  # how long a mirror may take to answer before we call it unreachable
 NAMES = {
     "mnist": "MNIST",
     "digits": "small digits",
     "fashion": "Fashion-MNIST",
     "kmnist": "KMNIST",
 }
-HARDER = {"fashion": FashionMNIST, "kmnist": KMNIST}
+COLLECTIONS = {"mnist": MNIST, "fashion": FashionMNIST, "kmnist": KMNIST}
 SOURCES = ("auto", *NAMES)
 SPLITS = ("random", "by writer", "as published")
-# Bytes and MD5 of MNIST's files. The MD5s of the packed ones are those of torchvision's
-# MNIST.resources; all else was taken from files that have these MD5s.
-ORIGINALS = {
-    "train-images-idx3-ubyte.gz": (9_912_422, "f68b3c2dcbeaaa9fbdd348bbdeb94873"),
-    "train-labels-idx1-ubyte.gz": (28_881, "d53e105ee54ea40749a09fcbcd1e9432"),
-    "t10k-images-idx3-ubyte.gz": (1_648_877, "9fb629c4189551a2d022fa330f9573f3"),
-    "t10k-labels-idx1-ubyte.gz": (4_542, "ec29112dd5afa0611ce80d1b7f02629c"),
-    "train-images-idx3-ubyte": (47_040_016, "6bbc9ace898e44ae57da46a324031adb"),
-    "train-labels-idx1-ubyte": (60_008, "a25bea736e30d166cdddb491f175f624"),
-    "t10k-images-idx3-ubyte": (7_840_016, "2646ac647ad5339dbf082846283269ea"),
-    "t10k-labels-idx1-ubyte": (10_008, "27ae3e4e09519cfbb04c329615203637"),
-}
-
-
-class DataError(UserError):
-    """The digits cannot be used as they are; the message says what is wrong and what to do."""
-
-
-class DataUnavailable(DataError):
-    """MNIST is not here and could not be fetched."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,12 +74,8 @@ class Split:
     def first(self, count: int) -> "Split":
         """The first `count` digits (or all, if there are fewer). What was held out from training,
         and the rest, are shuffled: a random sample. MNIST's test digits are not, and begin with the
-        students'. Raises `ValueError` for a count below 1."""
-        if not isinstance(count, int) or count < 1:
-            raise UserError(
-                f"the number of digits must be a whole number from 1 on, not {count!r}."
-            )
-        return self.take(slice(count))
+        students'. Raises `UserError` for a count below 1."""
+        return self.take(slice(check("count", count, Count)))
 
     def take(self, indices: slice | Tensor | np.ndarray) -> "Split":
         """The digits that are named by a slice, by their numbers or by a mask `[N]`, with all that
@@ -123,7 +92,8 @@ class Split:
 class Digits:
     """Three splits of one collection. `name` goes with every result measured on it.
 
-    `split`: how they were parted, as `load_data` was told. They are disjoint, unless that is "as
+    `split` and `source`: what `load_data` was told, or has to be told to load them again; the
+    source of digits that it did not load is None. The three are disjoint, unless the split is "as
     published": then the test digits stand in the place of validation, too.
     """
 
@@ -132,6 +102,7 @@ class Digits:
     validation: Split
     test: Split
     split: str = "random"
+    source: str | None = None
 
     def __str__(self) -> str:
         parts = ("train", "validation", "test")
@@ -142,11 +113,6 @@ class Digits:
     @property
     def is_mnist(self) -> bool:
         return self.name == "MNIST"
-
-    @property
-    def source(self) -> str:
-        """What `load_data` has to be told for this collection."""
-        return next(source for source, name in NAMES.items() if name == self.name)
 
 
 def check_split(name: str, split: Split) -> None:
@@ -221,28 +187,25 @@ def load_data(
     published"` trains on all 60,000 and validates on the test digits, as was done for the second
     network: what is chosen by looking at them is no longer a test.
 
-    Raises `ValueError` for an unknown source or split, `DataError` for files that are incomplete,
+    Raises `UserError` for an unknown source or split, `DataError` for files that are incomplete,
     unreadable or not the originals to the bit, or for a split by writer where writers are unknown,
     and `DataUnavailable` if what is insisted on cannot be had.
     """
-    if source == "auto":
-        source = os.environ.get("MNIST_LAB_SOURCE") or "auto"
-    if source not in SOURCES:
-        raise UserError(f"unknown source {source!r}: choose one of {', '.join(SOURCES)}.")
-    if split not in SPLITS:
-        raise UserError(f"unknown split {split!r}: choose one of {', '.join(SPLITS)}.")
+    told_by = "source"
+    if source == "auto" and os.environ.get("MNIST_LAB_SOURCE"):
+        told_by, source = "MNIST_LAB_SOURCE", os.environ["MNIST_LAB_SOURCE"]
+    check(told_by, source, one_of(*SOURCES))
+    check("split", split, one_of(*SPLITS))
     if source not in ("auto", "mnist") and split == "by writer":
-        whose = "the small digits do" if source == "digits" else f"{NAMES[source]} does"
-        raise DataError(f"{whose} not say who wrote them: take split='random' or source='mnist'.")
+        raise DataError(
+            f"it is unknown who wrote the {NAMES[source]}: take split='random' or source='mnist'."
+        )
     if source == "digits":
         return _small_digits(split)
-    if source in HARDER:
-        files = _files(_root(root), HARDER[source])
-        return _harder(NAMES[source], HARDER[source], files, split)
     try:
-        return _mnist(_files(_root(root)), split)
+        return _load_collection("mnist" if source == "auto" else source, _root(root), split)
     except DataUnavailable as reason:
-        if source == "mnist" or split == "by writer":
+        if source != "auto" or split == "by writer":
             raise
         print(f"{reason} Using scikit-learn's 1,797 small digits instead: expect other accuracies.")
         return _small_digits(split)
@@ -263,105 +226,13 @@ def _root(root: str | os.PathLike | None) -> Path:
     return folder
 
 
-def _files(root: Path, kind: type[MNIST] = MNIST) -> list[Path]:
-    """A collection's four files below `root`, in torchvision's order; downloaded if need be."""
-    return _find(root, kind) or _download(root, kind)
-
-
-def _find(root: Path, kind: type[MNIST]) -> list[Path] | None:
-    """All four files, None if there is none; of a file's two forms, the packed one.
-
-    The other collections' files have MNIST's names: they must lie in a folder of their own, and
-    packed, for only of that form is the MD5 known.
-    """
-    names = [name for name, _ in kind.resources]
-    own = root / kind.__name__ / "raw"
-    for folder in (root, own) if kind is MNIST else (own,):
-        files = []
-        for name in names:
-            forms = [folder / name, folder / name.removesuffix(".gz")][: 2 if kind is MNIST else 1]
-            files.append(next((form for form in forms if os.path.isfile(form)), None))
-        if all(files):
-            return files
-        if any(files):
-            missing = ", ".join(name for name, file in zip(names, files) if file is None)
-            raise DataError(
-                f"{folder} holds a part of {kind.__name__}, but {missing} is missing: put it "
-                "there, or empty the folder to download all four files again."
-            )
-    return None
-
-
-def _download(root: Path, kind: type[MNIST]) -> list[Path]:
-    """Fetch a collection into `root`, which is not even made unless all of it is there."""
-    there = next((folder for folder in (root, *root.parents) if os.path.exists(folder)), root)
-    lost = f"{kind.__name__} is not in {root}, and"
-    try:
-        with tempfile.TemporaryDirectory(dir=there, prefix=".download-") as scratch:
-            if not _any_answers([urlsplit(mirror).hostname for mirror in kind.mirrors]):
-                raise DataUnavailable(f"{lost} its mirrors cannot be reached.")
-            with folder_lock(root):  # another process may be downloading: wait, then look again
-                if _find(root, kind) is None:
-                    _fetch(root, scratch, kind, lost)
-    except OSError as error:
-        raise DataUnavailable(
-            f"{lost} nothing can be written there ({error.strerror}): "
-            "choose another folder with MNIST_LAB_DATA."
-        ) from error
-    return _find(root, kind)
-
-
-def _fetch(root: Path, scratch: str, kind: type[MNIST], lost: str) -> None:
-    """Download into `scratch` and rename, so that no one ever sees half a download."""
-    timeout = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(CONNECT_SECONDS)  # torchvision sets none of its own
-    try:
-        kind(scratch, download=True)
-    except (OSError, RuntimeError) as error:
-        reason = " ".join(str(error).split())  # torchvision's has a line for each mirror
-        raise DataUnavailable(f"{lost} its download failed ({reason}).") from error
-    finally:
-        socket.setdefaulttimeout(timeout)
-    name = kind.__name__
-    shutil.rmtree(root / name, ignore_errors=True)  # empty folders, or _find had found it
-    root.mkdir(parents=True, exist_ok=True)
-    os.replace(Path(scratch) / name, root / name)
-
-
-def _any_answers(hosts: list[str]) -> bool:
-    """Whether one of the hosts can be connected to; name look-ups that hang are not waited for."""
-    answered = threading.Event()
-
-    def connect(host):
-        try:
-            socket.create_connection((host, 80), timeout=CONNECT_SECONDS).close()
-            answered.set()
-        except OSError:
-            pass
-
-    threads = [threading.Thread(target=connect, args=(host,), daemon=True) for host in hosts]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(CONNECT_SECONDS)
-    return answered.is_set()
-
-
-def _mnist(files: list[Path], split: str) -> Digits:
-    rest, test = _mnist_part(*files[:2], train=True), _mnist_part(*files[2:], train=False)
-    parts = _cut_by_writer(rest) if split == "by writer" else _parts(rest, test, 10_000, split)
-    return Digits("MNIST", *parts, test, split)
-
-
-def _mnist_part(images_file: Path, labels_file: Path, train: bool) -> Split:
-    contents = (_unpack(file, *ORIGINALS[file.name]) for file in (images_file, labels_file))
-    return replace(_parse(*contents), **dict(zip(("writers", "series"), load_writers(train))))
-
-
-def _harder(name: str, kind: type[MNIST], files: list[Path], split: str) -> Digits:
-    contents = [_unpack(file, None, md5, name) for file, (_, md5) in zip(files, kind.resources)]
+def _load_collection(source: str, root: Path, split: str) -> Digits:
+    kind = COLLECTIONS[source]
+    contents = [unpack(kind, file) for file in find_or_download(kind, root)]
     rest, test = _parse(*contents[:2]), _parse(*contents[2:])
-    return Digits(name, *_parts(rest, test, 10_000, split), test, split)
+    if source == "mnist":
+        rest, test = _with_writers(rest, train=True), _with_writers(test, train=False)
+    return _digits(source, rest, test, 10_000, split)
 
 
 def _parse(images: bytearray, labels: bytearray) -> Split:
@@ -372,24 +243,9 @@ def _parse(images: bytearray, labels: bytearray) -> Split:
     return Split(pixels.view(-1, 1, 28, 28), classes.long())
 
 
-def _unpack(file: Path, size: int | None, md5: str, whose: str = "MNIST") -> bytearray:
-    """The unpacked content of a file. What is not the original is refused before it is unpacked,
-    and what has not even its size, where that is known, before it is read."""
-    remedy = f"delete it and download {whose} again."
-    try:
-        found = file.stat().st_size
-        if size not in (None, found):
-            raise DataError(
-                f"{file} has {found:,} bytes, but {whose}'s original {size:,}: {remedy}"
-            )
-        content = file.read_bytes()
-    except OSError as error:
-        raise DataError(
-            f"{file} cannot be read ({error.strerror}): make it readable, or {remedy}"
-        ) from error
-    if hashlib.md5(content, usedforsecurity=False).hexdigest() != md5:
-        raise DataError(f"{file} has the wrong MD5, it is not {whose}'s original: {remedy}")
-    return bytearray(gzip.decompress(content) if file.suffix == ".gz" else content)
+def _with_writers(split: Split, train: bool) -> Split:
+    writers, series = load_writers(train)
+    return replace(split, writers=writers, series=series)
 
 
 def _small_digits(split: str) -> Digits:
@@ -399,12 +255,18 @@ def _small_digits(split: str) -> Digits:
     images = F.interpolate(images, size=(20, 20), mode="bilinear", align_corners=False)
     images = F.pad(images, (4, 4, 4, 4)).round().to(torch.uint8)
     rest, test = _cut(Split(images, torch.from_numpy(bunch.target).long()), 300)
-    return Digits("small digits", *_parts(rest, test, 300, split), test, split)
+    return _digits("digits", rest, test, 300, split)
 
 
-def _parts(rest: Split, test: Split, held_out: int, split: str) -> tuple[Split, Split]:
-    """The digits to train and to validate on."""
-    return (rest, test) if split == "as published" else _cut(rest, held_out)
+def _digits(source: str, rest: Split, test: Split, held_out: int, split: str) -> Digits:
+    """The test digits, and the rest cut into those to train and to validate on."""
+    if split == "as published":
+        train, validation = rest, test
+    elif split == "by writer":
+        train, validation = _cut_by_writer(rest)
+    else:
+        train, validation = _cut(rest, held_out)
+    return Digits(NAMES[source], train, validation, test, split, source)
 
 
 def _cut(split: Split, held_out: int) -> tuple[Split, Split]:

@@ -1,32 +1,35 @@
-"""Where the digits come from, and every way in which that can go wrong."""
+"""Which digits there are, how they are split, who wrote them, and what is refused."""
 
 import gzip
 import hashlib
 import os
-import re
-import shutil
-import socket
-import subprocess
-import sys
-import tempfile
-import threading
-import tracemalloc
+import tomllib
+from dataclasses import replace
 from types import SimpleNamespace
-from urllib.error import URLError
 
 import numpy as np
 import pytest
 import torch
 from sklearn.model_selection import train_test_split
-from torchvision.datasets import mnist as torchvision_mnist
-from torchvision.datasets.utils import extract_archive
+from torchvision.datasets import MNIST, FashionMNIST
 
-from mnist_lab import data
-from mnist_lab.data import DataError, DataUnavailable, Split, load_data, load_writers
+from conftest import ROOT
+from mnist_lab import data, mnist_files
+from mnist_lab.data import (
+    DataError,
+    DataUnavailable,
+    Digits,
+    Split,
+    check_digits,
+    check_images,
+    check_split,
+    load_data,
+    load_writers,
+    validation_writers,
+)
+from mnist_lab.validation import UserError
 
-TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = NAMES = [
-    name for name, _ in torchvision_mnist.MNIST.resources
-]
+NAMES = [name for name, _ in MNIST.resources]
 PARTS = ("train", "validation", "test")
 
 
@@ -36,81 +39,60 @@ def idx(array):
     return bytes([0, 0, 8, array.ndim]) + sizes + array.astype(np.uint8).tobytes()
 
 
-def write(path, content):
-    with gzip.open(path, "wb", compresslevel=1) as file:
-        file.write(content)
-
-
 def index_of(split):
     """Which of the originals each digit is; its picture says so."""
     high, low = split.images[:, 0, 0, 1:3].long().unbind(1)
     return high * 256 + low
 
 
-def md5(path):
-    return hashlib.md5(path.read_bytes()).hexdigest()
-
-
 @pytest.fixture(scope="module")
 def originals(tmp_path_factory):
-    """Black pictures in MNIST's numbers; the first pixels hold the label and the index."""
+    """A folder of black pictures in MNIST's numbers; their first pixels hold the label and the
+    index. They pass for MNIST's originals, and for Fashion-MNIST's."""
     folder = tmp_path_factory.mktemp("originals")
     draw = np.random.default_rng(0)
     shares = np.arange(1, 11) / 55  # unequal, so that stratification shows
+    pins = {}
     for names, count in ((NAMES[:2], 60_000), (NAMES[2:], 10_000)):
         labels, index = draw.choice(10, count, p=shares), np.arange(count)
         images = np.zeros((count, 28, 28), np.uint8)
         images[:, 0, :3] = np.stack([labels, index // 256, index % 256], 1)
-        write(folder / names[0], idx(images))
-        write(folder / names[1], idx(labels))
-    return folder
+        for name, array in zip(names, (images, labels)):
+            packed = gzip.compress(idx(array), 1)
+            pins[name] = (len(packed), hashlib.md5(packed).hexdigest())
+            for place in (folder / name, folder / "FashionMNIST" / "raw" / name):
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.write_bytes(packed)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mnist_files, "ORIGINALS", pins)
+        patch.setattr(FashionMNIST, "resources", [(name, pins[name][1]) for name in NAMES])
+        yield folder
 
 
 @pytest.fixture(scope="module")
-def pins(originals, tmp_path_factory):
-    """Bytes and MD5 of these files, packed and unpacked."""
-    folder = shutil.copytree(originals, tmp_path_factory.mktemp("pins") / "both")
-    for name in NAMES:
-        extract_archive(str(folder / name), str(folder))
-    return {path.name: (path.stat().st_size, md5(path)) for path in folder.iterdir()}
+def mnist(originals):
+    """Those digits, split in each of the ways."""
+    return {split: load_data("mnist", originals, split) for split in data.SPLITS}
 
 
-@pytest.fixture
-def folder(originals, pins, tmp_path, monkeypatch):
-    """A folder of the four files, which pass for MNIST's originals."""
-    monkeypatch.setattr(data, "ORIGINALS", pins)
-    return shutil.copytree(originals, tmp_path / "mnist")
+@pytest.fixture(scope="module")
+def small():
+    return load_data("digits")
 
 
 @pytest.fixture(autouse=True)
-def no_settings_and_no_network(tmp_path_factory, monkeypatch):
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path_factory.mktemp("temporary")))
+def no_settings_and_no_network(monkeypatch):
     monkeypatch.delenv("MNIST_LAB_DATA", raising=False)
     monkeypatch.delenv("MNIST_LAB_SOURCE", raising=False)
-    monkeypatch.setattr(data, "_any_answers", lambda hosts: False)
-
-
-@pytest.fixture
-def mirror(folder, originals, monkeypatch):
-    """A mirror that answers; returns the names of the files that were fetched from it."""
-    fetched = []
-
-    def fetch(url, download_root, filename, md5):
-        assert socket.getdefaulttimeout() == data.CONNECT_SECONDS, "a dead mirror would hang"
-        fetched.append(filename)
-        shutil.copy(originals / filename, download_root)
-        extract_archive(os.path.join(download_root, filename), download_root)
-
-    monkeypatch.setattr(data, "_any_answers", lambda hosts: True)
-    monkeypatch.setattr(torchvision_mnist, "download_and_extract_archive", fetch)
-    return fetched
+    for kind in data.COLLECTIONS.values():
+        monkeypatch.setattr(kind, "mirrors", ["http://127.0.0.1:9/"])  # nobody is there
 
 
 # The splits
 
 
-def test_mnist_is_cut_into_50_000_10_000_and_10_000_digits(folder):
-    digits = load_data("mnist", folder)
+def test_mnist_is_cut_into_50_000_10_000_and_10_000_digits(mnist):
+    digits = mnist["random"]
     assert str(digits) == "MNIST: 50,000 train, 10,000 validation, 10,000 test"
     assert digits.is_mnist and digits.split == "random"
     for part in PARTS:  # every picture kept its own label
@@ -119,10 +101,7 @@ def test_mnist_is_cut_into_50_000_10_000_and_10_000_digits(folder):
     index = {part: index_of(getattr(digits, part)) for part in PARTS}
     assert torch.equal(index["test"], torch.arange(10_000))
     both = torch.cat([index["train"], index["validation"]])
-    assert not torch.equal(both[:50_000], both[:50_000].sort().values), "not shuffled"
     assert torch.equal(both.sort().values, torch.arange(60_000))
-    train, validation = (torch.bincount(getattr(digits, part).labels) for part in PARTS[:2])
-    assert ((train + validation) / 6 - validation).abs().max() < 1, "not stratified"
     labels = both.new_empty(60_000)
     labels[both] = torch.cat([digits.train.labels, digits.validation.labels])
     published = train_test_split(
@@ -131,31 +110,27 @@ def test_mnist_is_cut_into_50_000_10_000_and_10_000_digits(folder):
     assert torch.equal(both, torch.from_numpy(np.concatenate(published)))
 
 
-def test_by_writer_nobody_wrote_digits_of_two_parts(folder):
-    digits = load_data("mnist", folder, split="by writer")
+def test_by_writer_nobody_wrote_digits_of_two_parts(mnist):
+    digits = mnist["by writer"]
     expected = "MNIST, split by writer: 49,986 train, 10,014 validation, 10,000 test"
     assert str(digits) == expected and digits.split == "by writer"
     parts = [getattr(digits, part) for part in PARTS]
     assert [len(split.writers.unique()) for split in parts] == [449, 90, 297]
     assert len(torch.cat([split.writers for split in parts]).unique()) == 449 + 90 + 297
     train, validation, test = map(index_of, parts)
-    assert torch.equal(torch.cat([train, validation]).sort().values, torch.arange(60_000))
     assert torch.equal(test, torch.arange(10_000))
     students = [(split.series == 4).double().mean() for split in parts[:2]]
     assert abs(students[1] - students[0]) < 0.002
     first = parts[0].first(5_000)  # a random sample, as it says
     assert len(first.writers.unique()) == 449 and first.writers[:100].unique().numel() > 50
-
-
-def test_the_split_by_writer_is_the_same_for_everybody(folder):
-    digits = load_data("mnist", folder, split="by writer")
-    index = torch.cat([index_of(digits.train), index_of(digits.validation)])
-    digest = hashlib.sha256(index.numpy().astype("<i4").tobytes()).hexdigest()
+    both = torch.cat([train, validation])
+    assert torch.equal(both.sort().values, torch.arange(60_000))
+    digest = hashlib.sha256(both.numpy().astype("<i4").tobytes()).hexdigest()
     assert digest == "f12acaf43d6eacea920b9355c1ae7a345c5012006e52cbb0c1548e45aea057ed"
 
 
-def test_as_published_all_60_000_train_and_the_test_digits_are_looked_at(folder):
-    digits = load_data("mnist", folder, split="as published")
+def test_as_published_all_60_000_train_and_the_test_digits_are_looked_at(mnist):
+    digits = mnist["as published"]
     expected = "MNIST, split as published: 60,000 train, 10,000 validation, 10,000 test"
     assert str(digits) == expected
     assert torch.equal(index_of(digits.train).sort().values, torch.arange(60_000))
@@ -163,31 +138,14 @@ def test_as_published_all_60_000_train_and_the_test_digits_are_looked_at(folder)
 
 
 @pytest.mark.parametrize("split", data.SPLITS)
-def test_every_digit_of_mnist_keeps_its_writer_and_series(folder, split):
-    digits = load_data("mnist", folder, split=split)
+def test_every_digit_of_mnist_keeps_its_writer_and_series(mnist, split):
+    digits = mnist[split]
     for part in PARTS:
         found = getattr(digits, part)
         writers, series = load_writers(train=found is not digits.test)
         for some in (found, found.first(100)):
             assert torch.equal(some.writers, writers[index_of(some)])
             assert torch.equal(some.series, series[index_of(some)])
-
-
-@pytest.mark.parametrize("layout", ["torchvision, packed", "torchvision, unpacked", "unpacked"])
-def test_mnist_is_found_in_every_layout(folder, tmp_path, layout):
-    root = tmp_path / "root"
-    home = root / "MNIST" / "raw" if "torchvision" in layout else root
-    shutil.copytree(folder, home)
-    if "unpacked" in layout:
-        for name in NAMES:
-            extract_archive(str(home / name), str(home), remove_finished=True)
-    digits = load_data("mnist", root)
-    assert digits.name == "MNIST" and len(digits.train) == 50_000
-
-
-@pytest.fixture(scope="module")
-def small():
-    return load_data("digits")
 
 
 def test_the_small_digits_have_the_shapes_and_types_of_mnist(small):
@@ -262,128 +220,81 @@ def test_taken_digits_keep_all_that_is_known_of_them(indices):
         assert torch.equal(getattr(taken, name), column[indices])
 
 
-@pytest.mark.parametrize("count", [0, -1, 1.5])
-def test_a_split_of_no_digits_is_refused(small, count):
-    with pytest.raises(ValueError, match=f"from 1 on, not {count}"):
+@pytest.mark.parametrize("count", [0, -1, 1.5, "5", None, True, float("nan")])
+def test_a_count_of_another_kind_is_refused(small, count):
+    with pytest.raises(UserError, match="count must be a whole number from 1 on"):
         small.test.first(count)
+
+
+def test_numpys_counts_are_counts_and_more_than_there_are_gives_all(small):
+    assert torch.equal(small.test.first(np.int64(5)).labels, small.test.labels[:5])
     assert len(small.test.first(10_000)) == 300
 
 
-# Files that are not what they should be
+def test_no_random_state_is_changed(originals):
+    torch.manual_seed(3)
+    np.random.seed(3)
+    states = torch.get_rng_state(), np.random.get_state()[1].copy()
+    load_data("digits")
+    load_data("mnist", originals, "by writer")
+    assert torch.equal(torch.get_rng_state(), states[0])
+    assert np.array_equal(np.random.get_state()[1], states[1])
 
 
-def damage(name, change, words):
-    """A file, a way to spoil it, and what is then said."""
-    return pytest.param(name, change, words, id=f"{change.__name__} {name}")
+# Which collection
 
 
-def no_mnist(path):
-    path.write_bytes(b"<html>moved</html>")
+def test_fashion_mnist_comes_as_mnist_does_without_writers(originals):
+    found = load_data("fashion", originals)
+    assert str(found) == "Fashion-MNIST: 50,000 train, 10,000 validation, 10,000 test"
+    assert not found.is_mnist and found.train.writers is None and found.test.series is None
+    assert torch.equal(index_of(found.test), torch.arange(10_000))
+    for part in PARTS:
+        split = getattr(found, part)
+        assert torch.equal(split.images[:, 0, 0, 0].long(), split.labels)
+    assert found.source == "fashion"
 
 
-def bit_flipped(path):
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
+def test_a_collection_knows_its_source_by_whatever_name(small, mnist):
+    assert (small.source, mnist["random"].source) == ("digits", "mnist")
+    assert replace(small, name="a few of them").source == "digits"
+    assert Digits("my own", small.train, small.validation, small.test).source is None
 
 
-def cut_short(path):
-    path.write_bytes(path.read_bytes()[:-100])
+@pytest.mark.parametrize("source", ["MNIST", "", None, 3, []])
+def test_an_unknown_source_or_split_is_refused_with_those_there_are(source):
+    with pytest.raises(UserError, match="source must be one of auto, mnist, digits"):
+        load_data(source)
+    with pytest.raises(UserError, match="split must be one of random, by writer, as published"):
+        load_data("digits", split=source)
 
 
-def packed_again(path):
-    with gzip.open(path) as file:
-        content = file.read()
-    with gzip.open(path, "wb", compresslevel=2) as file:
-        file.write(content)
-
-
-def missing(path):
-    path.unlink()
-
-
-SIZE, PIXEL = r"has [\d,]+ bytes, but MNIST's original [\d,]+: delete it", "has the wrong MD5"
-
-
-@pytest.mark.parametrize(
-    ("name", "change", "words"),
-    [
-        damage(TRAIN_IMAGES, no_mnist, SIZE),
-        damage(TRAIN_IMAGES, bit_flipped, PIXEL),
-        damage(TRAIN_LABELS, cut_short, SIZE),
-        damage(TEST_IMAGES, bit_flipped, PIXEL),
-        damage(TEST_LABELS, packed_again, SIZE),
-        damage(TEST_IMAGES, missing, "a part of MNIST, but .* is missing"),
-        *(
-            damage(name.removesuffix(".gz"), change, words)
-            for name in NAMES
-            for change, words in ((bit_flipped, PIXEL), (cut_short, SIZE))
-        ),
-    ],
-)
-def test_a_bad_file_is_one_clear_sentence_and_never_a_fallback(folder, capsys, name, change, words):
-    if not name.endswith(".gz"):
-        extract_archive(str(folder / f"{name}.gz"), str(folder), remove_finished=True)
-    change(folder / name)
-    with pytest.raises(DataError, match=words) as caught:
-        load_data("auto", folder)
-    message = str(caught.value)
-    assert name in message and str(folder) in message
-    assert "\n" not in message and message.endswith(".")
-    assert "download" in message, "no remedy"
-    assert not isinstance(caught.value, DataUnavailable)
+@pytest.mark.parametrize("source", ["digits", "auto", "fashion"])
+def test_only_mnist_can_be_split_by_writer(monkeypatch, capsys, source):
+    monkeypatch.setenv("MNIST_LAB_SOURCE", "digits")
+    with pytest.raises(DataError, match="split='random' or source='mnist'"):
+        load_data(source, split="by writer")
     assert capsys.readouterr().out == ""
 
 
-def test_a_truncated_file_is_told_by_its_size(folder, pins):
-    cut_short(folder / TEST_LABELS)
-    size = pins[TEST_LABELS][0]
-    with pytest.raises(DataError, match=f"has {size - 100:,} bytes, but MNIST's original {size:,}"):
-        load_data("mnist", folder)
-
-
-def test_a_huge_file_is_refused_unread(folder):
-    size = 2**26
-    os.truncate(folder / TRAIN_IMAGES, size)
-    tracemalloc.start()
-    try:
-        with pytest.raises(DataError, match="has 67,108,864 bytes"):
-            load_data("mnist", folder)
-        assert tracemalloc.get_traced_memory()[1] < size / 10
-    finally:
-        tracemalloc.stop()
-
-
-def test_an_unreadable_file_is_one_clear_sentence(folder, monkeypatch):
-    def refuse(path):
-        raise PermissionError(13, "Permission denied", str(path))
-
-    monkeypatch.setattr(data.Path, "read_bytes", refuse)
-    with pytest.raises(DataError) as caught:
-        load_data("auto", folder)
-    message = str(caught.value)
-    start = f"{folder / TRAIN_IMAGES} cannot be read (Permission denied): make it readable, or"
-    assert message.startswith(start) and "\n" not in message and message.endswith(".")
-
-
-def test_mnist_is_unpacked_without_a_disk(folder, monkeypatch):
-    monkeypatch.setattr(tempfile, "tempdir", str(folder / "nowhere"))
-    assert load_data("mnist", folder).is_mnist
-
-
-def test_the_pins_are_those_of_torchvision_and_of_mnists_shapes():
-    packed = {name: md5 for name, (_, md5) in data.ORIGINALS.items() if name.endswith(".gz")}
-    assert packed == dict(torchvision_mnist.MNIST.resources)
-    unpacked = {name: size for name, (size, _) in data.ORIGINALS.items() if name not in packed}
-    sizes = [16 + 60_000 * 784, 8 + 60_000, 16 + 10_000 * 784, 8 + 10_000]
-    assert unpacked == {name.removesuffix(".gz"): size for name, size in zip(NAMES, sizes)}
+def test_the_source_variable_decides_for_auto_alone(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("MNIST_LAB_SOURCE", "digits")
+    assert load_data("auto", tmp_path).name == "small digits"
+    assert capsys.readouterr().out == "", "the small digits were asked for"
+    with pytest.raises(DataUnavailable):
+        load_data("mnist", tmp_path)
+    monkeypatch.setenv("MNIST_LAB_SOURCE", "cifar")
+    with pytest.raises(UserError, match=r"MNIST_LAB_SOURCE must be one of .*'cifar'"):
+        load_data("auto", tmp_path)
 
 
 # Where to look
 
 
-def test_the_variable_names_the_folder_and_an_argument_outranks_it(folder, tmp_path, monkeypatch):
-    monkeypatch.setenv("MNIST_LAB_DATA", str(folder))
+def test_the_variable_names_the_folder_and_an_argument_outranks_it(
+    originals, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("MNIST_LAB_DATA", str(originals))
     assert load_data().is_mnist
     with pytest.raises(DataUnavailable, match="elsewhere"):
         load_data("mnist", tmp_path / "elsewhere")
@@ -415,259 +326,197 @@ def test_without_settings_the_data_lie_in_the_repository(tmp_path, monkeypatch, 
     assert set(tmp_path.rglob("*")) == before, "something was left behind"
 
 
-def test_an_unknown_source_is_refused_by_name():
-    with pytest.raises(ValueError, match="unknown source 'MNIST': choose one of auto, mnist"):
-        load_data("MNIST")
+def test_a_relative_mnist_lab_data_means_the_same_in_the_notebooks_folder(
+    originals, tmp_path, monkeypatch
+):
+    for folder in ("repo/notebooks", "repo/mnist_lab"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "repo/mnist_lab/data.py").touch()
+    (tmp_path / "digits").symlink_to(originals)
+    monkeypatch.setenv("MNIST_LAB_DATA", "../digits")
+    monkeypatch.chdir(tmp_path / "repo/notebooks")
+    assert load_data().is_mnist
 
 
-def test_an_unknown_split_is_refused_by_name():
-    with pytest.raises(ValueError, match="unknown split 'writer': choose one of random, by writer"):
-        load_data("digits", split="writer")
-
-
-@pytest.mark.parametrize("source", ["digits", "auto"])
-def test_the_small_digits_cannot_be_split_by_writer(monkeypatch, capsys, source):
-    monkeypatch.setenv("MNIST_LAB_SOURCE", "digits")
-    with pytest.raises(DataError) as caught:
-        load_data(source, split="by writer")
-    assert str(caught.value) == (
-        "the small digits do not say who wrote them: take split='random' or source='mnist'."
-    )
-    assert capsys.readouterr().out == ""
-
-
-def test_the_source_variable_decides_for_auto_alone(tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("MNIST_LAB_SOURCE", "digits")
-    assert load_data("auto", tmp_path).name == "small digits"
-    assert capsys.readouterr().out == "", "the small digits were asked for"
-    with pytest.raises(DataUnavailable):
-        load_data("mnist", tmp_path)
-    monkeypatch.setenv("MNIST_LAB_SOURCE", "cifar")
-    with pytest.raises(ValueError, match="'cifar'"):
-        load_data("auto", tmp_path)
-
-
-# When MNIST cannot be had
-
-
-@pytest.fixture(params=["no network", "no such name", "root is a file", "root is below a file"])
-def hopeless(request, tmp_path):
+@pytest.mark.parametrize("root", ["new", "new" * 100, "file", "file/below"])
+def test_only_auto_takes_the_small_digits_instead_and_says_so_once(tmp_path, capsys, root):
     (tmp_path / "file").touch()
-    return {
-        "no network": tmp_path / "new",
-        "no such name": tmp_path / ("new" * 100),
-        "root is a file": tmp_path / "file",
-        "root is below a file": tmp_path / "file" / "below",
-    }[request.param]
-
-
-def test_insisting_on_mnist_says_why_it_cannot_be_had(hopeless):
-    with pytest.raises(DataUnavailable) as caught:
-        load_data("mnist", hopeless)
-    message = str(caught.value)
-    assert str(hopeless) in message and "\n" not in message and message.endswith(".")
-    cause = "nothing can be written there" if "file" in hopeless.parts else "cannot be reached"
-    assert cause in message
-
-
-def test_auto_takes_the_small_digits_and_says_so_once(hopeless, capsys):
-    assert load_data("auto", hopeless).name == "small digits"
+    assert load_data("auto", tmp_path / root).name == "small digits"
     printed = capsys.readouterr().out
     assert printed.count("\n") == 1 and printed.endswith(".\n")
-    assert str(hopeless) in printed and "1,797 small digits" in printed
-
-
-def test_no_small_digits_stand_in_for_a_split_by_writer(tmp_path, capsys):
-    with pytest.raises(DataUnavailable, match="its mirrors cannot be reached"):
-        load_data("auto", tmp_path, split="by writer")
+    assert str(tmp_path / root) in printed and "1,797 small digits" in printed
+    for insists in ({"source": "mnist"}, {"source": "fashion"}, {"split": "by writer"}):
+        with pytest.raises(DataUnavailable, match=f"MNIST is not in {tmp_path / root}, and"):
+            load_data(root=tmp_path / root, **insists)
     assert capsys.readouterr().out == ""
 
 
-@pytest.mark.parametrize("mirrors", [["hangs"], ["hangs", "refuses"], ["refuses", "answers"]])
-def test_a_name_lookup_that_hangs_is_not_waited_for(monkeypatch, mirrors):
-    monkeypatch.undo()  # the real _any_answers
-    release = threading.Event()
-
-    def connect(address, timeout):
-        if address[0] == "refuses":
-            raise socket.gaierror("no such host")
-        if address[0] == "hangs":
-            release.wait(20)  # then it answers: whoever waited is told yes
-        return SimpleNamespace(close=lambda: None)
-
-    monkeypatch.setattr(data.socket, "create_connection", connect)
-    monkeypatch.setattr(data, "CONNECT_SECONDS", 0.1)
-    assert data._any_answers(mirrors) == ("answers" in mirrors)
-    release.set()
+def test_no_small_digits_stand_in_for_spoilt_files(originals, tmp_path, capsys):
+    for name in NAMES:
+        (tmp_path / name).symlink_to(originals / name)
+    (tmp_path / NAMES[0]).unlink()
+    (tmp_path / NAMES[0]).write_bytes((originals / NAMES[0]).read_bytes()[:-1])
+    with pytest.raises(DataError, match=str(tmp_path / NAMES[0])):
+        load_data("auto", tmp_path)
+    (tmp_path / NAMES[0]).unlink()
+    with pytest.raises(DataError, match=f"{NAMES[0]} is missing"):
+        load_data("auto", tmp_path)
+    assert capsys.readouterr().out == ""
 
 
-# Downloads
+# What is computed with
 
 
-def test_mnist_is_downloaded_once_and_whole(tmp_path, mirror):
-    root = tmp_path / "new" / "data"
-    before = socket.getdefaulttimeout()
-    assert load_data("auto", root).is_mnist
-    assert load_data("mnist", root).is_mnist
-    assert mirror == NAMES
-    assert socket.getdefaulttimeout() == before
-    assert [path.name for path in root.iterdir()] == ["MNIST"]
-    assert {path.name for path in tmp_path.iterdir()} == {"mnist", "new"}
+def test_digits_that_can_be_used_are_let_through(small):
+    check_split("data.train", small.train)
+    check_digits("a batch", small.test.images.float(), small.test.labels, "float32")
+    check_images("images", small.test.images[:0], "uint8")
 
 
 @pytest.mark.parametrize(
-    ("death", "seen"),
-    [(URLError("reset"), DataUnavailable), (OSError(28, "No space left"), DataUnavailable),
-     (KeyboardInterrupt(), KeyboardInterrupt)],
-    ids=["mirror", "disk", "user"],
-)  # fmt: skip
-def test_a_download_that_dies_half_way_leaves_nothing_behind(
-    tmp_path, mirror, monkeypatch, death, seen
-):
-    fetch = torchvision_mnist.download_and_extract_archive
-
-    def dies(url, download_root, filename, md5):
-        if filename == TEST_IMAGES:
-            raise death
-        fetch(url, download_root, filename, md5)
-
-    monkeypatch.setattr(torchvision_mnist, "download_and_extract_archive", dies)
-    root, before = tmp_path / "new", socket.getdefaulttimeout()
-    with pytest.raises(seen) as caught:
-        load_data("mnist", root)
-    assert "\n" not in str(caught.value)
-    assert mirror == NAMES[:2]
-    assert {path.name for path in tmp_path.iterdir()} == {"mnist"}
-    assert socket.getdefaulttimeout() == before
-
-
-def test_a_folder_that_was_emptied_as_told_is_filled_again(tmp_path, mirror):
-    raw = tmp_path / "new" / "MNIST" / "raw"
-    raw.mkdir(parents=True)
-    assert load_data("mnist", tmp_path / "new").is_mnist
+    ("change", "named"),
+    [
+        ({"images": torch.zeros(12, 1, 28, 28)}, r"images of it .* uint8 \[12, 1, 28, 28\]"),
+        ({"images": torch.zeros(12, 28, 28).byte()}, r"images of it .* not uint8 \[12, 28, 28\]"),
+        ({"images": torch.zeros(12, 1, 28, 20).byte()}, "images of it"),
+        ({"images": torch.zeros(12, 3, 28, 28).byte()}, "images of it"),
+        ({"images": torch.tensor(1, dtype=torch.uint8)}, "images of it"),
+        ({"images": np.zeros((12, 1, 28, 28), np.uint8)}, "images of it"),
+        ({"images": None}, "images of it"),
+        ({"labels": torch.zeros(11).long()}, r"labels of it.* int64 \[12\], not int64 \[11\]"),
+        ({"labels": torch.zeros(12)}, "labels of it"),
+        ({"labels": torch.zeros(12, 1).long()}, "labels of it"),
+        ({"labels": [0] * 12}, "labels of it"),
+        ({"labels": torch.arange(-1, 11)}, "labels of it .*0 to 9, not -1"),
+        ({"labels": torch.arange(12)}, "labels of it .*0 to 9, not 11"),
+        (
+            {"images": torch.zeros(0, 1, 28, 28).byte(), "labels": torch.zeros(0).long()},
+            "no digits",
+        ),
+    ],
+)
+def test_digits_that_cannot_be_used_are_named(change, named):
+    usable = Split(torch.zeros(12, 1, 28, 28).byte(), torch.arange(12) % 10)
+    check_split("it", usable)
+    with pytest.raises(UserError, match=named):
+        check_split("it", replace(usable, **change))
 
 
-def test_a_folder_that_cannot_be_made_is_one_clear_sentence(tmp_path, mirror):
-    with pytest.raises(DataUnavailable, match=r"nothing can be written there \([^\n]+\): choose"):
-        load_data("mnist", tmp_path / ("new" * 100))
-    assert {path.name for path in tmp_path.iterdir()} == {"mnist"}
+@pytest.mark.parametrize("value", [None, Digits, torch.zeros(12, 1, 28, 28)])
+def test_what_is_no_split_is_refused(value):
+    with pytest.raises(UserError, match="it must be a Split such as"):
+        check_split("it", value)
 
 
-def test_a_relative_mnist_lab_data_means_the_same_in_the_notebooks_folder(tmp_path, monkeypatch):
-    for folder in ("repo/notebooks", "repo/mnist_lab", "digits"):
-        (tmp_path / folder).mkdir(parents=True)
-    (tmp_path / "repo/mnist_lab/data.py").touch()
-    monkeypatch.setenv("MNIST_LAB_DATA", "../digits")
-    monkeypatch.chdir(tmp_path / "repo/notebooks")
-    assert data._root(None).resolve() == tmp_path / "digits"
+# Who wrote them
 
 
-TWO_AT_ONCE = """
-import os, shutil, sys, time
-from pathlib import Path
-from torchvision.datasets import mnist
-from torchvision.datasets.utils import extract_archive
-from mnist_lab import data
-
-originals, root, log = map(Path, sys.argv[1:])
-data._any_answers = lambda hosts: True
-
-def fetch(url, download_root, filename, md5):
-    with log.open("a") as file:
-        file.write(filename + "\\n")
-    time.sleep(0.3)
-    shutil.copy(originals / filename, download_root)
-    extract_archive(f"{download_root}/{filename}", download_root)
-
-mnist.download_and_extract_archive = fetch
-child = os.fork()  # from here on there are two
-found = data._files(root)
-assert [file.read_bytes() for file in found] == [(originals / f.name).read_bytes() for f in found]
-os.write(1, b"whole\\n")  # at once, or the two would mix
-if child:
-    sys.exit(os.waitpid(child, 0)[1] != 0)
-"""
+def digest(*columns):
+    """SHA-256 of the columns side by side, as QMNIST writes them: big-endian, 32 bits."""
+    return hashlib.sha256(np.stack(columns, 1).astype(">i4").tobytes()).hexdigest()
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="the two processes are made by fork")
-def test_two_processes_that_start_at_once_download_once(tmp_path):
-    originals, root, log = tmp_path / "originals", tmp_path / "root", tmp_path / "log"
-    originals.mkdir()
-    for name in NAMES:
-        write(originals / name, idx(np.zeros((3, 28, 28) if "images" in name else 3)))
-    command = [sys.executable, "-c", TWO_AT_ONCE, originals, root, log]
-    env = os.environ | {"TMPDIR": tempfile.tempdir}
-    done = subprocess.run(
-        command, stdout=subprocess.PIPE, text=True, timeout=120, check=True, env=env
+@pytest.mark.parametrize(
+    ("train", "count", "sha256"),
+    [
+        (True, 60_000, "648a73b06f7c6da2214b11050689a576592c3b4df1a1621482fa4f51935294ff"),
+        (False, 10_000, "66adbc1072904dbb33d499c93cf101eb49b60aa066b5e119026d9a675ba19e95"),
+    ],
+    ids=["60,000", "10,000"],
+)
+def test_writers_and_series_are_those_of_qmnists_files(train, count, sha256):
+    who, series = load_writers(train)
+    assert who.shape == series.shape == (count,)
+    assert who.dtype == series.dtype == torch.int64
+    assert digest(series, who) == sha256
+
+
+@pytest.mark.parametrize(
+    ("train", "people", "fewest", "most", "median", "in_series"),
+    [(True, 539, 19, 131, 116, [30_950, 29_050]), (False, 297, 8, 130, 21, [4_999, 5_001])],
+    ids=["60,000", "10,000"],
+)
+def test_how_many_wrote_how_much(train, people, fewest, most, median, in_series):
+    who, series = load_writers(train)
+    _, counts = who.unique(return_counts=True)
+    assert len(counts) == people
+    assert (counts.min(), counts.max(), counts.median()) == (fewest, most, median)
+    assert [(series == number).sum() for number in (0, 4)] == in_series
+
+
+def test_nobody_wrote_in_both_parts_or_in_both_series():
+    train, test = load_writers(True), load_writers(False)
+    assert not set(train[0].tolist()) & set(test[0].tolist())
+    who, series = (torch.cat(columns) for columns in zip(train, test))
+    assert not set(who[series == 0].tolist()) & set(who[series == 4].tolist())
+
+
+def test_whoever_is_held_out_wrote_digits_of_the_60_000():
+    held_out = validation_writers()
+    assert held_out.shape == held_out.unique().shape == (90,) and held_out.dtype == torch.int64
+    assert torch.isin(held_out, load_writers(True)[0]).all()
+
+
+def test_who_changes_the_tensors_changes_their_own():
+    for give in (lambda: load_writers(True)[0], lambda: load_writers(False)[1], validation_writers):
+        give().fill_(-1)
+        assert give().min() >= 0
+
+
+def test_the_file_is_small_is_installed_and_brings_its_licence():
+    assert data.WRITERS.stat().st_size < 65_000
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    patterns = settings["tool"]["setuptools"]["package-data"]["mnist_lab"]
+    assert data.WRITERS.parent == ROOT / "mnist_lab"
+    assert any(data.WRITERS.match(pattern) for pattern in patterns)
+    with np.load(data.WRITERS) as file:
+        licence = str(file["licence"])
+    assert licence.startswith("BSD License") and "Copyright (c) Facebook, Inc." in licence
+    assert "list of conditions and the following disclaimer" in licence
+    assert "EVEN IF ADVISED OF THE POSSIBILITY OF SUCH DAMAGE" in licence
+
+
+# On MNIST itself
+
+
+@pytest.fixture(scope="module")
+def real():
+    """The folder that holds MNIST."""
+    folder = os.environ.get("MNIST_LAB_DATA")
+    if not folder:
+        pytest.skip("MNIST_LAB_DATA does not say where MNIST is")
+    return load_data("mnist", ROOT / folder, "by writer"), load_data("mnist", ROOT / folder)
+
+
+def test_the_classes_in_qmnists_files_are_mnists_labels(real):
+    by_writer, _ = real
+    test = by_writer.test
+    assert digest(test.labels, test.series, test.writers) == (
+        "1128302eb4aea1b71e98213a30d31ec8798361c3d42f2a74d5d87c1aaf5035dc"
     )
-    assert done.stdout.split() == ["whole", "whole"]
-    assert log.read_text().split() == NAMES
-    assert [path.name for path in root.iterdir()] == ["MNIST"]
+    order = torch.from_numpy(np.random.RandomState(0).permutation(60_000))
+    held_out = torch.isin(load_writers(True)[0][order], validation_writers())
+    index = torch.cat([order[~held_out], order[held_out]])
+    columns = [
+        torch.cat([getattr(part, name) for part in (by_writer.train, by_writer.validation)])[
+            index.argsort()
+        ]
+        for name in ("labels", "series", "writers")
+    ]
+    assert digest(*columns) == "c0566fe58e641e47ecdc6c08b946b77d94b9125a826be8c5cd72c817443711e8"
 
 
-# The harder collections
-
-
-@pytest.fixture
-def clothes(originals, tmp_path, monkeypatch):
-    """A folder that holds these files as Fashion-MNIST's, packed."""
-    packed = [(name, md5(originals / name)) for name in NAMES]
-    monkeypatch.setattr(torchvision_mnist.FashionMNIST, "resources", packed)
-    folder = tmp_path / "clothes"
-    shutil.copytree(originals, folder / "FashionMNIST" / "raw")
-    return folder
-
-
-def test_fashion_mnist_comes_as_mnist_does_without_writers(clothes):
-    found = load_data("fashion", clothes)
-    assert str(found) == "Fashion-MNIST: 50,000 train, 10,000 validation, 10,000 test"
-    assert not found.is_mnist and found.train.writers is None and found.test.series is None
-    assert torch.equal(index_of(found.test), torch.arange(10_000))
-    for part in PARTS:
-        split = getattr(found, part)
-        assert torch.equal(split.images[:, 0, 0, 0].long(), split.labels)
-    assert len(load_data("fashion", clothes, split="as published").train) == 60_000
-
-
-@pytest.mark.parametrize("source", ["fashion", "digits"])
-def test_a_collection_knows_its_source(clothes, source):
-    found = load_data(source, clothes)
-    assert found.source == source and found.name == data.NAMES[source]
-
-
-def test_fashion_mnist_is_not_mistaken_for_mnist(clothes, folder):
-    with pytest.raises(
-        DataUnavailable, match=r"MNIST is not in .*clothes, and its mirrors cannot be"
-    ):
-        load_data("mnist", clothes)
-    with pytest.raises(
-        DataUnavailable, match=r"FashionMNIST is not in .*mnist, and its mirrors cannot"
-    ):
-        load_data("fashion", folder)
-
-
-def test_a_damaged_fashion_mnist_is_refused(clothes):
-    path = clothes / "FashionMNIST" / "raw" / NAMES[1]
-    path.write_bytes(path.read_bytes()[:-1] + b"x")
-    expected = (
-        f"{path} has the wrong MD5, it is not Fashion-MNIST's original: delete it and download "
-        "Fashion-MNIST again."
+def test_the_random_split_is_the_published_one(real):
+    _, digits = real
+    labels = torch.cat([digits.train.labels, digits.validation.labels]).to(torch.uint8)
+    assert hashlib.sha256(labels.numpy().tobytes()).hexdigest() == (
+        "cf382e4a11c85b022caf77432e94742e4e054e4fe43e553128a78a600f0ae132"
     )
-    with pytest.raises(DataError, match=f"^{re.escape(expected)}$"):
-        load_data("fashion", clothes)
 
 
-def test_kmnist_is_downloaded_into_a_folder_of_its_own(tmp_path, mirror, originals, monkeypatch):
-    packed = [(name, md5(originals / name)) for name in NAMES]
-    monkeypatch.setattr(torchvision_mnist.KMNIST, "resources", packed)
-    root = tmp_path / "new"
-    for _ in range(2):
-        assert load_data("kmnist", root).name == "KMNIST"
-    assert mirror == NAMES, "fetched once"
-    assert [path.name for path in root.iterdir()] == ["KMNIST"]
-
-
-def test_what_is_not_handwritten_by_known_people_cannot_be_split_by_writer(clothes):
-    expected = "Fashion-MNIST does not say who wrote them: take split='random' or source='mnist'."
-    with pytest.raises(DataError, match=f"^{re.escape(expected)}$"):
-        load_data("fashion", clothes, split="by writer")
+def test_the_split_by_writer_keeps_the_shares_of_the_ten_digits(real):
+    digits, _ = real
+    train, validation = (
+        torch.bincount(split.labels) / len(split) for split in (digits.train, digits.validation)
+    )
+    assert (train - validation).abs().max() < 0.002

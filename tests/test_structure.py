@@ -14,7 +14,7 @@ PACKAGE = ROOT / "mnist_lab"
 # what is inside it, too.
 LAYERS = (
     ("validation", "files", "progress"),
-    ("data", "augment", "networks"),
+    ("mnist_files", "data", "augment", "networks"),
     ("recipes", "statistics", "speed"),
     ("evaluation",),
     ("training", "layers"),

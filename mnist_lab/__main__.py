@@ -1,35 +1,65 @@
-"""The command line: `python -m mnist_lab run`, `sweep`, `bench`, `compare`, `race`, `publish`, …"""
+"""The command line: `python -m mnist_lab run`, `sweep`, `publish`, the studies, …"""
 
 import json
-import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 
 import click
 
-from mnist_lab.files import project_root
+from mnist_lab.course.outcomes import Interrupted, StudyFailed, summary_table
+from mnist_lab.files import WriteError, project_root
+from mnist_lab.validation import UserError
 
 # Nothing else is imported before its command begins: `--help` and a wrong option answer at once.
-SOURCES = ["auto", "mnist", "digits", "fashion", "kmnist"]
-PRECISIONS = ["auto", "fp32", "bf16"]
-FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
-SAME_COMMAND = "What had finished is kept: the same command continues."
-JOBS = click.option("--jobs", type=click.IntRange(min=1),
-                    help="Runs at a time.  [default: the cores]")  # fmt: skip
+
+
+class OneOf(click.ParamType):
+    """A value that the library knows ("module:NAMES"), which is asked once there is a value."""
+
+    name = "name"
+
+    def __init__(self, where: str):
+        self.where = where
+
+    def convert(self, value, parameter, context):
+        module, name = self.where.split(":")
+        known = list(getattr(import_module(f"mnist_lab.{module}"), name))
+        if value not in known:
+            self.fail(f"{value!r} is not one of {', '.join(known)}.", parameter, context)
+        return value
+
+
+NETWORK, DIGITS = OneOf("recipes:NETWORKS"), OneOf("data:SOURCES")
+PRECISION = OneOf("training:PRECISIONS")
+COUNT, FOLDER = click.IntRange(min=1), click.Path(exists=True, file_okay=False, path_type=Path)
+PARAMETERS = click.option("-p", "--parameter", "parameters", nargs=2, multiple=True,
+                          metavar="NAME VALUE", help="A notebook parameter; in a sweep several "
+                          "values with commas in between.")  # fmt: skip
+DATASET = click.option("--dataset", type=DIGITS, metavar="SOURCE", default="auto",
+                       show_default=True, help="Which digits: mnist, digits, …")  # fmt: skip
+JOBS = click.option("--jobs", type=COUNT, help="Runs at a time.  [default: the cores]")
 CLUSTER = click.option("--cluster", metavar="tcp://HOST:PORT",
                        help="A Dask scheduler's address instead.")  # fmt: skip
 
 
 class Sentences(click.Group):
-    """Bad input ends in one sentence and exit status 2, not in a traceback."""
+    """What the user can mend, and what stopped a runner, ends in a sentence without a traceback."""
 
     def invoke(self, context: click.Context):
         try:
             return super().invoke(context)
-        except ValueError as error:
-            raise click.UsageError(str(error)) from error
+        except Interrupted as signal:
+            click.echo(f"\n{_sentence(signal)}", err=True)
+            sys.exit(128 + signal.number)
+        except (StudyFailed, WriteError) as error:
+            raise click.ClickException(_sentence(error)) from error
+        except UserError as error:
+            raise click.UsageError(_sentence(error)) from error
+
+
+def _sentence(error: Exception) -> str:
+    return " ".join([str(error), *getattr(error, "__notes__", [])])
 
 
 @click.group(cls=Sentences)
@@ -39,10 +69,9 @@ def main() -> None:
 
 @main.command()
 @click.argument("notebooks", nargs=-1)
-@click.option("--dataset", type=click.Choice(SOURCES), help="Which digits.  [default: auto]")
-@click.option("-p", "--parameter", "parameters", nargs=2, multiple=True, metavar="NAME VALUE",
-              help="Override a notebook parameter.")  # fmt: skip
-@click.option("--jobs", type=click.IntRange(min=1), help="Notebooks side by side.  [default: 2]")
+@click.option("--dataset", type=DIGITS, metavar="SOURCE", help="Which digits.  [default: auto]")
+@PARAMETERS
+@click.option("--jobs", type=COUNT, help="Notebooks side by side.  [default: 2]")
 @click.option("--resume", type=FOLDER, help="Continue an interrupted run, as it was begun.")
 def run(notebooks, dataset, parameters, jobs, resume) -> None:
     """Execute the course (or NOTEBOOKS: 03, solutions, or paths) into runs/<timestamp>/."""
@@ -51,129 +80,115 @@ def run(notebooks, dataset, parameters, jobs, resume) -> None:
             "--resume continues a run as it was begun: give no notebooks, digits, parameters or "
             "jobs with it, or begin a new run without it."
         )
-    from mnist_lab.course import execute
+    from mnist_lab.course.batch import begin, run_batch
     from mnist_lab.course.notebooks import find_notebooks, find_solutions
 
     folder = resume
     if not resume:
-        root, values = project_root(), {name: _value(text) for name, text in parameters}
+        root = project_root()
         chosen = find_notebooks(root / "notebooks", notebooks)
         if not notebooks:
             chosen += find_solutions(root / "notebooks")
-        with _ends_in_a_sentence():
-            folder = execute.begin(chosen, root / "runs", dataset, values, jobs or 2)
-    command = f"python -m mnist_lab run --resume {os.path.relpath(folder)}"
-    with _ends_in_a_sentence(f"What had finished is kept: continue with {command}"):
-        outcomes = execute.run_batch(folder)
-    click.echo(execute.summary_table(outcomes))
-    click.echo(f"\nThe executed notebooks are in {folder}.")
-    sys.exit(any(outcome.status != "ok" for outcome in outcomes))
+        values = {name: _value(text) for name, text in _unique(parameters).items()}
+        folder = begin(chosen, root / "runs", dataset, values, jobs or 2)
+    _show(run_batch(folder), folder)
 
 
 @main.command()
 @click.argument("notebooks", nargs=-1, required=True)
-@click.option("--seeds", type=click.IntRange(min=1), default=10, show_default=True,
-              help="Seeds 0, 1, … of each notebook.")  # fmt: skip
-@click.option("--dataset", type=click.Choice(SOURCES), default="auto", show_default=True)
-@click.option("-p", "--parameter", "parameters", nargs=2, multiple=True, metavar="NAME VALUES",
-              help="A value, or several with commas in between: a grid.")  # fmt: skip
+@click.option("--seeds", type=COUNT, help="Seeds 0, 1, … of each notebook.  [default: 10]")
+@DATASET
+@PARAMETERS
 @JOBS
 @CLUSTER
 def sweep(notebooks, seeds, dataset, parameters, jobs, cluster) -> None:
     """Execute training NOTEBOOKS (04, 06) once for each seed, into runs/sweep/.
 
-    What has a record there is not run again.
+    What has a record there is not run again. `-p seed 3,7` names the seeds.
     """
-    from mnist_lab.course import execute
-    from mnist_lab.course import sweep as sweeping
+    grid = {name: _values(name, text) for name, text in _unique(parameters).items()}
+    if seeds and "seed" in grid:
+        raise click.UsageError("--seeds contradicts -p seed: give one of them.")
+    from mnist_lab.course.batch import plan_sweep
     from mnist_lab.course.notebooks import find_notebooks
+    from mnist_lab.course.runner import run_tasks
     from mnist_lab.data import load_data
 
-    root = project_root()
-    grid = {name: [_value(text) for text in texts.split(",")] for name, texts in parameters}
-    digits = load_data(dataset).source
-    runs = sweeping.plan(find_notebooks(root / "notebooks", notebooks), seeds, grid, digits)
-    folder = root / "runs" / "sweep"
-    with _ends_in_a_sentence(SAME_COMMAND):
-        outcomes = sweeping.sweep(runs, folder, jobs, cluster)
-    click.echo(execute.summary_table(outcomes))
-    click.echo(f"\nThe executed notebooks and records are in {folder}.")
-    sys.exit(any(outcome.status != "ok" for outcome in outcomes))
+    root, folder = project_root(), project_root() / "runs" / "sweep"
+    grid.setdefault("seed", list(range(seeds or 10)))
+    chosen = find_notebooks(root / "notebooks", notebooks)
+    tasks = plan_sweep(chosen, grid, load_data(dataset).source)
+    _show(run_tasks(tasks, folder, jobs, cluster, cores=1), folder)
 
 
 @main.command()
-@click.option("--network", type=click.Choice(["gap", "bottleneck", "both"]), default="both")
-@click.option("--pairs", default=5, show_default=True, help="How often each side is timed.")
-@click.option("--minutes", default=10.0, show_default=True, help="About how long it may take.")
-@click.option("--precision", type=click.Choice(PRECISIONS), default="auto", help="Of `fit`.")
+@click.option("--network", type=NETWORK, metavar="NETWORK", help="One only.  [default: all]")
+@click.option("--pairs", type=COUNT, default=5, show_default=True,
+              help="How often each side is timed.")  # fmt: skip
+@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), default=10.0,
+              show_default=True, help="About how long it may take.")  # fmt: skip
+@click.option("--precision", type=PRECISION, metavar="PRECISION", default="auto", show_default=True,
+              help="Of `fit`.")  # fmt: skip
 @click.option("--quick", is_flag=True, help="Few digits and pairs: less than a minute.")
-@click.option("--busy", is_flag=True, help="Instead: `fit` beside other work, by its threads.")
-def bench(network, pairs, minutes, precision, quick, busy) -> None:
+def bench(**options) -> None:
     """Time the textbook way of training against `fit`, alternating."""
-    if busy:
-        from mnist_lab.studies import contention as busy
-
-        busy.main(network, pairs, precision)
-        return
-    from mnist_lab.studies import epoch_time as epochs
-
-    if quick:
-        pairs, minutes = min(pairs, epochs.QUICK_PAIRS), epochs.QUICK_MINUTES
-    epochs.main(network, pairs, minutes, precision)
+    _conduct("epoch_time", timing=True, **options)
 
 
 @main.command()
-@click.option("--network", type=click.Choice(["gap", "bottleneck"]), required=True)
-@click.option("--seeds", default=5, show_default=True, help="How many runs of each side.")
-@click.option("--epochs", default=3, show_default=True, help="Length of a run.")
+@click.option("--network", type=NETWORK, metavar="NETWORK", help="One only.  [default: all]")
+@click.option("--rounds", type=COUNT, default=5, show_default=True,
+              help="How often each situation is timed.")  # fmt: skip
+@click.option("--precision", type=PRECISION, metavar="PRECISION", default="auto", show_default=True,
+              help="Of `fit`.")  # fmt: skip
+def contention(**options) -> None:
+    """Time `fit` beside other work on the machine, by its number of threads."""
+    _conduct("contention", timing=True, **options)
+
+
+@main.command()
+@click.option("--network", type=NETWORK, metavar="NETWORK", required=True)
+@click.option("--seeds", type=click.IntRange(min=2), default=5, show_default=True,
+              help="How many runs of each side.")  # fmt: skip
+@click.option("--epochs", "num_epochs", type=COUNT, default=3, show_default=True,
+              help="Length of a run.")  # fmt: skip
 @JOBS
 @CLUSTER
-def compare(network, seeds, epochs, jobs, cluster) -> None:
+def fit_accuracy(**options) -> None:
     """Compare the accuracy of the textbook way with that of `fit`, seed by seed."""
-    from mnist_lab.course import studies
-
-    with _ends_in_a_sentence(SAME_COMMAND):
-        studies.compare(network, seeds, epochs, jobs, cluster)
+    _conduct("fit_accuracy", **options)
 
 
 @main.command()
-@click.option("--seeds", default=10, show_default=True, help="How many runs for each goal.")
-@click.option("--example-epochs", default=0, show_default=True,
+@click.option("--seeds", type=click.IntRange(min=2), default=10, show_default=True,
+              help="How many runs for each goal.")  # fmt: skip
+@click.option("--example-epochs", type=click.IntRange(min=0), default=0, show_default=True,
               help="Train PyTorch's example too, for so many epochs.")  # fmt: skip
-def race(seeds, example_epochs) -> None:
+def time_to_accuracy(**options) -> None:
     """Time to 99 % (and 99.4 %) of the test digits, against PyTorch's own MNIST example."""
-    from mnist_lab.course import studies
-
-    with _ends_in_a_sentence(SAME_COMMAND):
-        studies.race(seeds, example_epochs)
+    _conduct("time_to_accuracy", timing=True, **options)
 
 
 @main.command()
-@click.argument("names", nargs=-1, metavar="[STUDY]...")
-@click.option("--seeds", type=click.IntRange(min=1), default=3, show_default=True,
+@click.argument("studies", nargs=-1, metavar="[ABLATION]...", type=OneOf("studies.ablations:CASES"))
+@click.option("--seeds", type=COUNT, default=3, show_default=True,
               help="How many runs of each case.")  # fmt: skip
 @JOBS
 @CLUSTER
-def ablate(names, seeds, jobs, cluster) -> None:
-    """Change one thing of the bottleneck network or its recipe, in each STUDY or in all."""
-    from mnist_lab.course import studies
-
-    with _ends_in_a_sentence(SAME_COMMAND):
-        studies.ablate(names, seeds, jobs, cluster)
+def ablations(**options) -> None:
+    """Change one thing of the bottleneck network or its recipe: each ABLATION, or all."""
+    _conduct("ablations", **options)
 
 
 @main.command()
-@click.option("--network", type=click.Choice(["gap", "bottleneck"]), default="bottleneck",
-              show_default=True)  # fmt: skip
-@click.option("--epochs", default=20, show_default=True, help="Length of a run.")
+@click.option("--network", type=NETWORK, metavar="NETWORK", default="bottleneck", show_default=True)
+@click.option("--epochs", "num_epochs", type=COUNT, default=20, show_default=True,
+              help="Length of a run.")  # fmt: skip
 @JOBS
 @CLUSTER
-def strangers(network, epochs, jobs, cluster) -> None:
+def unseen_writers(**options) -> None:
     """Ask whether digits of people whom a network never met are harder to read."""
-    from mnist_lab.course import studies
-
-    with _ends_in_a_sentence(SAME_COMMAND):
-        studies.strangers(network, epochs, jobs, cluster)
+    _conduct("unseen_writers", **options)
 
 
 @main.command()
@@ -201,7 +216,7 @@ def publish(folder, records) -> None:
 
 
 @main.command()
-@click.argument("network", type=click.Choice(["gap", "bottleneck"]))
+@click.argument("network", type=NETWORK)
 @click.option("--weights", type=click.Path(exists=True, dir_okay=False, path_type=Path),
               help="A run's .safetensors file.  [default: the pretrained]")  # fmt: skip
 @click.option("--to", "target", type=click.Path(path_type=Path),
@@ -216,7 +231,7 @@ def export(network, weights, target) -> None:
 @main.command()
 @click.option("--repo", required=True, metavar="OWNER/NAME")
 @click.option("--ref", default="main", show_default=True, help="Branch or tag.")
-def links(repo, ref) -> None:
+def fork(repo, ref) -> None:
     """Point every badge and setup cell to another repository (after a fork)."""
     from mnist_lab.course.fork import rewrite
 
@@ -224,28 +239,40 @@ def links(repo, ref) -> None:
         click.echo(f"rewrote {path}")
 
 
-@contextmanager
-def _ends_in_a_sentence(how_to_continue: str = "") -> Iterator[None]:
-    """What stops a runner from outside ends in one sentence, and in another how to go on."""
-    from mnist_lab.course.studies import Failed
-    from mnist_lab.course.supervise import Interrupted
-    from mnist_lab.files import WriteError
+def _conduct(study, jobs=None, cluster=None, timing=False, **options) -> None:
+    from mnist_lab.course.study import conduct
 
-    try:
-        yield
-    except Interrupted as signal:
-        click.echo(f"\n{signal} {how_to_continue}", err=True)
-        sys.exit(128 + signal.number)
-    except WriteError as error:
-        raise click.ClickException(f"{error} {how_to_continue}".strip()) from error
-    except Failed as error:
-        raise click.ClickException(str(error)) from error
+    conduct(study, options, jobs, cluster, timing)
+
+
+def _show(outcomes, folder: Path) -> None:
+    """Print what became of tasks, and end with status 1 if any has failed."""
+    click.echo(summary_table(outcomes))
+    click.echo(f"\nThe executed notebooks are in {folder}.")
+    sys.exit(any(outcome.status != "ok" for outcome in outcomes))
+
+
+def _unique(parameters) -> dict[str, str]:
+    """The `-p` options by their names. Raises `UserError` for a name that comes twice."""
+    names = [name for name, _ in parameters]
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(f"-p {name} is given {names.count(name)} times: give it once.")
+    return dict(parameters)
+
+
+def _values(name: str, text: str) -> list:
+    """The values of a parameter in a sweep, in their order."""
+    texts = [part.strip() for part in text.split(",")]
+    if "" in texts or len(set(texts)) < len(texts):
+        raise UserError(f"-p {name} {text!r} has an empty value, or one that comes twice.")
+    return [_value(part) for part in texts]
 
 
 def _value(text: str):
-    """A number, true, false or null as JSON writes them; anything else is a text."""
+    """A number, true, false or null as JSON or Python writes them; anything else is a text."""
     try:
-        return json.loads(text)
+        return json.loads({"True": "true", "False": "false", "None": "null"}.get(text, text))
     except ValueError:
         return text
 

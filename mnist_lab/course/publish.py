@@ -11,7 +11,7 @@ from pathlib import Path
 
 from nbformat import NotebookNode, writes
 
-from mnist_lab.course.execute import SUMMARY, Outcome, load_outcomes, summary_text
+from mnist_lab.course.outcomes import SUMMARY, Outcome, load_outcomes, summary_text
 from mnist_lab.course.model_card import model_card
 from mnist_lab.course.notebooks import (
     COST,

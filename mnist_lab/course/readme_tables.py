@@ -7,7 +7,7 @@ a new entry. In each column there is one unit.
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from mnist_lab.course.execute import Outcome
+from mnist_lab.course.outcomes import Outcome
 from mnist_lab.data import load_writers
 from mnist_lab.records import correct_answers, kind_of_run
 from mnist_lab.statistics import seed_interval, writer_interval

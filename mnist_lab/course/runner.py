@@ -1,0 +1,354 @@
+"""Tasks, each in a process of its own: side by side, whole or not at all, continued after any stop.
+
+A task's result is files, in a folder that all tasks share or in one of its own, and a row of that
+folder's `summary.json`. What has its result is not done again. Tasks share the cores of this
+machine (joblib), or run on a cluster (Dask).
+
+However the runner ends, nothing that it has started outlives it by more than some seconds: a
+signal pulls `Stop`, and a runner that is killed drops the lifeline that `worker` holds. A task
+whose process dies is a row like any failure.
+"""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+from queue import SimpleQueue
+
+import psutil
+from filelock import Timeout
+from joblib import Parallel, cpu_count, delayed
+from tqdm import tqdm
+
+from mnist_lab.course import worker
+from mnist_lab.course.notebooks import last_cell, read
+from mnist_lab.course.outcomes import SUMMARY, Interrupted, Outcome, load_outcomes, summary_text
+from mnist_lab.data import NAMES
+from mnist_lab.files import WriteError, folder_lock, write_files
+from mnist_lab.speed import choose_threads
+from mnist_lab.validation import Count, UserError, check
+
+PARTIAL = ".partial-"  # begins the name of a folder where a task is being done
+POLL_SECONDS, CONNECT_SECONDS = 0.1, 10
+SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")  # the last is a closed terminal; Windows has none
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """A unit of work: `order` is what a worker does, into the file `target` of a new folder.
+
+    `digits`: a source of `load_data`. `problem`: what is wrong with the result that an earlier run
+    left in this folder ("" for nothing); may raise `UserError`. `home`: the folder of its result,
+    within the runner's; "" for that which all share. `records`: where in it notebooks leave their
+    records. `alone`: it measures time, so nothing else may run beside it.
+    """
+
+    name: str
+    order: dict = field(repr=False)
+    target: str
+    digits: str
+    problem: Callable[[Path], str] = field(repr=False)
+    home: str = ""
+    records: str = ""
+    alone: bool = False
+
+
+Result = tuple[Task, Outcome, dict[str, bytes]]  # the files by their paths
+
+
+class Stop(threading.Event):
+    """Set when nothing more shall begin and what runs shall end. `reason`: the first one given."""
+
+    reason: Exception | None = None
+
+    def pull(self, reason: Exception) -> None:
+        self.reason = self.reason or reason
+        self.set()
+
+
+def run_tasks(
+    tasks: Sequence[Task],
+    folder: Path,
+    jobs: int | None = None,
+    cluster: str | None = None,
+    cores: int | None = None,
+    to_continue: str = "the same command continues.",
+) -> list[Outcome]:
+    """Do the tasks that have no whole result in `folder`; what became of each.
+
+    `jobs` at a time, by default one for each core; or, with `cluster`, as many as the workers of
+    the Dask scheduler at this address take. Each may use `cores`, by default a fair share. Those
+    that are `alone` come last, one at a time and with every core.
+
+    Raises `UserError` for less than one job, a folder with another runner at work and a scheduler
+    that does not answer; `Interrupted` after SIGINT, SIGTERM or SIGHUP; `WriteError`. What had
+    finished is kept, and a note on the last two says so, with how `to_continue`.
+    """
+    jobs, stop = check("jobs", cpu_count() if jobs is None else jobs, Count), Stop()
+    with only_runner(folder), signals_pull(stop):
+        for leftover in folder.glob(f"{PARTIAL}*"):  # of a runner that was killed
+            shutil.rmtree(leftover, ignore_errors=True)
+        outcomes = _earlier_outcomes(tasks, folder)
+        missing = [task for task in tasks if not _is_finished(task, folder, outcomes)]
+        others = [task for task in missing if not task.alone]
+        alone = [task for task in missing if task.alone]
+        here = _here(others, folder, jobs, cores, stop)
+        results = _on_cluster(others, cluster, stop) if cluster else here
+        results = chain(results, _here(alone, folder, 1, None, stop))
+        for task, outcome, files in tqdm(results, total=len(missing), unit="run", disable=not missing):
+            outcomes[task.name] = outcome
+            same = {one.name for one in tasks if one.home == task.home} & outcomes.keys()
+            files[SUMMARY] = summary_text([outcomes[name] for name in sorted(same)])
+            try:
+                if task.home:  # nothing of an earlier try may stay
+                    shutil.rmtree(folder / task.home, ignore_errors=True)
+                write_files({folder / task.home / name: files[name] for name in files})
+            except WriteError as error:
+                stop.pull(error)
+        if stop.reason:
+            stop.reason.add_note(f"What had finished is kept: {to_continue}")
+            raise stop.reason
+    return [outcomes[task.name] for task in tasks]
+
+
+def folder_name(title: str, digits: str, arguments: dict, *identity: str) -> str:
+    """A name for a task and its folder: readable, and another for every other task."""
+    said = ",".join(f"{name}={value}" for name, value in arguments.items())
+    whole = json.dumps([title, digits, list(arguments.items()), *identity])
+    key = hashlib.sha256(whole.encode()).hexdigest()[:8]
+    return re.sub(r"[^\w.,=-]", "_", f"{title}-{digits}-{said}")[:80] + f"-{key}"
+
+
+@contextmanager
+def only_runner(folder: Path) -> Iterator[None]:
+    """Make the folder, and refuse a second runner in it: each would overwrite the other's files."""
+    lock = folder_lock(folder, timeout=0)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout:
+        raise UserError(f"another runner is at work in {folder}: wait until it ends.") from None
+    except OSError as error:
+        raise WriteError(error.filename or folder, error.strerror) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def signals_pull(stop: Stop) -> Iterator[None]:
+    """While it lasts, a signal to end pulls `stop`, and raises nothing anywhere."""
+    numbers = [getattr(signal, name) for name in SIGNALS if hasattr(signal, name)]
+    before = {number: signal.getsignal(number) for number in numbers}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:  # nohup
+            signal.signal(number, lambda number, _: stop.pull(Interrupted(number)))
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _earlier_outcomes(tasks: Sequence[Task], folder: Path) -> dict[str, Outcome]:
+    """The rows that earlier runs left, by their names; a damaged summary is named."""
+    outcomes = {}
+    for home in dict.fromkeys(task.home for task in tasks):
+        try:
+            rows = load_outcomes(folder / home / SUMMARY)
+            outcomes |= {row.notebook: row for row in rows}
+        except UserError as error:
+            print(f"{error} What it tells of is run again.")
+    return outcomes
+
+
+def _is_finished(task: Task, folder: Path, outcomes: dict[str, Outcome]) -> bool:
+    """Whether a task has its whole result; what is damaged or out of date is named."""
+    if task.name not in outcomes or outcomes[task.name].status != worker.OK:
+        return False
+    try:
+        problem = task.problem(folder / task.home)
+    except UserError as error:
+        problem = str(error)
+    if problem:
+        print(f"{task.name} is run again: {problem}")
+    return not problem
+
+
+def _here(
+    tasks: Sequence[Task], folder: Path, jobs: int, cores: int | None, stop: Stop
+) -> Iterator[Result]:
+    """The tasks' results in the order they are ready; of those that were stopped none."""
+    workers = max(1, min(jobs, cpu_count(), len(tasks)))
+    cores = cores or _fair_share(workers)
+    lines: SimpleQueue[int] = SimpleQueue()  # of the terminal, for bars: the first has the total
+    for line in range(1, workers + 1):
+        lines.put(line)
+
+    def work(task: Task) -> Result | None:
+        line = lines.get()
+        try:
+            return None if stop.is_set() else execute(task, folder, cores, stop, line)
+        except OSError as error:
+            stop.pull(WriteError(error.filename or folder, error.strerror or str(error)))
+        finally:
+            lines.put(line)
+
+    # Threads are enough: each watches over a process of its own.
+    parallel = Parallel(workers, prefer="threads", return_as="generator_unordered",
+                        pre_dispatch=workers)  # fmt: skip
+    yield from filter(None, parallel(delayed(work)(task) for task in tasks))
+
+
+def _fair_share(workers: int) -> int:
+    """How many cores a task may use: those of `OMP_NUM_THREADS`, or its share of all.
+
+    A share is not more than a training takes anyway, so that the same seed gives the same result
+    however many tasks run side by side.
+    """
+    if "OMP_NUM_THREADS" in os.environ:
+        return choose_threads()
+    return cpu_count() if workers == 1 else min(cpu_count() // workers, choose_threads())
+
+
+def _on_cluster(tasks: Sequence[Task], address: str, stop: Stop) -> Iterator[Result]:
+    """As `_here`, on one core each. A task whose Dask worker dies goes to another, three times."""
+    try:
+        from distributed import Client, wait
+    except ImportError:
+        raise UserError('a cluster needs Dask: pip install "mnist-lab[cluster]".') from None
+    try:
+        client = Client(address, timeout=CONNECT_SECONDS)
+    except (OSError, ValueError) as error:
+        raise UserError(f"no Dask scheduler answers at {address} ({error}).") from error
+    with client:
+        left = {client.submit(execute, task, pure=False): task for task in tasks}
+        while left and not stop.is_set():
+            with suppress(TimeoutError):
+                done = wait(list(left), timeout=POLL_SECONDS, return_when="FIRST_COMPLETED").done
+                for future in done:
+                    task = left.pop(future)
+                    yield future.result() if future.status == "finished" else _lost(task, future)
+        client.cancel(list(left))
+
+
+def _lost(task: Task, future) -> Result:
+    reason = future.exception()
+    error = f"no place that is known\n\n{type(reason).__name__}: {reason}"
+    status, digits = "failed: its worker died", NAMES[task.digits]
+    return task, Outcome(task.name, status, 0, 1, 0, digits, {}, error), {}
+
+
+def execute(
+    task: Task,
+    folder: Path | None = None,
+    cores: int = 1,
+    stop: Stop | None = None,
+    line: int | None = None,
+) -> Result | None:
+    """Do a task, here and now, in a new folder in `folder`; None if `stop` was pulled meanwhile.
+
+    `line`: that of its progress bar, in the terminal. Raises `OSError` for what cannot be written.
+    """
+    stop, start = stop or Stop(), time.perf_counter()
+    with (
+        tempfile.TemporaryDirectory(dir=folder, prefix=PARTIAL, ignore_cleanup_errors=True) as name,
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as sockets,  # need a short path
+    ):
+        scratch = Path(name).resolve()
+        order = task.order | {"target": str(scratch / task.target), "folders": [name, sockets]}
+        if not order["function"]:
+            bar = line and {"desc": task.name[:40], "unit": "cell", "position": line}
+            order |= {"sockets": sockets, "bar": bar}
+        environment = {"MNIST_LAB_SOURCE": task.digits,
+                       "MNIST_LAB_RECORDS": str(scratch / task.records)}  # fmt: skip
+        if cores < cpu_count():
+            environment["OMP_NUM_THREADS"] = str(cores)
+        (scratch / ".order.json").write_text(json.dumps(order), encoding="utf-8")
+        own = bool(order["function"])  # a notebook's memory is its kernel's
+        (status, error, figures), peak = _supervise(scratch / ".order.json", environment, stop, own)
+        if status == worker.UNWRITABLE:
+            raise OSError(0, error)
+        if stop.is_set() and status != worker.OK:
+            return None
+        if status == worker.DIED:
+            status, error = _death(task, scratch / task.target)
+        seconds = time.perf_counter() - start
+        outcome = Outcome(task.name, status, seconds, cores, round(peak / 1e6),
+                          NAMES[task.digits], figures, error)  # fmt: skip
+        paths = [path for path in scratch.rglob("[!.]*") if path.is_file()]
+        return task, outcome, {str(path.relative_to(scratch)): path.read_bytes() for path in paths}
+
+
+def _supervise(
+    order: Path, environment: dict, stop: Stop, own: bool
+) -> tuple[tuple[str, str, dict], int]:
+    """What a worker answers to an order, and the most bytes that its processes held.
+
+    That is those which it has started, and with `own` itself.
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-m", worker.__name__, str(order)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=os.environ | environment,
+        start_new_session=True,  # Ctrl-C is for the runner, which then lets go
+    )
+    answer: list[bytes] = []  # read by a thread: a pipe that is full would block the worker
+    reader = threading.Thread(target=lambda: answer.extend(process.stdout), daemon=True)
+    reader.start()
+    peak, family = 0, set()
+    while process.poll() is None and not stop.wait(POLL_SECONDS):
+        with suppress(psutil.Error):
+            parent = psutil.Process(process.pid)
+            before, family = family, {*parent.children(recursive=True), *[parent][:own]}
+            # A process that is just being started still shows the memory of the one that starts it.
+            peak = max(peak, sum(map(_bytes, family & before)))
+    process.stdin.close()  # the worker lets go of what it has started, and ends
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(worker.GRACE_SECONDS + 2)
+    process.kill()
+    for orphan in family:  # of a worker that was killed
+        with suppress(psutil.Error):
+            orphan.kill()
+    process.wait()
+    reader.join(1)
+    # A worker that was killed has not answered.
+    return (json.loads(answer[-1]) if answer else (worker.DIED, "", {})), peak
+
+
+def _bytes(process: psutil.Process) -> int:
+    try:
+        return process.memory_info().rss
+    except psutil.Error:  # it has ended meanwhile
+        return 0
+
+
+def _death(task: Task, target: Path) -> tuple[str, str]:
+    """The status of a task whose process died; in which cell it did, and what that often means."""
+    if task.order["function"]:
+        who, place = "process", task.order["function"]
+    else:
+        who, place = "kernel", "a cell that could not be written down any more"
+        try:
+            number, cell = last_cell(read(target))
+            place = f"cell [{number}]:\n{cell.source}"
+        except (ValueError, TypeError):  # killed while it was writing, or before it did
+            target.unlink(missing_ok=True)
+    return f"failed: the {who} died", (
+        f"{place}\n\nThe {who} died, killed from outside or by its own code. Where the memory ran "
+        "out, --jobs 1 needs less of it at a time."
+    )

@@ -30,17 +30,34 @@ class OneOf(click.ParamType):
         return value
 
 
+def number(option: str, default: int | None, words: str, low: int = 1):
+    """An option that takes a whole number from `low` on."""
+    kind = click.IntRange(min=low)
+    return click.option(option, type=kind, default=default, show_default=True, help=words)
+
+
+def network(**options):
+    """The option that names a network."""
+    words = options.pop("help", "Which one.")
+    return click.option("--network", type=NETWORK, metavar="NETWORK", help=words, **options)
+
+
 NETWORK, DIGITS = OneOf("recipes:NETWORKS"), OneOf("data:SOURCES")
-PRECISION = OneOf("training:PRECISIONS")
-COUNT, FOLDER = click.IntRange(min=1), click.Path(exists=True, file_okay=False, path_type=Path)
-PARAMETERS = click.option("-p", "--parameter", "parameters", nargs=2, multiple=True,
-                          metavar="NAME VALUE", help="A notebook parameter; in a sweep several "
-                          "values with commas in between.")  # fmt: skip
-DATASET = click.option("--dataset", type=DIGITS, metavar="SOURCE", default="auto",
-                       show_default=True, help="Which digits: mnist, digits, …")  # fmt: skip
-JOBS = click.option("--jobs", type=COUNT, help="Runs at a time.  [default: the cores]")
+FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+ONE_OR_ALL = network(help="One only.  [default: all]")
+DATASET = click.option("--dataset", type=DIGITS, metavar="SOURCE",
+                       help="Which digits.  [default: auto]")  # fmt: skip
+PRECISION = click.option("--precision", type=OneOf("training:PRECISIONS"), metavar="PRECISION",
+                         default="auto", show_default=True, help="Of `fit`.")  # fmt: skip
+JOBS = number("--jobs", None, "Runs at a time.  [default: the cores]")
 CLUSTER = click.option("--cluster", metavar="tcp://HOST:PORT",
                        help="A Dask scheduler's address instead.")  # fmt: skip
+
+
+def parameters(words: str):
+    """The option that overrides notebook parameters."""
+    return click.option("-p", "--parameter", "parameters", nargs=2, multiple=True,
+                        metavar="NAME VALUE", help=words)  # fmt: skip
 
 
 class Sentences(click.Group):
@@ -69,9 +86,9 @@ def main() -> None:
 
 @main.command()
 @click.argument("notebooks", nargs=-1)
-@click.option("--dataset", type=DIGITS, metavar="SOURCE", help="Which digits.  [default: auto]")
-@PARAMETERS
-@click.option("--jobs", type=COUNT, help="Notebooks side by side.  [default: 2]")
+@DATASET
+@parameters("Override a notebook parameter.")
+@number("--jobs", None, "Notebooks side by side.  [default: 2]")
 @click.option("--resume", type=FOLDER, help="Continue an interrupted run, as it was begun.")
 def run(notebooks, dataset, parameters, jobs, resume) -> None:
     """Execute the course (or NOTEBOOKS: 03, solutions, or paths) into runs/<timestamp>/."""
@@ -96,9 +113,9 @@ def run(notebooks, dataset, parameters, jobs, resume) -> None:
 
 @main.command()
 @click.argument("notebooks", nargs=-1, required=True)
-@click.option("--seeds", type=COUNT, help="Seeds 0, 1, … of each notebook.  [default: 10]")
+@number("--seeds", None, "Seeds 0, 1, … of each notebook.  [default: 10]")
 @DATASET
-@PARAMETERS
+@parameters("A value, or several with commas in between: a grid.")
 @JOBS
 @CLUSTER
 def sweep(notebooks, seeds, dataset, parameters, jobs, cluster) -> None:
@@ -117,18 +134,16 @@ def sweep(notebooks, seeds, dataset, parameters, jobs, cluster) -> None:
     root, folder = project_root(), project_root() / "runs" / "sweep"
     grid.setdefault("seed", list(range(seeds or 10)))
     chosen = find_notebooks(root / "notebooks", notebooks)
-    tasks = plan_sweep(chosen, grid, load_data(dataset).source)
+    tasks = plan_sweep(chosen, grid, load_data(dataset or "auto").source)
     _show(run_tasks(tasks, folder, jobs, cluster, cores=1), folder)
 
 
 @main.command()
-@click.option("--network", type=NETWORK, metavar="NETWORK", help="One only.  [default: all]")
-@click.option("--pairs", type=COUNT, default=5, show_default=True,
-              help="How often each side is timed.")  # fmt: skip
+@ONE_OR_ALL
+@number("--pairs", 5, "How often each side is timed.")
 @click.option("--minutes", type=click.FloatRange(min=0, min_open=True), default=10.0,
               show_default=True, help="About how long it may take.")  # fmt: skip
-@click.option("--precision", type=PRECISION, metavar="PRECISION", default="auto", show_default=True,
-              help="Of `fit`.")  # fmt: skip
+@PRECISION
 @click.option("--quick", is_flag=True, help="Few digits and pairs: less than a minute.")
 def bench(**options) -> None:
     """Time the textbook way of training against `fit`, alternating."""
@@ -136,34 +151,28 @@ def bench(**options) -> None:
 
 
 @main.command()
-@click.option("--network", type=NETWORK, metavar="NETWORK", help="One only.  [default: all]")
-@click.option("--rounds", type=COUNT, default=5, show_default=True,
-              help="How often each situation is timed.")  # fmt: skip
-@click.option("--precision", type=PRECISION, metavar="PRECISION", default="auto", show_default=True,
-              help="Of `fit`.")  # fmt: skip
+@ONE_OR_ALL
+@number("--rounds", 5, "How often each situation is timed.")
+@PRECISION
 def contention(**options) -> None:
     """Time `fit` beside other work on the machine, by its number of threads."""
     _conduct("contention", timing=True, **options)
 
 
 @main.command()
-@click.option("--network", type=NETWORK, metavar="NETWORK", required=True)
-@click.option("--seeds", type=click.IntRange(min=2), default=5, show_default=True,
-              help="How many runs of each side.")  # fmt: skip
-@click.option("--epochs", "num_epochs", type=COUNT, default=3, show_default=True,
-              help="Length of a run.")  # fmt: skip
+@network(required=True)
+@number("--seeds", 5, "How many runs of each side.", low=2)
+@number("--epochs", 3, "Length of a run.")
 @JOBS
 @CLUSTER
-def fit_accuracy(**options) -> None:
+def fit_accuracy(epochs, **options) -> None:
     """Compare the accuracy of the textbook way with that of `fit`, seed by seed."""
-    _conduct("fit_accuracy", **options)
+    _conduct("fit_accuracy", num_epochs=epochs, **options)
 
 
 @main.command()
-@click.option("--seeds", type=click.IntRange(min=2), default=10, show_default=True,
-              help="How many runs for each goal.")  # fmt: skip
-@click.option("--example-epochs", type=click.IntRange(min=0), default=0, show_default=True,
-              help="Train PyTorch's example too, for so many epochs.")  # fmt: skip
+@number("--seeds", 10, "How many runs for each goal.", low=2)
+@number("--example-epochs", 0, "Train PyTorch's example too, for so many epochs.", low=0)
 def time_to_accuracy(**options) -> None:
     """Time to 99 % (and 99.4 %) of the test digits, against PyTorch's own MNIST example."""
     _conduct("time_to_accuracy", timing=True, **options)
@@ -171,8 +180,7 @@ def time_to_accuracy(**options) -> None:
 
 @main.command()
 @click.argument("studies", nargs=-1, metavar="[ABLATION]...", type=OneOf("studies.ablations:CASES"))
-@click.option("--seeds", type=COUNT, default=3, show_default=True,
-              help="How many runs of each case.")  # fmt: skip
+@number("--seeds", 3, "How many runs of each case.")
 @JOBS
 @CLUSTER
 def ablations(**options) -> None:
@@ -181,14 +189,13 @@ def ablations(**options) -> None:
 
 
 @main.command()
-@click.option("--network", type=NETWORK, metavar="NETWORK", default="bottleneck", show_default=True)
-@click.option("--epochs", "num_epochs", type=COUNT, default=20, show_default=True,
-              help="Length of a run.")  # fmt: skip
+@network(default="bottleneck", show_default=True)
+@number("--epochs", 20, "Length of a run.")
 @JOBS
 @CLUSTER
-def unseen_writers(**options) -> None:
+def unseen_writers(epochs, **options) -> None:
     """Ask whether digits of people whom a network never met are harder to read."""
-    _conduct("unseen_writers", **options)
+    _conduct("unseen_writers", num_epochs=epochs, **options)
 
 
 @main.command()

@@ -1,123 +1,218 @@
-"""The commands that measure: options go where they belong, bad ones end in one sentence."""
+"""The command line: options go where they belong, bad ones end in one sentence."""
 
-import inspect
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from stand_ins import InProcess
+from runners import write_notebook
 
-from mnist_lab import records
 from mnist_lab.__main__ import main
-from mnist_lab.course import studies
-from mnist_lab.studies import epoch_time as epochs
+from mnist_lab.course import batch, exercise_cells, runner, study
+from mnist_lab.course.outcomes import Interrupted, Outcome, StudyFailed
+from mnist_lab.files import WriteError
+from mnist_lab.validation import UserError
 
 
-@pytest.mark.parametrize(
-    ("module", "line", "expected"),
-    [
-        (epochs, "bench", {"network": "both", "pairs": 5, "minutes": 10, "precision": "auto"}),
-        (
-            epochs,
-            "bench --network gap --pairs 2 --minutes 0.5 --precision bf16",
-            {"network": "gap", "pairs": 2, "minutes": 0.5, "precision": "bf16"},
-        ),
-        (
-            epochs,
-            "bench --quick --network bottleneck",
-            {
-                "network": "bottleneck",
-                "pairs": epochs.QUICK_PAIRS,
-                "minutes": epochs.QUICK_MINUTES,
-                "precision": "auto",
-            },
-        ),
-        (
-            studies,
-            "compare --network gap",
-            {"network": "gap", "seeds": 5, "num_epochs": 3, "jobs": None, "cluster": None},
-        ),
-        (
-            studies,
-            "compare --network bottleneck --seeds 7 --epochs 2 --jobs 3 --cluster tcp://a:1",
-            {
-                "network": "bottleneck",
-                "seeds": 7,
-                "num_epochs": 2,
-                "jobs": 3,
-                "cluster": "tcp://a:1",
-            },
-        ),
-        (studies, "race", {"seeds": 10, "example_epochs": 0}),
-        (studies, "race --seeds 4 --example-epochs 3", {"seeds": 4, "example_epochs": 3}),
-        (studies, "ablate", {"studies": (), "seeds": 3, "jobs": None, "cluster": None}),
-        (
-            studies,
-            "ablate norm optimizer --seeds 1 --jobs 3 --cluster tcp://a:1",
-            {"studies": ("norm", "optimizer"), "seeds": 1, "jobs": 3, "cluster": "tcp://a:1"},
-        ),
-        (
-            studies,
-            "strangers",
-            {"network": "bottleneck", "num_epochs": 20, "jobs": None, "cluster": None},
-        ),
-        (
-            studies,
-            "strangers --network gap --epochs 5 --jobs 2 --cluster tcp://a:1",
-            {"network": "gap", "num_epochs": 5, "jobs": 2, "cluster": "tcp://a:1"},
-        ),
-    ],
-    ids=lambda value: getattr(value, "__name__", None),
-)
-def test_the_options_of_a_command_are_passed_on(module, line, expected, monkeypatch):
-    name = "main" if module is epochs else line.split()[0]
-    seen, signature = [], inspect.signature(getattr(module, name))
-
-    def spy(*arguments, **named):
-        call = signature.bind(*arguments, **named)
-        call.apply_defaults()
-        seen.append(call.arguments)
-
-    monkeypatch.setattr(module, name, spy)
-    result = CliRunner().invoke(main, line.split())
-    assert (result.exit_code, seen) == (0, [expected]), result.output
-
-
-@pytest.mark.parametrize(
-    ("line", "sentence"),
-    [
-        ("bench --pairs 0", "pairs and minutes must be above 0, not 0 and 10.0."),
-        ("bench --minutes 0", "pairs and minutes must be above 0, not 5 and 0.0."),
-        ("bench --minutes -1", "pairs and minutes must be above 0, not 5 and -1.0."),
-        ("bench --quick --pairs -1", "pairs and minutes must be above 0, not -1 and 0."),
-        ("compare --network gap --seeds 1", "seeds must be 2 or more, not 1."),
-        ("compare --network gap --epochs 0", "num_epochs must be a whole number from 1 on, not 0."),
-        ("race --seeds 1", "seeds must be 2 or more, not 1."),
-        ("race --example-epochs -1", "example_epochs must be 0 or more, not -1."),
-        ("ablate width", "there is no study 'width'; there are: layers, "),
-        ("ablate --seeds 0", "Invalid value for '--seeds': 0 is not in the range x>=1."),
-        ("compare --network gap --jobs 0", "Invalid value for '--jobs': 0 is not in the range"),
-        ("bench --network dense", "Invalid value for '--network': 'dense' is not one of"),
-        ("bench --pairs two", "Invalid value for '--pairs': 'two' is not a valid integer."),
-        ("bench --precision fp16", "Invalid value for '--precision': 'fp16' is not one of"),
-        ("compare", "Missing option '--network'."),
-        ("compare --network both", "Invalid value for '--network': 'both' is not one of"),
-        ("race --seeds many", "Invalid value for '--seeds': 'many' is not a valid integer."),
-    ],
-)
-def test_a_bad_value_ends_in_one_sentence(line, sentence, monkeypatch, tmp_path):
+@pytest.fixture
+def repository(tmp_path, monkeypatch) -> Path:
+    """The folder of a repository, with a notebook, where the command stands."""
+    for folder in ("notebooks", "mnist_lab"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "mnist_lab" / "data.py").touch()
+    write_notebook(tmp_path / "notebooks" / "04_a.ipynb", parameters="seed = 0\nlr = 0.1\nn = 1")
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MNIST_LAB_SOURCE", "digits")
-    monkeypatch.setattr(epochs, "ProcessPoolExecutor", InProcess)  # nothing may start elsewhere
-    monkeypatch.setattr(studies, "sweep", lambda *_: pytest.fail("too late"))
-    monkeypatch.setattr(records, "project_root", lambda: tmp_path)
-    result = CliRunner().invoke(main, line.split())
+    return tmp_path
+
+
+def invoke(line: str):
+    return CliRunner().invoke(main, line.split(" "))
+
+
+def refused(line: str) -> str:
+    """The one sentence that a command ends in."""
+    result = invoke(line)
     assert result.exit_code == 2, result.output
-    (error,) = (line for line in result.output.splitlines() if line.startswith("Error: "))
-    assert error.startswith(f"Error: {sentence}") and "Traceback" not in result.output
-    assert not list(tmp_path.iterdir()), "a record was written"
+    (error,) = (text for text in result.output.splitlines() if text.startswith("Error: "))
+    return error
 
 
-def test_digits_that_cannot_be_used_end_in_one_sentence(monkeypatch):
+STUDIES = {
+    "bench": ("epoch_time", {"network": None, "pairs": 5, "minutes": 10.0, "precision": "auto",
+                             "quick": False}, {"timing": True}),
+    "bench --network gap --pairs 2 --minutes 0.5 --precision bf16 --quick": (
+        "epoch_time", {"network": "gap", "pairs": 2, "minutes": 0.5, "precision": "bf16",
+                       "quick": True}, {"timing": True}),
+    "contention": ("contention", {"network": None, "rounds": 5, "precision": "auto"},
+                   {"timing": True}),
+    "contention --network gap --rounds 1 --precision fp32": (
+        "contention", {"network": "gap", "rounds": 1, "precision": "fp32"}, {"timing": True}),
+    "fit-accuracy --network gap": (
+        "fit_accuracy", {"network": "gap", "seeds": 5, "num_epochs": 3}, {}),
+    "fit-accuracy --network bottleneck --seeds 7 --epochs 2 --jobs 3 --cluster tcp://a:1": (
+        "fit_accuracy", {"network": "bottleneck", "seeds": 7, "num_epochs": 2},
+        {"jobs": 3, "cluster": "tcp://a:1"}),
+    "time-to-accuracy": ("time_to_accuracy", {"seeds": 10, "example_epochs": 0}, {"timing": True}),
+    "time-to-accuracy --seeds 4 --example-epochs 3": (
+        "time_to_accuracy", {"seeds": 4, "example_epochs": 3}, {"timing": True}),
+    "ablations": ("ablations", {"studies": (), "seeds": 3}, {}),
+    "ablations norm optimizer --seeds 1 --jobs 3 --cluster tcp://a:1": (
+        "ablations", {"studies": ("norm", "optimizer"), "seeds": 1},
+        {"jobs": 3, "cluster": "tcp://a:1"}),
+    "unseen-writers": ("unseen_writers", {"network": "bottleneck", "num_epochs": 20}, {}),
+    "unseen-writers --network gap --epochs 5 --jobs 2 --cluster tcp://a:1": (
+        "unseen_writers", {"network": "gap", "num_epochs": 5},
+        {"jobs": 2, "cluster": "tcp://a:1"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("line", STUDIES)
+def test_the_options_of_a_study_are_passed_on(line, monkeypatch):
+    seen = []
+
+    def conduct(name, options, jobs=None, cluster=None, timing=False):
+        seen.append((name, options, {"jobs": jobs, "cluster": cluster, "timing": timing}))
+
+    monkeypatch.setattr(study, "conduct", conduct)
+    result = invoke(line)
+    assert result.exit_code == 0, result.output
+    name, options, others = STUDIES[line]
+    assert seen == [(name, options, {"jobs": None, "cluster": None, "timing": False} | others)]
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("bench --pairs 0", "--pairs"),
+        ("bench --minutes 0", "--minutes"),
+        ("bench --pairs two", "--pairs"),
+        ("bench --network dense", "'dense' is not one of gap, bottleneck"),
+        ("bench --precision fp16", "'fp16' is not one of auto, fp32, bf16"),
+        ("contention --rounds 0", "--rounds"),
+        ("fit-accuracy", "--network"),
+        ("fit-accuracy --network gap --seeds 1", "--seeds"),
+        ("fit-accuracy --network gap --epochs 0", "--epochs"),
+        ("fit-accuracy --network gap --jobs 0", "--jobs"),
+        ("time-to-accuracy --seeds 1", "--seeds"),
+        ("time-to-accuracy --example-epochs -1", "--example-epochs"),
+        ("ablations width", "'width' is not one of layers, "),
+        ("ablations --seeds 0", "--seeds"),
+        ("unseen-writers --network dense", "'dense' is not one of gap, bottleneck"),
+        ("export dense", "'dense' is not one of gap, bottleneck"),
+        ("run --dataset cifar", "'cifar' is not one of auto, mnist, digits, fashion, kmnist"),
+        ("run 99", "'99'"),
+        ("run -p width 1 --dataset digits", "'width'"),
+        ("run -p n 1 -p n 2", "-p n is given 2 times"),
+        ("run --resume . 04", "--resume"),
+        ("run --resume . --dataset digits", "--resume"),
+        ("run --resume . -p n 1", "--resume"),
+        ("run --resume . --jobs 1", "--resume"),
+        ("sweep", "NOTEBOOKS"),
+        ("sweep 04 --seeds 0", "--seeds"),
+        ("sweep 04 -p lr 0.1 -p n 1 -p lr 0.2", "-p lr is given 2 times"),
+        ("sweep 04 -p lr 0.1,", "-p lr '0.1,'"),
+        ("sweep 04 -p lr 0.1,0.1", "-p lr '0.1,0.1'"),
+        ("sweep 04 -p seed 7 --seeds 2", "--seeds contradicts -p seed"),
+        ("sweep 04 -p seed x --dataset digits", "seed must be"),
+    ],
+)
+def test_a_bad_value_ends_in_one_sentence(line, words, repository):
+    assert words in refused(line)
+    assert not (repository / "runs").exists()
+
+
+def test_digits_that_cannot_be_used_end_in_one_sentence(repository, monkeypatch):
     monkeypatch.setenv("MNIST_LAB_SOURCE", "cifar")
-    for line in ("bench", "race"):
-        result = CliRunner().invoke(main, [line])
-        assert result.exit_code == 2 and "Error: unknown source 'cifar'" in result.output
+    for line in ("sweep 04", "run"):
+        assert "unknown source 'cifar'" in refused(line)
+
+
+@pytest.fixture
+def planned(repository, monkeypatch) -> list:
+    """The parameters of the runs that a sweep would do."""
+    found = []
+
+    def run_tasks(tasks, folder, jobs, cluster, cores):
+        assert folder == repository / "runs" / "sweep" and cores == 1
+        found.extend(task.order["arguments"] for task in tasks)
+        found.append((jobs, cluster))
+        return [Outcome(task.name, "ok", 0, 1, 0, "small digits") for task in tasks]
+
+    monkeypatch.setattr(runner, "run_tasks", run_tasks)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ("", [{"seed": seed} for seed in range(10)] + [(None, None)]),
+        ("--seeds 2 --jobs 3", [{"seed": 0}, {"seed": 1}, (3, None)]),
+        ("-p seed 7 --cluster tcp://a:1", [{"seed": 7}, (None, "tcp://a:1")]),
+        (
+            "-p lr 0.1,x -p n True,null -p seed 3",
+            [{"lr": lr, "n": n, "seed": 3} for lr in (0.1, "x") for n in (True, None)]
+            + [(None, None)],
+        ),
+    ],
+)
+def test_a_sweep_is_the_grid_that_was_asked_for(options, expected, planned):
+    result = invoke(f"sweep 04 --dataset digits {options}".strip())
+    assert result.exit_code == 0, result.output
+    assert planned == expected
+
+
+def test_a_run_is_begun_and_its_failures_are_the_exit_status(repository, monkeypatch):
+    status = "ok"
+    monkeypatch.setattr(
+        batch, "run_batch", lambda folder: [Outcome("04_a", status, 1, 1, 1, "small digits")]
+    )
+    result = invoke("run 04 --dataset digits -p n false -p lr 1e-3 --jobs 1")
+    (folder,) = (repository / "runs").iterdir()
+    assert result.exit_code == 0 and f"{folder}." in result.output
+    assert batch.load_batch(folder) == batch.Batch(
+        [repository / "notebooks" / "04_a.ipynb"], "digits", {"n": False, "lr": 0.001}, 1
+    )
+    status = "failed"
+    assert invoke(f"run --resume {folder}").exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (UserError("do it so."), 2, "Error: do it so."),
+        (WriteError("a/b", "No space left on device"), 1, "Error: a/b cannot be written (No space"),
+        (StudyFailed("1 of 2 runs failed"), 1, "Error: 1 of 2 runs failed"),
+        (Interrupted(2), 130, "Stopped by SIGINT."),
+        (Interrupted(15), 143, "Stopped by SIGTERM."),
+    ],
+)
+def test_what_the_user_can_mend_is_a_sentence(error, code, said, monkeypatch):
+    def fails(*_):
+        raise error
+
+    error.add_note("It goes on so.")
+    monkeypatch.setattr(exercise_cells, "write_exercises", fails)
+    result = invoke("exercises")
+    assert result.exit_code == code and "Traceback" not in result.output
+    last = result.output.strip().splitlines()[-1]
+    assert last.startswith(said) and last.endswith("It goes on so.")
+
+
+@pytest.mark.parametrize("error", [ValueError("inside"), OSError(5, "inside"), KeyError("inside")])
+def test_any_other_error_keeps_its_traceback(error, monkeypatch):
+    def fails(*_):
+        raise error
+
+    monkeypatch.setattr(exercise_cells, "write_exercises", fails)
+    assert invoke("exercises").exception is error
+
+
+def test_help_and_a_wrong_option_need_no_torch():
+    script = "import sys; from mnist_lab.__main__ import main\ntry: main()\nfinally: " + (
+        "sys.exit('torch' in sys.modules)"
+    )
+    for options in (["--help"], ["bench", "--help"], ["ablations", "--seeds", "x"]):
+        done = subprocess.run([sys.executable, "-c", script, *options], capture_output=True)
+        assert done.returncode == 0, (options, done.stderr)

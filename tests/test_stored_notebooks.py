@@ -13,8 +13,8 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from conftest import NOTEBOOKS, ROOT, compared, count_compared, printing_cells
-from mnist_lab.course.outcomes import load_outcomes
 from mnist_lab.course.notebooks import find_solutions
+from mnist_lab.course.outcomes import load_outcomes
 from mnist_lab.course.publish import COSTS_FILE
 from mnist_lab.course.published_studies import load_studies
 from mnist_lab.course.readme_tables import cost_line, notebook_table, results_table, speed_tables

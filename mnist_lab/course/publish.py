@@ -11,7 +11,6 @@ from pathlib import Path
 
 from nbformat import NotebookNode, writes
 
-from mnist_lab.course.outcomes import SUMMARY, Outcome, load_outcomes, summary_text
 from mnist_lab.course.model_card import model_card
 from mnist_lab.course.notebooks import (
     COST,
@@ -21,6 +20,7 @@ from mnist_lab.course.notebooks import (
     same_source,
     without_traces,
 )
+from mnist_lab.course.outcomes import SUMMARY, Outcome, load_outcomes, summary_text
 from mnist_lab.course.published_studies import STUDIES, load_studies, merge, study_text
 from mnist_lab.course.readme_tables import cost_line, notebook_table, results_table, speed_tables
 from mnist_lab.files import write_files

@@ -107,7 +107,8 @@ def run_tasks(
         here = _here(others, folder, jobs, cores, stop)
         results = _on_cluster(others, cluster, stop) if cluster else here
         results = chain(results, _here(alone, folder, 1, None, stop))
-        for task, outcome, files in tqdm(results, total=len(missing), unit="run", disable=not missing):
+        results = tqdm(results, total=len(missing), unit="run", disable=not missing)
+        for task, outcome, files in results:
             outcomes[task.name] = outcome
             same = {one.name for one in tasks if one.home == task.home} & outcomes.keys()
             files[SUMMARY] = summary_text([outcomes[name] for name in sorted(same)])
@@ -310,22 +311,22 @@ def _supervise(
     answer: list[bytes] = []  # read by a thread: a pipe that is full would block the worker
     reader = threading.Thread(target=lambda: answer.extend(process.stdout), daemon=True)
     reader.start()
-    peak, family = 0, set()
+    peak, now, seen = 0, set(), set()
     while process.poll() is None and not stop.wait(POLL_SECONDS):
         with suppress(psutil.Error):
             parent = psutil.Process(process.pid)
-            before, family = family, {*parent.children(recursive=True), *[parent][:own]}
+            before, now = now, {*parent.children(recursive=True), *[parent][:own]}
             # A process that is just being started still shows the memory of the one that starts it.
-            peak = max(peak, sum(map(_bytes, family & before)))
+            peak, seen = max(peak, sum(map(_bytes, now & before))), seen | now
     process.stdin.close()  # the worker lets go of what it has started, and ends
     with suppress(subprocess.TimeoutExpired):
         process.wait(worker.GRACE_SECONDS + 2)
     process.kill()
-    for orphan in family:  # of a worker that was killed
+    for orphan in seen:  # of a worker that was killed
         with suppress(psutil.Error):
             orphan.kill()
-    process.wait()
-    reader.join(1)
+    with process:  # closes its pipe
+        reader.join(1)
     # A worker that was killed has not answered.
     return (json.loads(answer[-1]) if answer else (worker.DIED, "", {})), peak
 

@@ -12,8 +12,8 @@ from safetensors.torch import save_file
 from stand_ins import training
 
 from conftest import ROOT
-from mnist_lab.course.outcomes import Outcome
 from mnist_lab.course.model_card import model_card
+from mnist_lab.course.outcomes import Outcome
 from mnist_lab.course.publish import PUBLISHED, newest_run, publish, publish_records
 from mnist_lab.course.readme_tables import cost_line
 from mnist_lab.pretrained import published_kind

@@ -12,8 +12,6 @@ from mnist_lab.course.readme_tables import (
 )
 from mnist_lab.data import load_writers
 from mnist_lab.statistics import seed_interval, writer_interval
-<<<<<<< HEAD
->>>>>>> ac521e5 (One runner: a task is a subprocess whose result is a file)
 
 EPOCHS = {
     "network": "GapNet",

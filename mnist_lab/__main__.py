@@ -210,14 +210,15 @@ def exercises(notebooks) -> None:
 
 @main.command()
 @click.argument("folder", required=False, type=FOLDER)
-@click.option("--records", is_flag=True, help="The records of the sweeps instead.")
+@click.option("--records", is_flag=True, help="The records of sweeps and studies instead.")
 def publish(folder, records) -> None:
     """Take a run on MNIST (the newest, or FOLDER) over: its outputs, costs and tables."""
     from mnist_lab.course.publish import newest_run, publish, publish_records
 
     root = project_root()
     if records:
-        publish_records(folder or root / "runs" / "sweep", root)
+        for path in publish_records(folder or root / "runs" / "sweep", root):
+            click.echo(f"wrote {path}")
     else:
         publish(folder or newest_run(root), root)
 
@@ -240,9 +241,9 @@ def export(network, weights, target) -> None:
 @click.option("--ref", default="main", show_default=True, help="Branch or tag.")
 def fork(repo, ref) -> None:
     """Point every badge and setup cell to another repository (after a fork)."""
-    from mnist_lab.course.fork import rewrite
+    from mnist_lab.course.fork import rewrite_addresses
 
-    for path in rewrite(project_root(), repo, ref):
+    for path in rewrite_addresses(project_root(), repo, ref):
         click.echo(f"rewrote {path}")
 
 

@@ -45,13 +45,22 @@ def folder_lock(folder: Path, **options) -> FileLock:
     return FileLock(Path(tempfile.gettempdir()) / f"mnist-lab-{name}.lock", mode=0o666, **options)
 
 
-def read_json(path: Path) -> Any:
-    """What a JSON file holds. Raises `UserError` if it is missing, cut short or damaged."""
+def read_text(path: Path) -> str:
+    """A file's text. Raises `UserError` for one that is missing, or no text in UTF-8."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return path.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(f"{path} cannot be read ({reason}): restore it or make it anew.") from error
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UserError(f"{path} cannot be read ({reason}).") from error
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file holds. Raises `UserError` for one that is missing, cut short or damaged."""
+    text = read_text(path)
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise UserError(f"{path} cannot be read ({error}): restore it or make it anew.") from error
 
 
 def write_file(path: Path, content: str | bytes) -> None:

@@ -9,7 +9,8 @@ from threading import Barrier
 import pytest
 
 from mnist_lab import files
-from mnist_lab.files import folder_lock, write_file, write_files
+from mnist_lab.files import folder_lock, read_json, read_text, write_file, write_files
+from mnist_lab.validation import UserError
 
 
 def names(folder):
@@ -156,3 +157,23 @@ def test_a_folder_has_one_lock_by_whatever_path_and_user_it_is_reached(tmp_path,
         mode = os.stat(lock.lock_file).st_mode & 0o666
     assert mode == 0o666
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_text_and_what_json_holds_are_read_in_utf8(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_bytes('{"é": [1, NaN]}'.encode())
+    assert read_text(path) == '{"é": [1, NaN]}' and read_json(path)["é"][0] == 1
+
+
+@pytest.mark.parametrize(
+    ("read", "content"),
+    [(read_text, None), (read_text, b"\xe9"), (read_json, None), (read_json, b"\xe9"),
+     (read_json, b""), (read_json, b'{"a": [1, 2'), (read_json, b"{}}")],
+)  # fmt: skip
+def test_a_damaged_file_is_named(tmp_path, read, content):
+    path = tmp_path / "a.json"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UserError, match=r"a\.json cannot be read \(") as refusal:
+        read(path)
+    assert "\n" not in str(refusal.value)

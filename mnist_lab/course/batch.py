@@ -23,7 +23,7 @@ from pathlib import Path
 import nbformat
 import papermill
 
-from mnist_lab.course.notebooks import read, runs_alone, same_source
+from mnist_lab.course.notebooks import read_notebook, runs_alone, same_source
 from mnist_lab.course.outcomes import Outcome, load_json
 from mnist_lab.course.runner import Task, folder_name, run_tasks
 from mnist_lab.data import load_data
@@ -96,7 +96,7 @@ def run_batch(folder: Path) -> list[Outcome]:
         if declared.get("dataset", "auto").strip("\"'") != "auto":  # it would choose for itself
             parameters["dataset"] = batch.digits
         task = _notebook_task(path, parameters, batch.digits)
-        tasks.append(replace(task, records="records", alone=runs_alone(read(path))))
+        tasks.append(replace(task, records="records", alone=runs_alone(read_notebook(path))))
     if batch.jobs > 1:  # the last are the longest: begun first, they leave no core idle at the end
         tasks.reverse()
     command = f"continue with python -m mnist_lab run --resume {os.path.relpath(folder)}"
@@ -139,7 +139,7 @@ def _notebook_task(path: Path, parameters: dict, digits: str) -> Task:
 def _notebook_problem(name: str, source: str, folder: Path) -> str:
     if not (folder / name).exists():
         return "its executed copy is missing."
-    same = same_source(read(folder / name), nbformat.reads(source, as_version=4))
+    same = same_source(read_notebook(folder / name), nbformat.reads(source, as_version=4))
     return "" if same else "its source has changed since."
 
 
@@ -157,7 +157,7 @@ def _declared_parameters(notebooks: Sequence[Path]) -> dict[Path, dict[str, str]
     """
     declared = {}
     for path in notebooks:
-        read(path)  # papermill's own words for what is no notebook are many
+        read_notebook(path)  # papermill's own words for what is no notebook are many
         found = papermill.inspect_notebook(str(path))
         declared[path] = {name: row["default"] for name, row in found.items()}
     if len({path.stem for path in notebooks}) < len(notebooks):

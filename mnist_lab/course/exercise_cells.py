@@ -40,7 +40,7 @@ def solutions_path(folder: Path, number: str) -> Path:
 def write_exercises(folder: Path, names: list[str]) -> list[Path]:
     """Write the exercises of the notebooks in `folder`, and their solutions; return what changed.
 
-    `names` as in `find_notebooks`. Raises `ValueError` for a notebook without a place for them, and
+    `names` as in `find_notebooks`. Raises `UserError` for a notebook without a place for them, and
     for a solution that does not run.
     """
     texts = {}

@@ -1,8 +1,8 @@
 """The repository's address, wherever it stands.
 
 It lives in one place, `[project.urls] Repository` in pyproject.toml. Badges, setup cells and clone
-addresses have to repeat it, because Colab, Binder and git are given nothing else: `rewrite` makes
-them follow.
+addresses have to repeat it, because Colab, Binder and git are given nothing else:
+`rewrite_addresses` makes them follow.
 """
 
 import json
@@ -10,7 +10,7 @@ import re
 import tomllib
 from pathlib import Path
 
-from mnist_lab.files import write_files
+from mnist_lab.files import read_text, write_files
 from mnist_lab.validation import UserError
 
 START = "00_start_here"  # where the README's badges lead
@@ -55,19 +55,19 @@ def setup_cell(repo: str, ref: str) -> str:
 def current(root: Path) -> tuple[str, str]:
     """The repository that pyproject.toml names, and the ref that the README's badges open."""
     readme = root / "README.md"
-    ref = re.search(rf"{re.escape(COLAB)}github/[^/\s]+/[^/\s]+/blob/([^/\s]+)/", _read(readme))
+    ref = re.search(rf"{re.escape(COLAB)}github/[^/\s]+/[^/\s]+/blob/([^/\s]+)/", read_text(readme))
     if ref is None:
         raise UserError(f"{readme} has no Colab badge.")
-    return _repository(_read(root / "pyproject.toml")), ref[1]
+    return _repository(read_text(root / "pyproject.toml")), ref[1]
 
 
-def rewrite(root: Path, repo: str, ref: str = "main") -> list[Path]:
+def rewrite_addresses(root: Path, repo: str, ref: str = "main") -> list[Path]:
     """Make everything point to `repo` at `ref`, and return the files that changed.
 
     Changes pyproject's Repository and, in README and notebooks, badges, setup cells and the plain
     address of the repository; outputs stay as they are. Nothing is written unless all can be.
 
-    Raises `ValueError` for a name that cannot be one, or a file that cannot be followed or written.
+    Raises `UserError` for a name that cannot be one, or a file that cannot be followed or written.
     """
     if not REPO.fullmatch(repo):
         raise UserError(
@@ -81,7 +81,7 @@ def rewrite(root: Path, repo: str, ref: str = "main") -> list[Path]:
             "letters, digits and '_', with single '.' or '-' in between."
         )
     pyproject = root / "pyproject.toml"
-    texts = {path: _read(path) for path in (root / "README.md", pyproject)}
+    texts = {path: read_text(path) for path in (root / "README.md", pyproject)}
     old = _repository(texts[pyproject])
     # `name.git` is the same repository; `name-2` or `name.github.io` is another.
     address = re.compile(re.escape(GITHUB + old) + r"(?![\w-]|\.(?!git\b)\w)")
@@ -93,7 +93,7 @@ def rewrite(root: Path, repo: str, ref: str = "main") -> list[Path]:
     changed = {root / "README.md": follow(texts[root / "README.md"])}
     folder = root / "notebooks"
     for path in sorted([*folder.glob("*.ipynb"), *folder.glob("solutions/*.ipynb")]):
-        texts[path] = _read(path)
+        texts[path] = read_text(path)
         changed[path] = _rewrite_cells(path, texts[path], follow, setup_cell(repo, ref))
     # The last to be written: after an interruption, the old address is still known.
     changed[pyproject] = re.sub(
@@ -151,14 +151,3 @@ def _repository(pyproject: str) -> str:
     if repo == address or not REPO.fullmatch(repo):
         raise UserError(f"pyproject.toml's Repository is {address!r}, not {GITHUB}OWNER/NAME.")
     return repo
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing: is this the course's repository?") from None
-    except OSError as error:
-        raise UserError(
-            f"{path} cannot be read ({error.strerror}): make it readable, then try again."
-        ) from error

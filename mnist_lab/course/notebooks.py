@@ -19,7 +19,7 @@ def find_notebooks(folder: Path, names: Sequence[str] = ()) -> list[Path]:
     """The notebooks of the course in order; with names, those only.
 
     A name is a path to a notebook, or the beginning of a notebook's name ("03", "solutions").
-    Raises `ValueError` for a name that fits none.
+    Raises `UserError` for a name that fits none.
     """
     course = sorted(folder.glob("[0-9][0-9]_*.ipynb"))
     if not course:
@@ -45,7 +45,7 @@ def _named(name: str, course: list[Path]) -> list[Path]:
 
 
 def read_notebook(path: Path) -> NotebookNode:
-    """A notebook. Raises `ValueError` for a file that is none."""
+    """A notebook. Raises `UserError` for a file that is none."""
     try:
         return nbformat.read(path, as_version=4)
     except OSError as error:
@@ -133,6 +133,3 @@ def last_cell(notebook: NotebookNode) -> tuple[int, NotebookNode] | None:
         if cell.metadata.get("papermill", {}).get("start_time")
     ]
     return begun[-1] if begun else None
-
-
-read = read_notebook  # until the runner says read_notebook

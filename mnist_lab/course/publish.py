@@ -23,7 +23,7 @@ from mnist_lab.course.notebooks import (
 from mnist_lab.course.outcomes import SUMMARY, Outcome, load_outcomes, summary_text
 from mnist_lab.course.published_studies import STUDIES, load_studies, merge, study_text
 from mnist_lab.course.readme_tables import cost_line, notebook_table, results_table, speed_tables
-from mnist_lab.files import write_files
+from mnist_lab.files import read_text, write_files
 from mnist_lab.pretrained import load_weights, published_kind, read_weights
 from mnist_lab.recipes import NETWORKS
 from mnist_lab.records import RECORDS, kind_of_run, load_measurement, load_record
@@ -38,7 +38,7 @@ PICTURE = re.compile(r'<img [^>]*src="data:image/png;base64,([^"]+)"')
 def publish(run: Path, root: Path) -> None:
     """Take over a whole run on MNIST of the stored notebooks with their stored parameters.
 
-    Raises `ValueError` for any other run, for a notebook that was edited since, for what is missing
+    Raises `UserError` for any other run, for a notebook that was edited since, for what is missing
     and for what cannot be written. Nothing is written unless everything can be.
     """
     outcomes = {outcome.notebook: outcome for outcome in load_outcomes(run / SUMMARY)}
@@ -162,7 +162,7 @@ def _picture(notebooks: Sequence[NotebookNode]) -> bytes:
 
 def _with_tables(readme: Path, tables: Mapping[str, str]) -> str:
     """The README's text, each table between its marks made anew."""
-    text = _text(readme)
+    text = read_text(readme)
     for name, table in tables.items():
         marks = rf"(<!-- {name} -->\n).*?(\n<!-- end -->)"
         text, count = re.subn(
@@ -173,15 +173,8 @@ def _with_tables(readme: Path, tables: Mapping[str, str]) -> str:
     return text
 
 
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}).") from error
-
-
 def newest_run(root: Path) -> Path:
-    """The latest folder of `runs/` that holds a summary. Raises `ValueError` if there is none."""
+    """The latest folder of `runs/` that holds a summary. Raises `UserError` if there is none."""
     runs = sorted((root / "runs").glob(f"*/{SUMMARY}"))
     if not runs:
         raise UserError(f"there is no run in {root / 'runs'}: execute the course first.")

@@ -33,7 +33,7 @@ from joblib import Parallel, cpu_count, delayed
 from tqdm import tqdm
 
 from mnist_lab.course import worker
-from mnist_lab.course.notebooks import last_cell, read
+from mnist_lab.course.notebooks import last_cell, read_notebook
 from mnist_lab.course.outcomes import SUMMARY, Interrupted, Outcome, load_outcomes, summary_text
 from mnist_lab.data import NAMES
 from mnist_lab.files import WriteError, folder_lock, write_files
@@ -345,7 +345,7 @@ def _death(task: Task, target: Path) -> tuple[str, str]:
     else:
         who, place = "kernel", "a cell that could not be written down any more"
         try:
-            number, cell = last_cell(read(target))
+            number, cell = last_cell(read_notebook(target))
             place = f"cell [{number}]:\n{cell.source}"
         except (ValueError, TypeError):  # killed while it was writing, or before it did
             target.unlink(missing_ok=True)

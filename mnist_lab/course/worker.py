@@ -58,7 +58,7 @@ def execute_notebook(
     from traitlets.config import Config
 
     from mnist_lab.course.kernels import kernel_config
-    from mnist_lab.course.notebooks import key_figures, last_cell, read
+    from mnist_lab.course.notebooks import key_figures, last_cell, read_notebook
 
     def execute(config: Config) -> dict[str, str]:
         executed = papermill.execute_notebook(
@@ -77,7 +77,7 @@ def execute_notebook(
         try:
             return OK, "", execute(kernel_config(sockets))
         except RuntimeError:  # a kernel that died, or did not answer; perhaps before its first cell
-            if last_cell(read(Path(target))):
+            if last_cell(read_notebook(Path(target))):
                 raise
             return OK, "", execute(Config())  # once more, and with the usual sockets
     except PapermillExecutionError as failure:

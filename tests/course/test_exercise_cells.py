@@ -9,7 +9,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from conftest import ROOT
 from mnist_lab.course import exercise_cells as workbook
-from mnist_lab.course.notebooks import find_notebooks, find_solutions, read, same_source
+from mnist_lab.course.notebooks import find_notebooks, find_solutions, read_notebook, same_source
 from mnist_lab.exercises import exercises, numbers
 from mnist_lab.exercises.question import exercise
 
@@ -69,7 +69,7 @@ def test_the_exercises_stand_before_the_experiments(course):
 def test_writing_again_changes_nothing_and_keeps_the_outputs_of_what_is_the_same(course):
     path = course / "03_title.ipynb"
     nbformat.write(workbook.with_exercises(path), path)
-    notebook = read(path)
+    notebook = read_notebook(path)
     for cell in notebook.cells[-3], notebook.cells[-2]:
         cell.update(outputs=[new_output("stream", text="said")]) if "answer" in cell.id else None
     stale = next(cell for cell in notebook.cells if cell.id == "q03-1-answer")
@@ -85,7 +85,7 @@ def test_the_solutions_are_executed_as_they_are_written(folder):
     (wrote, solved) = workbook.write_exercises(folder, [])
     assert (wrote.name, solved.name) == ("03_title.ipynb", "solutions_03.ipynb")
     assert workbook.write_exercises(folder, ["03"]) == []
-    notebook = read(solved)
+    notebook = read_notebook(solved)
     assert ids(notebook)[:3] == ["s03-top", "s03-setup", "q03-begin"]
     assert "[03 · Title](../03_title.ipynb)" in notebook.cells[0].source
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
@@ -112,7 +112,7 @@ def test_a_solution_that_does_not_run_is_one_sentence_and_nothing_is_written(fol
 
 def test_a_notebook_without_a_place_for_them_is_refused(course):
     path = course / "03_title.ipynb"
-    notebook = read(path)
+    notebook = read_notebook(path)
     notebook.cells.pop()
     nbformat.write(notebook, path)
     with pytest.raises(ValueError, match="needs one cell that begins with '## Experiments'"):
@@ -123,8 +123,8 @@ def test_a_notebook_without_a_place_for_them_is_refused(course):
 def test_the_stored_exercises_and_solutions_are_those_of_their_source(number):
     (path,) = find_notebooks(FOLDER, [number])
     hint = f"run: python -m mnist_lab exercises {number}"
-    assert same_source(workbook.with_exercises(path), read(path)), hint
-    stored = read(workbook.solutions_path(FOLDER, number))
+    assert same_source(workbook.with_exercises(path), read_notebook(path)), hint
+    stored = read_notebook(workbook.solutions_path(FOLDER, number))
     assert workbook._is_current(stored, workbook.solutions(path), number), hint
 
 

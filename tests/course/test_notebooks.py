@@ -10,7 +10,7 @@ from mnist_lab.course.notebooks import (
     find_solutions,
     key_figures,
     last_cell,
-    read,
+    read_notebook,
     same_source,
     without_traces,
 )
@@ -55,7 +55,7 @@ def test_a_bad_file_is_one_sentence(content, sentence, tmp_path):
     if content is not None:
         path.write_text(content)
     with pytest.raises(ValueError, match=sentence) as refusal:
-        read(path)
+        read_notebook(path)
     assert "\n" not in str(refusal.value) and str(path) in str(refusal.value)
 
 

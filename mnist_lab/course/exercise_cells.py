@@ -4,13 +4,16 @@ A notebook's exercises stand before its experiments. Its solutions are a noteboo
 are executed as they are written.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode, writes
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
+from mnist_lab.course.kernels import kernel_config
 from mnist_lab.course.notebooks import find_notebooks, read_notebook, same_source
 from mnist_lab.exercises import exercises, numbers
 from mnist_lab.exercises.question import RIGHT, Verdict
@@ -37,7 +40,7 @@ def solutions_path(folder: Path, number: str) -> Path:
     return folder / "solutions" / f"solutions_{number}.ipynb"
 
 
-def write_exercises(folder: Path, names: list[str]) -> list[Path]:
+def write_exercises(folder: Path, names: Sequence[str] = ()) -> list[Path]:
     """Write the exercises of the notebooks in `folder`, and their solutions; return what changed.
 
     `names` as in `find_notebooks`. Raises `UserError` for a notebook without a place for them, and
@@ -52,7 +55,7 @@ def write_exercises(folder: Path, names: list[str]) -> list[Path]:
                 texts[path] = writes(notebook) + "\n"
             target = solutions_path(folder, number)
             solved = solutions(path)
-            if not target.exists() or not _is_current(read_notebook(target), solved, number):
+            if not target.exists() or not is_current(read_notebook(target), solved, number):
                 texts[target] = writes(_executed(solved, target)) + "\n"
     write_files(texts)
     return list(texts)
@@ -115,7 +118,7 @@ def solutions(path: Path) -> NotebookNode:
     return new_notebook(cells=cells, metadata=kernel)
 
 
-def _is_current(stored: NotebookNode, solved: NotebookNode, number: str) -> bool:
+def is_current(stored: NotebookNode, solved: NotebookNode, number: str) -> bool:
     """Whether the stored solutions are these, and say what is said of a right answer now."""
     answers = [cell for cell in stored.cells if cell.id.endswith("-answer")]
     said = ["".join(output.get("text", "") for output in cell.outputs) for cell in answers]
@@ -124,9 +127,15 @@ def _is_current(stored: NotebookNode, solved: NotebookNode, number: str) -> bool
 
 
 def _executed(notebook: NotebookNode, target: Path) -> NotebookNode:
+    quiet = ["--log-level=CRITICAL"]  # the kernel's start is no news
     try:
-        quiet = ["--log-level=CRITICAL"]  # the kernel's start is no news
-        NotebookClient(notebook, record_timing=False, extra_arguments=quiet).execute()
+        with TemporaryDirectory() as folder:
+            NotebookClient(
+                notebook,
+                record_timing=False,
+                extra_arguments=quiet,
+                config=kernel_config(folder),
+            ).execute()
     except CellExecutionError as error:
         reason = f"{error.ename}: {error.evalue}"
         raise UserError(f"{target.name} does not run: {reason}") from error

@@ -14,6 +14,7 @@ from mnist_lab.course.notebooks import (
     same_source,
     without_traces,
 )
+from mnist_lab.validation import UserError
 
 
 def test_notebooks_are_chosen_by_their_beginnings_or_their_paths(tmp_path, monkeypatch):
@@ -36,12 +37,12 @@ def test_notebooks_are_chosen_by_their_beginnings_or_their_paths(tmp_path, monke
 
 @pytest.mark.parametrize("name", ["99", "", "notebooks/99_none.ipynb", "README.md"])
 def test_a_name_that_fits_no_notebook_is_refused(name):
-    with pytest.raises(ValueError, match=r"no notebook begins with .*; there are: 00_start_here, "):
+    with pytest.raises(UserError, match=r"no notebook begins with .*; there are: 00_start_here, "):
         find_notebooks(ROOT / "notebooks", [name])
 
 
 def test_an_empty_course_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="there are no notebooks in"):
+    with pytest.raises(UserError, match="there are no notebooks in"):
         find_notebooks(tmp_path)
 
 
@@ -54,7 +55,7 @@ def test_a_bad_file_is_one_sentence(content, sentence, tmp_path):
     path = tmp_path / "00_a.ipynb"
     if content is not None:
         path.write_text(content)
-    with pytest.raises(ValueError, match=sentence) as refusal:
+    with pytest.raises(UserError, match=sentence) as refusal:
         read_notebook(path)
     assert "\n" not in str(refusal.value) and str(path) in str(refusal.value)
 

@@ -6,26 +6,27 @@ whole training would end.
 """
 
 import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import nn
 
-from mnist_lab.data import Digits, load_data
 from mnist_lab.layers import count_parameters
 from mnist_lab.recipes import BOTTLENECK_RECIPE, Recipe, StepDown, shortened
-from mnist_lab.records import processor
 from mnist_lab.statistics import Difference, paired_interval, seed_interval
+from mnist_lab.studies.measuring import conditions, digits
 from mnist_lab.training import fit
-from mnist_lab.validation import UserError
+from mnist_lab.validation import Count, check, one_of
 
 NUM_EPOCHS = 5
 NUM_DIGITS, FEW_DIGITS = 10_000, 2_000  # few where batches of 2 take a thousand steps for them
 NUM_VALIDATION_DIGITS = 5_000
 PRECISION = "fp32"  # the same on every machine
 SHORT_RECIPE = shortened(BOTTLENECK_RECIPE, NUM_EPOCHS)
-EPOCHS = (  # what a result says of every epoch; train_seconds are without the validation
+PER_EPOCH = (  # what a result says of every epoch; train_seconds are without the validation
     "train_loss",
     "train_accuracy",
     "validation_loss",
@@ -44,6 +45,10 @@ CONVOLUTIONS = {  # as in BottleneckNet
 }
 POOLINGS = {"conv2": "pool1", "conv4": "pool2"}  # what follows, even where the convolution is gone
 DROPOUTS = ("end", "none", "throughout")
+WITHOUT = Annotated[
+    tuple[one_of(*CONVOLUTIONS), ...],
+    Field(description=f"a tuple of names among {', '.join(CONVOLUTIONS)}"),
+]
 
 
 class BottleneckVariant(nn.Sequential):
@@ -55,15 +60,12 @@ class BottleneckVariant(nn.Sequential):
     published, "none", or "throughout", which is behind every 3×3 convolution as in `GapNet`, and
     at the end.
 
-    Raises `ValueError` for any other convolution or dropout.
+    Raises `UserError` for any other convolution or dropout.
     """
 
     def __init__(self, without: tuple[str, ...] = (), norm: bool = True, dropout: str = "end"):
-        if not set(without) <= set(CONVOLUTIONS):
-            known = ", ".join(CONVOLUTIONS)
-            raise UserError(f"without must be a tuple of names among {known}, not {without!r}.")
-        if dropout not in DROPOUTS:
-            raise UserError(f"dropout must be one of {', '.join(DROPOUTS)}, not {dropout!r}.")
+        without = check("without", without, WITHOUT)
+        check("dropout", dropout, one_of(*DROPOUTS))
         super().__init__()
         channels = 1
         for name, shape in CONVOLUTIONS.items():
@@ -160,40 +162,46 @@ CASES: dict[str, dict[str, Case]] = {
 }
 
 
-def run(study: str, case: str, seed: int) -> dict:
-    """Train one case with one seed, in fp32 on the CPU; what came of it, as JSON can hold it.
+def cases(studies: Sequence[str] = (), seeds: int = 3) -> list[dict]:
+    """Every case of these studies, or of all, with every seed."""
+    names = [check("a study", study, one_of(*CASES)) for study in studies] or CASES
+    return [
+        {"study": study, "case": case, "seed": seed}
+        for study in dict.fromkeys(names)
+        for case in CASES[study]
+        for seed in range(check("seeds", seeds, Count))
+    ]
 
-    `EPOCHS` have an entry for each epoch. If the loss is no longer finite, `diverged` is True and
-    they are empty. Raises `ValueError` for an unknown study or case.
+
+def run(study: str, case: str, seed: int) -> dict:
+    """Train one case with one seed, in fp32 on the CPU.
+
+    `PER_EPOCH` have an entry for each epoch. If the loss is no longer finite, `diverged` is True
+    and they are empty.
     """
-    chosen = _find(study, case)
-    recipe, data = replace(chosen.recipe, seed=seed), _data()
-    train = data.train.first(chosen.num_digits)
-    validation = data.validation.first(NUM_VALIDATION_DIGITS)
+    chosen, data = CASES[study][case], digits()
+    recipe, train = replace(chosen.recipe, seed=seed), data.train.first(chosen.num_digits)
+    few = replace(data, train=train, validation=data.validation.first(NUM_VALIDATION_DIGITS))
     torch.manual_seed(seed)
     network = BottleneckVariant(chosen.without, chosen.norm, chosen.dropout)
     result = {
         "study": study,
         "case": case,
         "seed": seed,
-        "digits": data.name,
         "num_digits": len(train),
         "parameters": count_parameters(network),
         "recipe": repr(recipe),
-        "precision": PRECISION,
-        "processor": processor(),
-        "torch": torch.__version__,
+        **conditions(data, PRECISION),
         "diverged": False,
     }
-    few = replace(data, train=train, validation=validation)
     try:
         history = fit(network, few, recipe, device="cpu", precision=PRECISION, progress=False)
     except FloatingPointError:
-        return result | {name: [] for name in EPOCHS} | {"diverged": True}
-    return result | {name: getattr(history, name) for name in EPOCHS}
+        return result | {name: [] for name in PER_EPOCH} | {"diverged": True}
+    return result | {name: getattr(history, name) for name in PER_EPOCH}
 
 
-def table(results: list[dict]) -> str:
+def table(runs: list[dict]) -> str:
     """A block for each study and collection of digits, a row for each case, as `CASES` orders them.
 
     The accuracies are those of the validation digits after the last epoch: their mean over seeds
@@ -202,40 +210,39 @@ def table(results: list[dict]) -> str:
 
     A run that diverged has no accuracy. It is counted in the last column and left out of all else:
     beside "diverged 2 of 3", the mean is that of the one that came through. A network that is stuck
-    at chance has not diverged, and counts.
+    at chance has not diverged, and counts. A case without a run is a row that says so.
     """
     blocks = []
     for study in CASES:
-        runs = [run for run in results if run["study"] == study]
-        for digits in sorted({run["digits"] for run in runs}):
-            blocks.append(_block(study, digits, [run for run in runs if run["digits"] == digits]))
+        mine = [run for run in runs if run["study"] == study]
+        for name in sorted({run["digits"] for run in mine}):
+            blocks.append(_block(study, name, [run for run in mine if run["digits"] == name]))
     return "\n\n".join(blocks)
 
 
-def _block(study: str, digits: str, runs: list[dict]) -> str:
+def _block(study: str, name: str, runs: list[dict]) -> str:
+    lines = [f"{f'{study} ({name})':<34}{'validation accuracy':<28}"
+             f"{'points from the first':<27}{'parameters':>10}{'s/epoch':>9}"]  # fmt: skip
     by_case = {case: [run for run in runs if run["case"] == case] for case in CASES[study]}
     baseline, *_ = by_case
-    lines = [f"{f'{study} ({digits})':<34}{'validation accuracy':<28}"
-             f"{'points from the first':<27}{'parameters':>10}{'s/epoch':>9}"]  # fmt: skip
     for case, mine in by_case.items():
-        if mine:
-            difference = "–" if case == baseline else _difference(by_case[baseline], mine)
-            lines.append(_row(case, mine, difference))
+        points = "–" if case == baseline else _points(by_case[baseline], mine)
+        lines.append(_row(case, mine, points) if mine else f"{case:<34}no runs")
     return "\n".join(lines)
 
 
-def _row(case: str, runs: list[dict], difference: str) -> str:
+def _row(case: str, runs: list[dict], points: str) -> str:
     seconds = [second for run in runs for second in run["train_seconds"]]
     epoch = f"{statistics.median(seconds):.2f}" if seconds else "–"
     diverged = sum(run["diverged"] for run in runs)
     note = f"  diverged {diverged} of {len(runs)}" if diverged else ""
     return (
-        f"{case:<34}{_mean(list(_reached(runs).values())):<28}{difference:<27}"
+        f"{case:<34}{_mean(list(_last(runs).values())):<28}{points:<27}"
         f"{runs[0]['parameters']:>10,}{epoch:>9}{note}"
     )
 
 
-def _reached(runs: list[dict], what: str = "validation_accuracy") -> dict[int, float]:
+def _last(runs: list[dict], what: str = "validation_accuracy") -> dict[int, float]:
     """By seed, what each run that did not diverge has come to."""
     return {run["seed"]: run[what][-1] for run in runs if not run["diverged"]}
 
@@ -250,11 +257,10 @@ def _mean(accuracies: list[float]) -> str:
     return f"{mean} [{low:.2%}, {high:.2%}]"
 
 
-def _difference(baseline: list[dict], runs: list[dict]) -> str:
-    try:
-        found = difference(baseline, runs)
-    except ValueError:  # of less than two seeds
+def _points(baseline: list[dict], runs: list[dict]) -> str:
+    if len(_last(baseline).keys() & _last(runs).keys()) < 2:
         return "–"
+    found = difference(baseline, runs)
     return f"{100 * found.mean:+.2f} [{100 * found.low:+.2f}, {100 * found.high:+.2f}]"
 
 
@@ -263,24 +269,10 @@ def difference(
 ) -> Difference:
     """By how much a case ends above a baseline, over the seeds in which neither diverged.
 
-    `what`: one of `EPOCHS`. `cases`: see `seed_interval`. Raises `ValueError` for less than two
+    `what`: one of `PER_EPOCH`. `cases`: see `seed_interval`. Raises `UserError` for less than two
     seeds.
     """
-    first, second = _reached(baseline, what), _reached(runs, what)
+    first, second = _last(baseline, what), _last(runs, what)
     seeds = sorted(first.keys() & second.keys())
     pairs = [first[seed] for seed in seeds], [second[seed] for seed in seeds]
     return paired_interval(*pairs, cases)
-
-
-def _find(study: str, case: str) -> Case:
-    if study not in CASES:
-        raise UserError(f"unknown study {study!r}: choose one of {', '.join(CASES)}.")
-    if case not in CASES[study]:
-        known = "; ".join(CASES[study])
-        raise UserError(f"unknown case {case!r} of {study}: choose one of {known}.")
-    return CASES[study][case]
-
-
-@cache
-def _data() -> Digits:
-    return load_data()

@@ -4,7 +4,6 @@ Three situations in turn: alone, beside one process that does nothing but comput
 second training. Every training has a process of its own, as two notebooks would.
 """
 
-import multiprocessing
 import statistics
 import subprocess
 import sys
@@ -12,118 +11,113 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cache
 
 import torch
 from joblib import cpu_count
 from tqdm import tqdm
 
-from mnist_lab.data import Digits, load_data
 from mnist_lab.recipes import NETWORKS
-from mnist_lab.records import processor, save_measurement
 from mnist_lab.speed import choose_threads
+from mnist_lab.studies.measuring import chosen_networks, conditions, digits, heading, own_process
 from mnist_lab.training import choose_precision, fit
-from mnist_lab.validation import UserError
+from mnist_lab.validation import Count, check
 
 SITUATIONS = ("alone", "busy", "second")  # beside nothing, a busy process, a second training
 STEPS = 60  # of a turn: a few seconds, long enough for the scheduler to have its say
 WARM_UP_STEPS = 10  # OneCycle could not rise within fewer
+BUSY = """\
+import os, sys, threading
+threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
+while True: pass
+"""  # until its parent ends, whatever ends that
 
 
-def main(network: str = "both", rounds: int = 5, precision: str = "auto") -> dict:
-    """Print the table, write its record into `runs/bench/`, and return the record.
+def cases(network: str | None = None, rounds: int = 5, precision: str = "auto") -> list[dict]:
+    """One for each network, or for this one. `rounds`: how often each situation is timed."""
+    case = {
+        "rounds": check("rounds", rounds, Count),
+        "precision": choose_precision(precision, torch.device("cpu")),
+    }
+    return [{"network": name} | case for name in chosen_networks(network)]
+
+
+def run(network: str, rounds: int, precision: str) -> dict:
+    """`seconds` of a step by the number of threads (texts, as JSON's keys are) and the situation.
 
     Every round visits every situation with every number of threads: those that `fit` chooses, and
-    one for each core. Raises `ValueError` for less than one round.
+    one for each core.
     """
-    if rounds < 1:
-        raise UserError(f"pairs must be 1 or more, not {rounds}.")
-    precision = choose_precision(precision, torch.device("cpu"))
-    names = list(NETWORKS) if network == "both" else [network]
-    record = {
-        "digits": load_data().name,
-        "processor": processor(),
-        "torch": torch.__version__,
+    numbers = sorted({choose_threads(), cpu_count()})
+    with own_process() as one, own_process() as other:
+        measured = _measure(one, other, network, numbers, rounds, precision)
+    return {
+        "network": NETWORKS[network].network.__name__,
+        **conditions(digits(), precision),
         "cores": cpu_count(),
         "chosen": choose_threads(),
-        "precision": precision,
         "rounds": rounds,
+        "seconds": measured,
     }
-    print(f"{record['digits']}; {record['processor']}, {cpu_count()} cores, {precision}")
-    for name in names:
-        numbers = sorted({choose_threads(), cpu_count()})
-        record[name] = _measure(name, numbers, rounds, precision)
-        print(table(NETWORKS[name].network.__name__, record["chosen"], record[name]), flush=True)
-    save_measurement("bench", record, "busy")
-    return record
 
 
-def table(network: str, chosen: int, figures: dict) -> str:
-    """Milliseconds a step by threads and situation: medians, and the ratios that they come to."""
-    lines = [f"\n{network + ', ms a step':<28}{'alone':>10}{'busy':>10}{'second':>10}"
-             f"{'busy/alone':>13}{'second/alone':>14}{'alone/best':>12}"]  # fmt: skip
-    medians = {
-        threads: [1000 * statistics.median(seconds[situation]) for situation in SITUATIONS]
-        for threads, seconds in figures.items()
-    }
-    best = min(alone for alone, _, _ in medians.values())
-    for threads, (alone, busy, second) in medians.items():
-        title = f"{threads} thread{'s'[: int(threads) > 1]}"
-        title += " (fit's choice)" if int(threads) == chosen else ""
-        lines.append(f"{title:<28}{alone:>10.1f}{busy:>10.1f}{second:>10.1f}{busy / alone:>13.2f}"
-                     f"{second / alone:>14.2f}{alone / best:>12.2f}")  # fmt: skip
-    return "\n".join(lines)
+def _measure(one, other, name: str, numbers: list[int], rounds: int, precision: str) -> dict:
+    def seconds(number: int, *workers: ProcessPoolExecutor, steps: int = STEPS) -> float:
+        futures = [worker.submit(_step, name, number, precision, steps) for worker in workers]
+        return max(future.result() for future in futures)
 
-
-def _measure(name: str, numbers: list[int], rounds: int, precision: str) -> dict[str, dict]:
-    """Seconds a step, for each number of threads (as JSON's keys, texts) and each situation."""
     figures = {str(number): {situation: [] for situation in SITUATIONS} for number in numbers}
-    spawn = multiprocessing.get_context("spawn")  # own processes: `fit` changes the allocator
-    with ProcessPoolExecutor(1, spawn) as one, ProcessPoolExecutor(1, spawn) as other:
-
-        def seconds(number: int, *workers: ProcessPoolExecutor, steps: int = STEPS) -> float:
-            futures = [w.submit(_seconds, name, number, precision, steps) for w in workers]
-            return max(future.result() for future in futures)
-
-        seconds(1, one, other, steps=WARM_UP_STEPS)
-        for _ in tqdm(range(rounds), desc=name, unit="round", leave=False, disable=None):
-            for number in numbers:
-                alone, busy, second = figures[str(number)].values()
-                alone.append(seconds(number, one))
-                with busy_core():
-                    busy.append(seconds(number, one))
-                second.append(seconds(number, one, other))
+    seconds(1, one, other, steps=WARM_UP_STEPS)
+    for _ in tqdm(range(rounds), desc=name, unit="round", leave=False, disable=None):
+        for number in numbers:
+            alone, busy, second = figures[str(number)].values()
+            alone.append(seconds(number, one))
+            with busy_core():
+                busy.append(seconds(number, one))
+            second.append(seconds(number, one, other))
     return figures
 
 
 @contextmanager
 def busy_core() -> Iterator[None]:
     """While it lasts, a process beside this one keeps a core busy."""
-    process = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    process = subprocess.Popen([sys.executable, "-c", BUSY], stdin=subprocess.PIPE)
     try:
         yield
     finally:
         process.kill()
-        process.wait()
+        process.communicate()
 
 
-# What follows runs in the worker processes.
-
-
-@cache
-def _data() -> Digits:
-    return load_data()
-
-
-def _seconds(name: str, num_threads: int, precision: str, steps: int) -> float:
-    """Mean seconds of a training step of `fit`, without its validation."""
+def _step(name: str, num_threads: int, precision: str, steps: int) -> float:
+    """In a worker: mean seconds of a training step of `fit`, without its validation."""
     make, recipe, _ = NETWORKS[name]
-    data = _data()
+    data, recipe = digits(), replace(recipe, num_epochs=1)
     train = data.train.first(steps * recipe.batch_size)
     data = replace(data, train=train, validation=data.validation.first(250))
-    recipe = replace(recipe, num_epochs=1)
     history = fit(
         make(), data, recipe,
         device="cpu", precision=precision, num_threads=num_threads, progress=False,
     )  # fmt: skip
     return history.train_seconds[0] / len(history.batch_loss)
+
+
+def table(runs: list[dict]) -> str:
+    """A block for each network: medians by threads and situation, and the ratios they come to."""
+    return "\n\n".join(_block(run) for run in runs)
+
+
+def _block(run: dict) -> str:
+    lines = [f"{heading(run)}, {run['cores']} cores",
+             f"{'ms a step':<28}{'alone':>10}{'busy':>10}{'second':>10}"
+             f"{'busy/alone':>13}{'second/alone':>14}{'alone/best':>12}"]  # fmt: skip
+    medians = {
+        threads: [1000 * statistics.median(seconds[situation]) for situation in SITUATIONS]
+        for threads, seconds in run["seconds"].items()
+    }
+    best = min(alone for alone, _, _ in medians.values())
+    for threads, (alone, busy, second) in medians.items():
+        title = f"{threads} thread{'s'[: int(threads) > 1]}"
+        title += " (fit's choice)" if int(threads) == run["chosen"] else ""
+        lines.append(f"{title:<28}{alone:>10.1f}{busy:>10.1f}{second:>10.1f}{busy / alone:>13.2f}"
+                     f"{second / alone:>14.2f}{alone / best:>12.2f}")  # fmt: skip
+    return "\n".join(lines)

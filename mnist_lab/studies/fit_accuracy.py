@@ -5,79 +5,87 @@ from dataclasses import replace
 
 import torch
 
-from mnist_lab.data import load_data
 from mnist_lab.recipes import NETWORKS, shortened
-from mnist_lab.records import processor
 from mnist_lab.statistics import seed_interval
 from mnist_lab.studies.epoch_time import WAYS
+from mnist_lab.studies.measuring import NETWORK, conditions, digits
 from mnist_lab.studies.textbook import textbook_fit
 from mnist_lab.training import fit
-from mnist_lab.validation import UserError
+from mnist_lab.validation import Count, check, whole
 
 
-def cases(network: str, seeds: int, num_epochs: int) -> list[dict]:
-    """The arguments of `run` for every seed and both ways.
-
-    Raises `ValueError` for less than one epoch, and for less than two seeds: a mean has no interval
-    then.
-    """
-    if seeds < 2:
-        raise UserError(f"seeds must be 2 or more, not {seeds}.")
-    shortened(NETWORKS[network].recipe, num_epochs)
+def cases(network: str, seeds: int = 5, num_epochs: int = 3) -> list[dict]:
+    """Every seed both ways. Two seeds at least: a mean has no interval before."""
+    check("network", network, NETWORK)
+    check("num_epochs", num_epochs, Count)
     return [
-        {"way": way, "network": network, "seed": seed, "num_epochs": num_epochs}
-        for seed in range(seeds)
+        {"network": network, "way": way, "seed": seed, "num_epochs": num_epochs}
+        for seed in range(check("seeds", seeds, whole(2)))
         for way in WAYS
     ]
 
 
-def run(way: str, network: str, seed: int, num_epochs: int) -> dict:
-    """Train on the CPU: the validation accuracy after the last epoch, and with what it was got."""
-    data, (make, recipe, _) = load_data(), NETWORKS[network]
+def run(network: str, way: str, seed: int, num_epochs: int) -> dict:
+    """Train on the CPU; `validation` is the accuracy after the last epoch."""
+    make, recipe, _ = NETWORKS[network]
     recipe = replace(shortened(recipe, num_epochs), seed=seed)
     torch.manual_seed(seed)  # the same first weights for both
     net = make()
     if way == "textbook":
-        accuracies, precision = textbook_fit(net, data, recipe), "fp32"
+        accuracies, precision = textbook_fit(net, digits(), recipe), "fp32"
     else:
-        history = fit(net, data, recipe, device="cpu", progress=False)
+        history = fit(net, digits(), recipe, device="cpu", progress=False)
         accuracies, precision = history.validation_accuracy, history.precision
     return {
-        "way": way,
-        "validation": accuracies[-1],
-        "precision": precision,
-        "digits": data.name,
-        "processor": processor(),
-    }
-
-
-def record(network: str, num_epochs: int, results: list[dict]) -> dict:
-    """What `run` has returned for all of the `cases`, in their order, taken together."""
-    make, recipe, _ = NETWORKS[network]
-    return {
         "network": make.__name__,
+        "way": way,
+        "seed": seed,
         "num_epochs": num_epochs,
-        "recipe": repr(shortened(recipe, num_epochs)),
-        "digits": results[-1]["digits"],
-        "processor": " and ".join(sorted({result["processor"] for result in results})),
-        "torch": torch.__version__,
-        "precision": results[-1]["precision"],  # that of `fit`
-        "validation": {
-            way: [result["validation"] for result in results if result["way"] == way]
-            for way in WAYS
-        },
+        "recipe": repr(recipe),
+        **conditions(digits(), precision),
+        "validation": accuracies[-1],
     }
 
 
-def table(record: dict) -> str:
-    """A row for each seed, and the mean difference with its 95 % interval, in points."""
-    lines = [f"{record['network']:<14}{'textbook':>10}{'fit':>10}{'difference':>12}"]
-    pairs = list(zip(*(record["validation"][way] for way in WAYS)))
-    differences = [100 * (fast - slow) for slow, fast in pairs]
-    for seed, ((slow, fast), difference) in enumerate(zip(pairs, differences)):
-        lines.append(f"{f'seed {seed}':<14}{slow:>10.2%}{fast:>10.2%}{difference:>+12.2f}")
-    slow, fast = (statistics.mean(way) for way in zip(*pairs))
-    low, high = seed_interval(differences)
-    lines.append(f"{'mean':<14}{slow:>10.2%}{fast:>10.2%}{statistics.mean(differences):>+12.3f}"
+def table(runs: list[dict]) -> str:
+    """For each network a row for each seed, and the mean difference with its 95 % interval.
+
+    Differences are in points. A seed that was run one way only counts for nothing.
+    """
+    return "\n\n".join(map(_block, by_network(runs)))
+
+
+def by_network(runs: list[dict]) -> list[list[dict]]:
+    """The runs of each network."""
+    names = dict.fromkeys(run["network"] for run in runs)
+    return [[run for run in runs if run["network"] == name] for name in names]
+
+
+def paired(runs: list[dict]) -> dict[int, tuple[float, float]]:
+    """By seed, the accuracies of both ways (textbook, `fit`), where there are both."""
+    slow, fast = (
+        {run["seed"]: run["validation"] for run in runs if run["way"] == way} for way in WAYS
+    )
+    return {seed: (slow[seed], fast[seed]) for seed in sorted(slow.keys() & fast.keys())}
+
+
+def differences(runs: list[dict]) -> list[float]:
+    """By how many points `fit` is above the textbook way, seed by seed."""
+    return [100 * (fast - slow) for slow, fast in paired(runs).values()]
+
+
+def _block(runs: list[dict]) -> str:
+    lines = [f"{runs[0]['network']:<14}{'textbook':>10}{'fit':>10}{'difference':>12}"]
+    for seed, (slow, fast) in paired(runs).items():
+        difference = f"{100 * (fast - slow):>+12.2f}"
+        lines.append(f"{f'seed {seed}':<14}{slow:>10.2%}{fast:>10.2%}{difference}")
+    alone = sorted({run["seed"] for run in runs} - paired(runs).keys())
+    lines += [f"{f'seed {seed}':<14}left out: it was run one way only" for seed in alone]
+    if len(paired(runs)) < 2:
+        return "\n".join([*lines, "a mean needs two seeds that were run both ways"])
+    slow, fast = map(statistics.mean, zip(*paired(runs).values()))
+    points = differences(runs)
+    low, high = seed_interval(points)
+    lines.append(f"{'mean':<14}{slow:>10.2%}{fast:>10.2%}{statistics.mean(points):>+12.3f}"
                  f"   [{low:+.3f}, {high:+.3f}]")  # fmt: skip
     return "\n".join(lines)

@@ -4,10 +4,11 @@ torchvision's transforms on one PIL image at a time, a DataLoader, fp32, and PyT
 format, dropout and optimizer loop. Nothing in the course trains this way but to be compared.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import nn
+from torch.profiler import record_function
 from torch.utils.data import DataLoader
 
 from mnist_lab.augment import textbook_transform
@@ -24,15 +25,21 @@ def textbook_batches(data: Digits, recipe: Recipe) -> tuple[DataLoader, DataLoad
     return train, DataLoader(data.validation.dataset(plain), 1000)
 
 
-def textbook_epoch(network: nn.Module, batches: Iterable, optimizer, schedule, loss_of) -> None:
-    """One pass over the training batches; `schedule` is stepped after each."""
+def textbook_epoch(
+    network: nn.Module, batches: Iterable, optimizer, loss_of: Callable, schedule=None
+) -> None:
+    """One pass over the training batches; `schedule`, if there is one, is stepped after each."""
     network.train()
     for images, labels in batches:
-        optimizer.zero_grad()
-        loss = loss_of(network(images), labels)
-        loss.backward()
-        optimizer.step()
-        schedule.step()
+        with record_function("forward"):  # its name in a profile
+            loss = loss_of(network(images), labels)
+        with record_function("backward"):
+            optimizer.zero_grad()
+            loss.backward()
+        with record_function("optimizer"):
+            optimizer.step()
+        if schedule:
+            schedule.step()
 
 
 @torch.no_grad()
@@ -44,13 +51,17 @@ def textbook_accuracy(network: nn.Module, batches: DataLoader) -> float:
 
 
 def textbook_fit(network: nn.Module, data: Digits, recipe: Recipe) -> list[float]:
-    """Train `network` in place; the validation accuracy after each epoch, as fractions."""
-    torch.manual_seed(recipe.seed)
+    """Train `network` in place; the validation accuracy after each epoch, as fractions.
+
+    The caller's random state stays as it was.
+    """
     train, validation = textbook_batches(data, recipe)
     optimizer, per_batch, per_epoch = make_optimizer(network, recipe, len(train), fused=False)
     accuracies = []
-    for _ in range(recipe.num_epochs):
-        textbook_epoch(network, train, optimizer, per_batch, recipe.loss_of)
-        per_epoch.step()
-        accuracies.append(textbook_accuracy(network, validation))
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(recipe.seed)
+        for _ in range(recipe.num_epochs):
+            textbook_epoch(network, train, optimizer, recipe.loss_of, per_batch)
+            per_epoch.step()
+            accuracies.append(textbook_accuracy(network, validation))
     return accuracies

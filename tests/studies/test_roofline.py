@@ -9,7 +9,7 @@ from torch.overrides import TorchFunctionMode
 
 from mnist_lab.layers import count_macs, list_layers
 from mnist_lab.networks import BottleneckNet, GapNet, StridedNet
-from mnist_lab.studies import roofline as limits
+from mnist_lab.studies import roofline
 from mnist_lab.studies.roofline import Peak, measure_peak, step_cost
 
 
@@ -103,9 +103,11 @@ class Watch(TorchFunctionMode):
     ("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)]
 )
 def test_a_peak_is_measured_in_its_own_precision(monkeypatch, precision, dtype):
-    monkeypatch.setattr(limits, "REPEATS", 1)  # bf16 may be emulated: seconds a try
+    monkeypatch.setattr(roofline, "REPEATS", 1)  # bf16 may be emulated: seconds a try
+    before = torch.get_rng_state()
     with Watch() as watch:
         peak = measure_peak(precision)
+    assert torch.equal(torch.get_rng_state(), before)
     assert watch.multiplied == {dtype}
     assert 0 < peak.operations < float("inf")
     assert 0 < peak.bytes < float("inf")
@@ -115,9 +117,9 @@ def test_a_peak_is_the_work_of_a_try_by_the_shortest_time(monkeypatch):
     # The clock is read before and after each try; the first three tries are the multiplications.
     took = [3.0, 0.5, 2.0, 4.0, 0.25, 1.0]
     readings = iter([reading for seconds in took for reading in (10.0, 10.0 + seconds)])
-    monkeypatch.setattr(limits, "time", SimpleNamespace(perf_counter=lambda: next(readings)))
-    monkeypatch.setattr(limits, "REPEATS", 3)
-    monkeypatch.setattr(limits, "ENOUGH_SECONDS", 100)
+    monkeypatch.setattr(roofline, "time", SimpleNamespace(perf_counter=lambda: next(readings)))
+    monkeypatch.setattr(roofline, "REPEATS", 3)
+    monkeypatch.setattr(roofline, "ENOUGH_SECONDS", 100)
     peak = measure_peak()
     products = 1_024**3  # of two matrices with 1,024 rows and columns
     assert peak.operations == 2 * products / 0.5

@@ -1,6 +1,7 @@
 """The yardstick is what it says: the plain way of training, against loops written out here."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -95,7 +96,7 @@ def test_an_epoch_is_one_pass_with_a_schedule_stepped_per_batch(few):
     batches = list(zip(images.split(32), labels.split(32)))
     ours, plain = tiny().eval(), tiny()
     optimizer = torch.optim.SGD(ours.parameters(), lr=0.2)
-    textbook_epoch(ours, batches, optimizer, falling(optimizer), F.cross_entropy)
+    textbook_epoch(ours, batches, optimizer, F.cross_entropy, falling(optimizer))
     assert ours.training
     assert optimizer.param_groups[0]["lr"] == pytest.approx(0.2 * 0.5**3)
     rate = 0.2
@@ -121,7 +122,7 @@ def test_an_epoch_follows_the_loss_it_is_given(few):
     before = copy.deepcopy(list(network.parameters()))
     optimizer = torch.optim.SGD(network.parameters(), lr=0.2)
     batches = zip(images.split(32), labels.split(32))
-    textbook_epoch(network, batches, optimizer, falling(optimizer), loss_of)
+    textbook_epoch(network, batches, optimizer, loss_of)
     assert torch.equal(torch.cat(seen), labels)
     assert all(map(torch.equal, before, network.parameters())), "this loss has no slope"
 
@@ -214,6 +215,12 @@ def test_a_run_is_the_loop_of_every_tutorial(few, schedule):
 
     for name, value in plain.state_dict().items():
         torch.testing.assert_close(ours.state_dict()[name], value, rtol=1e-3, atol=1e-5)
+
+
+def test_a_run_leaves_the_random_state_of_its_caller(few):
+    network, before = tiny(), torch.get_rng_state()
+    textbook_fit(network, few, replace(PLAIN, num_epochs=1, augment=(Rotate(15),)))
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_a_run_uses_none_of_what_makes_fit_fast(few, monkeypatch):

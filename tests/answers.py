@@ -15,10 +15,12 @@ OFTEN = 100  # checks of each answer in the slow tests: a verdict must not depen
 @dataclass(frozen=True)
 class Case:
     """Answers as a student would type them: right ones of `other` forms, `wrong` ones with a part
-    of the sentence that refuses them."""
+    of the sentence that refuses them, which is another for each, and some that are wrong `alike`.
+    """
 
     other: list[str]
     wrong: dict[str, str]
+    alike: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,8 @@ def _answers(exercise: Exercise, case: Case) -> Iterator[tuple[str, Answer | Sen
         yield f"right {number}", Answer(exercise, code, RIGHT)
     for number, answer in enumerate(wrong, 1):
         yield f"wrong {number}", answer
+    for number, (code, part) in enumerate(case.alike.items(), 1):
+        yield f"wrong alike {number}", Answer(exercise, code, WRONG, part)
     yield "sentences differ", Sentences(wrong)
     for name, spoil in (("raises", raises), ("none", none)):
         yield name, Answer(exercise, exercise.solution, WRONG, spoil=spoil, checks=1)

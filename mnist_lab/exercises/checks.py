@@ -22,6 +22,7 @@ def by_example(
     slips: Sequence[Slip] = (),
     *,
     tolerance: float = 1e-4,
+    absolute: float = 0.0,
     otherwise: str = "",
 ) -> None:
     """The student's function `answer`, called `name`, gives for each case what `right` gives.
@@ -36,14 +37,14 @@ def by_example(
     expect_function(answer, f"`{name}`")
     seen = []
     for case in cases:
-        shown = f"{name}({', '.join(map(_argument, case))})"
+        shown = f"{name}({', '.join(map(_argument, case, _names(answer, case)))})"
         found = call_with_copies(answer, *case)
         expected = right(*copy.deepcopy(case))
         seen.append((case, found))
-        if agrees(found, expected, tolerance):
+        if agrees(found, expected, tolerance, absolute):
             continue
         for slip, sentence in slips:
-            if all(_explains(slip, *one, tolerance) for one in seen):
+            if all(_explains(slip, *one, tolerance, absolute) for one in seen):
                 raise Wrong(f"{shown} is {_told(found, 6)}: {sentence}")
         _expect_like(found, expected, shown, tolerance)
         digits = 6 if _told(found, 6) != _told(expected, 6) else 12
@@ -57,24 +58,23 @@ def call_with_copies(answer: Callable, *arguments):
     found = call(answer, *given)
     for number, (now, before) in enumerate(zip(given, arguments)):
         if not _same(now, before):
-            names = list(inspect.signature(answer).parameters)
-            what = names[number] if number < len(names) else f"argument {number + 1}"
+            what = _names(answer, arguments)[number]
             raise Wrong(f"`{what}` is changed by it: work on a copy, not in place.")
     return found
 
 
-def agrees(found, expected, tolerance: float = 1e-4) -> bool:
+def agrees(found, expected, tolerance: float = 1e-4, absolute: float = 0.0) -> bool:
     """Whether `found` is `expected`, in any of the forms that a student may give it.
 
     A pair is a tuple, list, tensor or array; a number may be a tensor or array of one element;
     float32 and float64 bear each other: the tolerance is relative, for a tensor to its largest
-    value. Whole numbers are exact.
+    value, and what lies within `absolute` is the same, however small. Whole numbers are exact.
     """
     if isinstance(expected, (tuple, list)):
         return (
             _is_row(found)
             and len(found) == len(expected)
-            and all(agrees(one, other, tolerance) for one, other in zip(found, expected))
+            and all(agrees(*both, tolerance, absolute) for both in zip(found, expected))
         )
     if isinstance(expected, (str, bool)) or expected is None:
         found = found.item() if _has_one_element(found) else found
@@ -88,12 +88,12 @@ def agrees(found, expected, tolerance: float = 1e-4) -> bool:
     if isinstance(expected, int) or not _is_floating(expected):
         return bool((apart <= 1e-6).all())
     scale = other[other.isfinite()].abs().amax() if other.isfinite().any() else 0
-    return bool((apart <= (tolerance * scale if scale > 1e-9 else 1e-6)).all())
+    return bool((apart <= max(tolerance * scale if scale > 1e-9 else 1e-6, absolute)).all())
 
 
-def _explains(slip: Callable, case: tuple, found, tolerance: float) -> bool:
+def _explains(slip: Callable, case: tuple, found, tolerance: float, absolute: float) -> bool:
     with suppress(Exception):  # a slip need not be able to bear every case
-        return agrees(found, slip(*copy.deepcopy(case)), tolerance)
+        return agrees(found, slip(*copy.deepcopy(case)), tolerance, absolute)
     return False
 
 
@@ -150,8 +150,10 @@ def _expect_like(found, expected, what: str, tolerance: float) -> None:
         if type(found) is not type(expected):
             raise Wrong(f"{what} is {_kind(found)}; {name} is expected, here {expected!r}.")
     elif isinstance(expected, (tuple, list)):
-        if not _is_row(found):
-            raise Wrong(f"{what} is {_kind(found)}; {len(expected)} values are expected.")
+        of_tensors = isinstance(expected[0], Tensor) and expected[0].dim() > 0
+        if not _is_row(found) or (of_tensors and not isinstance(found, (tuple, list))):
+            things = "tensors" if of_tensors else "values"
+            raise Wrong(f"{what} is {_kind(found)}; {len(expected)} {things} are expected.")
         if len(found) != len(expected):
             raise Wrong(f"{what} has {len(found)} values; {len(expected)} are expected.")
         for number, (one, other) in enumerate(zip(found, expected), 1):
@@ -159,16 +161,23 @@ def _expect_like(found, expected, what: str, tolerance: float) -> None:
     elif isinstance(expected, Tensor) and expected.dim():
         found = torch.from_numpy(found) if isinstance(found, np.ndarray) else found
         expect_tensor(found, expected, what, tolerance=0.0)
-    else:
+    elif (numbers := _numbers(found)) is None or numbers.numel() != 1:
         as_number(found, what)
 
 
-def _argument(value) -> str:
-    """An argument as the call shows it."""
-    if isinstance(value, (Tensor, np.ndarray)) and value.ndim:
-        return f"a tensor {list(value.shape)}"
+def _names(answer: Callable, arguments: tuple) -> list[str]:
+    """What a function calls its arguments, as far as that is known."""
+    try:
+        names = list(inspect.signature(getattr(answer, "forward", answer)).parameters)
+    except (TypeError, ValueError):  # of a function in C
+        names = []
+    return names + [f"argument {i + 1}" for i in range(len(names), len(arguments))]
+
+
+def _argument(value, name: str) -> str:
+    """An argument as the call shows it: a number as it is, a tensor by its name."""
     text = f"{value:.6g}" if isinstance(value, float) else repr(value)
-    return text if len(text) <= 60 else "…"
+    return name if isinstance(value, (Tensor, np.ndarray)) or len(text) > 60 else text
 
 
 def _told(value, digits: int) -> str:
@@ -188,12 +197,11 @@ def _told(value, digits: int) -> str:
 def expect_number(value, expected: float, what: str, tolerance: float = 0.0) -> None:
     """`value` is the number `expected`: an int, a float, or a tensor or array of one element.
 
-    The sentence says whether it is too high or too low, not by how much: it may be a guess.
+    The sentence does not say on which side of it the answer lies: a few guesses would do.
     """
     number = as_number(value, what)
     if abs(number - expected) > tolerance:
-        side = "high" if number > expected else "low"
-        raise Wrong(f"{what} is {number:,.6g}, which is too {side}.")
+        raise Wrong(f"{what} is {number:,.6g}, which is not the number that is asked for.")
 
 
 def as_number(value, what: str) -> float:
@@ -264,9 +272,9 @@ def expect_parameters(module: nn.Module, expected: int, what: str) -> None:
         raise Wrong(f"{what} has {count:,} parameters; {expected:,} are expected.")
 
 
-def expect_unchanged(now: Tensor, before: Tensor, what: str) -> None:
-    """The tensor `now` is what it was `before`."""
-    if not torch.equal(now, before):
+def expect_unchanged(now, before, what: str) -> None:
+    """An argument `now` is what it was `before`: a tensor, a network, or a list of them."""
+    if not _same(now, before):
         raise Wrong(f"{what} is changed by it: work on a copy, not in place.")
 
 
@@ -280,5 +288,7 @@ def _kind(value) -> str:
         return "None (is there a `return`?)"
     if inspect.isclass(value):
         return f"the class {value.__name__}"
+    if isinstance(value, np.ndarray):
+        return "a NumPy array"
     name = type(value).__name__
     return f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"

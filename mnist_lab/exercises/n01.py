@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from mnist_lab.exercises.checks import as_number, expect_kind, expect_tensor, expect_unchanged
+from mnist_lab.exercises.cases import rand, randperm
+from mnist_lab.exercises.checks import as_number, by_example, call_with_copies, expect_kind
 from mnist_lab.exercises.question import Wrong, exercise
 
 MEAN, DEVIATION = 0.1307, 0.3081
@@ -37,24 +38,20 @@ def black_and_white(black, white):
 def _expect_normalised(name: str, number: float, pixel: int) -> None:
     expected = (pixel / 255 - MEAN) / DEVIATION
     slips = {
+        -expected: "it has the wrong sign: the mean is taken off the pixel",
         pixel / 255 - MEAN: "the mean is taken off, but nothing is divided by the deviation",
         (pixel - MEAN) / DEVIATION: "the pixel was not divided by 255 first",
         pixel / 255 / DEVIATION: "the mean was not taken off",
-        pixel / 255 - MEAN / DEVIATION: "the brackets are missing: the mean comes off first, "
-        "and the difference is divided",
+        pixel / 255 - MEAN / DEVIATION: "brackets are missing: it is the difference from the mean "
+        "that is divided",
         (pixel / 255 - DEVIATION) / MEAN: "mean and deviation have changed places",
         (1 - pixel / 255 - MEAN) / DEVIATION: "black and white have changed places",
     }
     if abs(number - expected) <= 0.006:
         return
-    if abs(number + expected) <= 0.006:
-        raise Wrong(f"`{name}` has the wrong sign: the mean is taken off the pixel.")
-    for value, slip in slips.items():
-        if abs(number - value) <= 0.006:
-            raise Wrong(f"`{name}` is {number:.4g}: {slip}.")
-    raise Wrong(
-        f"`{name}` is {number:.4g}; a pixel of {pixel} becomes (pixel / 255 - mean) / deviation."
-    )
+    known = [slip for value, slip in slips.items() if abs(number - value) <= 0.006]
+    why = known[0] if known else "what are the two steps from a pixel to what the network sees?"
+    raise Wrong(f"`{name}` is {number:.4g}: {why}{'' if why.endswith('?') else '.'}")
 
 
 @exercise(
@@ -84,63 +81,39 @@ def _expect_normalised(name: str, number: float, pixel: int) -> None:
     """,
 )
 def one_ruler(standardize):
-    for counts in ((24, 10), (15, 1)):
-        train, validation = (_random_digits(count) for count in counts)
-        validation = validation // 2  # written with a fainter pen: its own mean is another
-        before = train.clone(), validation.clone()
-        pair = standardize(train, validation)
-        expect_unchanged(train, before[0], "`train`")
-        expect_unchanged(validation, before[1], "`validation`")
-        _expect_standardized(pair, *before)
+    cases = [(_random_digits(n), _random_digits(m) // 2) for n, m in ((24, 10), (15, 1))]
+    slips = [
+        (lambda train, validation: (_scaled(train, train), _scaled(validation, validation)),
+         "the validation digits are measured with a ruler of their own (their own mean and "
+         "deviation); it has to be that of the training digits."),
+        (lambda *parts: tuple(_scaled(part, torch.cat(parts)) for part in parts),
+         "mean and deviation were computed from both parts together: that is a leak."),
+        (lambda train, validation: (_scaled(validation, train), _scaled(train, train)),
+         "the two results have changed places."),
+        (lambda *parts: tuple(part - parts[0].float().mean() for part in parts),
+         "the mean is taken off, but nothing is divided by the deviation."),
+        (lambda *parts: tuple(_scaled(p, parts[0]) / parts[0].float().std() for p in parts),
+         "it is divided by the variance, the square of the deviation."),
+    ]  # fmt: skip
+    by_example("standardize", standardize, _standardized, cases, slips, tolerance=3e-4)
+    for value, what in zip(standardize(*cases[0]), ("the first result", "the second result")):
+        expect_kind(value, Tensor, what, "a tensor")
+        if value.dtype != torch.float32:
+            raise Wrong(f"{what} is of type {value.dtype}; torch.float32 is expected.")
 
 
 def _random_digits(count: int) -> Tensor:
     """`[count, 1, 28, 28]`, uint8: as dark as digits, and every picture as bright as it likes."""
-    pixels = torch.rand(count, 1, 28, 28) * torch.rand(count, 1, 1, 1)
-    return (255 * pixels * (torch.rand(count, 1, 28, 28) < 0.3)).to(torch.uint8)
+    pixels = rand(count, 1, 28, 28) * rand(count, 1, 1, 1)
+    return (255 * pixels * (rand(count, 1, 28, 28) < 0.3)).to(torch.uint8)
 
 
-def _expect_standardized(pair, train: Tensor, validation: Tensor) -> None:
-    if not isinstance(pair, (tuple, list)) or len(pair) != 2:
-        raise Wrong("`standardize` returns two tensors: `return train, validation`.")
-    for value, what in zip(pair, ("the first result", "the second result")):
-        expect_kind(value, Tensor, what, "a tensor")
-        if value.dtype != torch.float32:
-            raise Wrong(f"{what} is of type {value.dtype}; torch.float32 is expected.")
-    train, validation = train.float(), validation.float()
-    _explain(pair, train, validation)
-    for value, pixels, what in zip(pair, (train, validation), ("training", "validation")):
-        expected = (pixels - train.mean()) / train.std()
-        expect_tensor(value, expected, f"the {what} result", tolerance=2e-3)
-
-
-def _explain(pair, train: Tensor, validation: Tensor) -> None:
-    """Raise `Wrong` where a known slip explains the results."""
-    both = torch.cat([train, validation])
-    slips = {
-        "the validation digits are measured with a ruler of their own (their own mean and "
-        "deviation); it has to be that of the training digits": (
-            _scaled(train, train), _scaled(validation, validation)),
-        "mean and deviation were computed from both parts together: that is a leak": (
-            _scaled(train, both), _scaled(validation, both)),
-        "the two results have changed places": (
-            _scaled(validation, train), _scaled(train, train)),
-        "the mean is taken off, but nothing is divided by the deviation": (
-            train - train.mean(), validation - train.mean()),
-        "it is divided by the variance, the square of the deviation": (
-            (train - train.mean()) / train.var(), (validation - train.mean()) / train.var()),
-    }  # fmt: skip
-    for slip, wrong in slips.items():
-        if all(map(_alike, pair, wrong)):
-            raise Wrong(f"{slip}.")
+def _standardized(train: Tensor, validation: Tensor) -> tuple[Tensor, Tensor]:
+    return _scaled(train, train), _scaled(validation, train)
 
 
 def _scaled(pixels: Tensor, ruler: Tensor) -> Tensor:
-    return (pixels - ruler.mean()) / ruler.std()
-
-
-def _alike(one: Tensor, other: Tensor) -> bool:
-    return one.shape == other.shape and torch.allclose(one, other, rtol=1e-3, atol=1e-3)
+    return (pixels.float() - ruler.float().mean()) / ruler.float().std()
 
 
 @exercise(
@@ -148,9 +121,10 @@ def _alike(one: Tensor, other: Tensor) -> bool:
     task="""
         This function makes more digits by turning (`turn` returns a turned copy of a batch), and
         holds some out for validation. A network trained that way reaches a splendid validation
-        accuracy, and a much worse one in the world. Find out why, and mend it: the training part
-        shall hold every digit that is not held out, and a turned copy of each; the validation part
-        the digits that are held out, as they were written, and nothing else.
+        accuracy, and a much worse one in the world. Find out why, and mend it: the training part is
+        to hold every digit that is not held out, and a turned copy of each; the validation part the
+        digits that are held out, as they were written, and nothing else. (The digits may come
+        sorted: those held out still have to be drawn at random.)
     """,
     start="""
         import torch
@@ -185,13 +159,10 @@ def _alike(one: Tensor, other: Tensor) -> bool:
 )
 def find_the_leak(prepare):
     for count, held_out in ((60, 20), (90, 25)):
-        names = torch.randperm(100)[:count]  # every digit is painted with its own number
+        names = randperm(100)[:count].sort().values  # every digit is painted with its own number
         images = names.to(torch.uint8).view(-1, 1, 1, 1).repeat(1, 1, 28, 28)
-        labels, before = names % 10, images.clone()
-        parts = prepare(images, labels, held_out, _turn)
-        expect_unchanged(images, before, "`images`")
-        expect_unchanged(labels, names % 10, "`labels`")
-        _expect_parts(parts, count, held_out)
+        parts = call_with_copies(prepare, images, names // 10, held_out, _turn)
+        _expect_parts(parts)
         _expect_no_leak(parts, names, held_out)
 
 
@@ -202,7 +173,7 @@ def _turn(images: Tensor) -> Tensor:
     return images + TURNED
 
 
-def _expect_parts(parts, count: int, held_out: int) -> None:
+def _expect_parts(parts) -> None:
     if not isinstance(parts, (tuple, list)) or len(parts) != 4:
         raise Wrong("`prepare` returns four tensors: images and labels, twice.")
     words = ("training images", "training labels", "validation images", "validation labels")
@@ -226,17 +197,19 @@ def _expect_no_leak(parts, names: Tensor, held_out: int) -> None:
         raise Wrong("there are turned digits in the validation part.")
     if len(validation) != held_out:
         raise Wrong(f"{len(validation)} digits are held out; it should be {held_out}.")
-    _expect_pairs(train, names, held_out)
+    _expect_pairs(train, len(names) - held_out)
     for digits, labels, name in zip((train, validation), parts[1::2], ("training", "validation")):
-        if not torch.equal(digits % 10, labels.long()):
+        if not torch.equal(digits % TURNED // 10, labels.long()):
             raise Wrong(f"in the {name} part, images and labels do not belong together any more.")
-    ends = (names[:held_out], names[-held_out:])
-    if any(set(validation.tolist()) == set(end.tolist()) for end in ends):
-        raise Wrong("the digits held out are no longer a random choice.")
+    for end, digits in (("first", names[:held_out]), ("last", names[-held_out:])):
+        if torch.equal(validation.sort().values, digits):
+            raise Wrong(
+                f"the {end} digits are held out: of sorted ones, the network would never see some "
+                "kinds. They have to be a random choice."
+            )
 
 
-def _expect_pairs(train: Tensor, names: Tensor, held_out: int) -> None:
-    kept = len(names) - held_out
+def _expect_pairs(train: Tensor, kept: int) -> None:
     written, turned = train[train < TURNED], train[train >= TURNED] - TURNED
     if not len(turned):
         raise Wrong("there is no turned copy in the training part any more.")

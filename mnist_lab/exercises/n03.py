@@ -1,21 +1,24 @@
 """The exercises of notebook 03: what a layer sees, the block of the network, its head."""
 
-import random
+import warnings
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mnist_lab.exercises.cases import draw, randn
 from mnist_lab.exercises.checks import (
+    agrees,
     as_number,
-    expect_function,
+    by_example,
+    call_with_copies,
     expect_module,
     expect_number,
     expect_parameters,
     expect_shape,
     expect_tensor,
 )
-from mnist_lab.exercises.question import Wrong, exercise
+from mnist_lab.exercises.question import Wrong, call, exercise
 
 
 @exercise(
@@ -92,39 +95,39 @@ def pool_earlier(sees_a, sees_b):
     """,
 )
 def chain_of_layers(receptive_field):
-    expect_function(receptive_field, "receptive_field")
-    remarks = (
+    for layers, remark in (
         ([(3, 1)], "a 3×3 convolution sees 3 pixels."),
         ([(3, 1), (3, 1)], "the second 3×3 convolution adds 2 pixels to the 3 of the first."),
         ([(3, 1), (2, 2)], "a layer's own stride counts for the layers behind it only."),
         ([(2, 2), (3, 1)], "behind a stride of 2, a 3×3 convolution reaches over 4 more pixels."),
         ([(2, 2), (2, 2), (3, 1)], "strides multiply: behind two of 2, neighbours lie 4 apart."),
-    )
-    for layers, remark in remarks:
-        _compare_fields(receptive_field, layers, remark)
-    for _ in range(20):
-        layers = [(random.randint(1, 7), random.randint(1, 3)) for _ in range(random.randint(1, 8))]
-        _compare_fields(receptive_field, layers, "the numbers are drawn anew each time.")
+    ):
+        by_example("receptive_field", receptive_field, _field, [(layers,)], otherwise=remark)
+    cases = [(_random_layers(),) for _ in range(20)]
+    drawn = "the numbers are drawn anew each time."
+    by_example("receptive_field", receptive_field, _field, cases, otherwise=drawn)
 
 
-def _compare_fields(receptive_field, layers: list[tuple[int, int]], remark: str) -> None:
-    field, jump, given = 1, 1, list(layers)
+def _random_layers() -> list[tuple[int, int]]:
+    """No stride is larger than its kernel: no pixel is left out between two that are seen."""
+    kernels = [draw.randint(1, 7) for _ in range(draw.randint(1, 6))]
+    return [(kernel, draw.randint(1, min(kernel, 3))) for kernel in kernels]
+
+
+def _field(layers: list[tuple[int, int]]) -> int:
+    field, jump = 1, 1
     for kernel, stride in layers:
         field, jump = field + (kernel - 1) * jump, jump * stride
-    found = as_number(receptive_field(given), f"receptive_field({layers})")
-    if given != layers:
-        raise Wrong("receptive_field changes the list that it is given: leave it as it is.")
-    if found != field:
-        raise Wrong(f"receptive_field({layers}) is {found:g}; {field} is expected: {remark}")
+    return field
 
 
 @exercise(
     title="The block",
     task="""
     Write `conv_block(in_channels, out_channels, dropout)`, the piece of which the published network
-    is made: a 3×3 convolution without padding and without bias, then ReLU, then batch norm, then
-    dropout with the given probability. It returns a module. (An `nn.Sequential` or a class of your
-    own: both are right.)
+    is made: a 3×3 convolution without padding and without bias, then ReLU, then batch norm
+    (`nn.BatchNorm2d`), then dropout with the given probability. It returns a module. (An
+    `nn.Sequential` or a class of your own: both are right.)
     """,
     start="""
     from torch import nn
@@ -155,23 +158,29 @@ def _compare_fields(receptive_field, layers: list[tuple[int, int]], remark: str)
     """,
 )
 def the_block(conv_block):
-    expect_function(conv_block, "conv_block")
-    inside, outside = random.randint(2, 6), random.randint(7, 12)
-    share = random.uniform(0.2, 0.4)
-    module = conv_block(inside, outside, share)
+    for low in (0.1, 0.6):  # whoever does not use what is given is wrong at least once
+        inside, outside = draw.randint(2, 6), draw.randint(7, 12)
+        share = draw.uniform(low, low + 0.2)
+        _look_at_block(conv_block(inside, outside, share), inside, outside, share)
+
+
+def _look_at_block(module, inside: int, outside: int, share: float) -> None:
     what = f"conv_block({inside}, {outside}, {share:.2f})"
     expect_module(module, what)
     if sum(p.numel() for p in module.parameters()) == 9 * inside * outside + 3 * outside:
         raise Wrong(f"{what} has {outside} parameters too many: has its convolution a bias?")
     expect_parameters(module, 9 * inside * outside + 2 * outside, what)
-    images = torch.randn(8, inside, 12, 12)
-    convolution, norm = _only(module, nn.Conv2d), _only(module, nn.BatchNorm2d)
-    output = module.eval()(images)
+    images = 10 * randn(8, inside, 12, 12)  # far above 6, where ReLU6 ends
+    output = call_with_copies(call(module.eval), images)
     if isinstance(output, Tensor) and output.shape[2:] == images.shape[2:]:
         raise Wrong("the maps come out as large as they went in: the convolution is padded.")
     expect_shape(output, (8, outside, 10, 10), f"what {what} returns for {list(images.shape)}")
-    _look_at_order(module, images, convolution, norm)
-    _look_at_dropout(module, images, convolution, norm, share)
+    norm = _only(module, nn.BatchNorm2d)
+    if norm.running_mean is None:
+        raise Wrong("its batch norm keeps no running mean: leave `track_running_stats` as it is.")
+    maps = F.conv2d(images, _weight(module, (outside, inside, 3, 3))).detach()
+    _look_at_order(module, images, maps, norm)
+    _look_at_dropout(module, images, maps, norm, share)
 
 
 def _only(module: nn.Module, kind: type[nn.Module]) -> nn.Module:
@@ -181,30 +190,41 @@ def _only(module: nn.Module, kind: type[nn.Module]) -> nn.Module:
     return found[0]
 
 
-def _look_at_order(module, images, convolution, norm) -> None:
-    """In evaluation mode, with a norm that has seen something."""
+def _weight(module: nn.Module, shape: tuple[int, ...]) -> Tensor:
+    """The weight of the convolution, be it a layer's or the module's own."""
+    for weight in module.parameters():
+        if weight.shape == shape:
+            return weight
+    raise Wrong(f"no weight in it has the shape {list(shape)}: is its convolution 3×3?")
+
+
+def _look_at_order(module, images: Tensor, maps: Tensor, norm: nn.BatchNorm2d) -> None:
+    """In evaluation mode, with a norm that has seen something, and moves 0 up or down."""
     with torch.no_grad():
-        for values in (norm.weight, norm.bias, norm.running_mean, norm.running_var):
+        for values in (norm.weight, norm.running_mean, norm.running_var):
             values.uniform_(0.5, 1.5)
-        output, maps = module.eval()(images), convolution(images)
-        if not torch.equal(output, module(images)):
+        norm.bias.uniform_(4, 5)[::2] *= -1
+        output = call(module, images)
+        if not torch.equal(output, call(module, images)):
             raise Wrong("in eval() it gives two answers to the same images: dropout still drops.")
         for other, why in (
             (norm(maps).relu(), "ReLU comes behind batch norm; the published order is before it."),
             (norm(maps), "there is no ReLU in it, so that a negative number is not cut off."),
+            (norm(maps.relu()).relu(), "a second ReLU, behind batch norm, is one too many."),
+            (norm(F.relu6(maps)), "numbers above 6 are cut off, too: that is ReLU6."),
         ):
-            if torch.allclose(output, other, atol=1e-4):
+            if agrees(output, other):
                 raise Wrong(why)
-        expect_tensor(output, norm(maps.relu()), "in eval(), what comes out of the block")
+        expect_tensor(output, norm(maps.relu()), "in eval(), what comes out of the block", 2e-3)
 
 
-def _look_at_dropout(module, images, convolution, norm, share: float) -> None:
+def _look_at_dropout(module, images, maps, norm: nn.BatchNorm2d, share: float) -> None:
     """In training mode."""
     with torch.no_grad():
-        output = module.train()(images)
+        output = call(module.train(), images)
         zero = output == 0
         found = zero.float().mean().item()
-        if torch.equal(output, module(images)):
+        if torch.equal(output, call(module, images)):
             raise Wrong("in train() nothing in it is random: dropout is missing.")
         if found == 0:
             raise Wrong("dropout is not the last layer: what stands behind it moves its zeros.")
@@ -212,7 +232,7 @@ def _look_at_dropout(module, images, convolution, norm, share: float) -> None:
             raise Wrong("it drops whole maps, not single values: that is nn.Dropout2d.")
         if abs(found - share) > 0.05:
             raise Wrong(f"in train() {found:.0%} of the values are 0; {share:.0%} are expected.")
-        expected = norm.train()(convolution(images).relu()) / (1 - share)
+        expected = norm.train()(maps.relu()) / (1 - share)
         expect_tensor(output, expected * ~zero, "in train(), what comes out of the block", 1e-3)
 
 
@@ -266,39 +286,55 @@ def _look_at_dropout(module, images, convolution, norm, share: float) -> None:
     """,
 )
 def two_mistakes(Head):
-    head = Head()
+    head = call(Head)
     expect_module(head, "Head()")
     expect_parameters(head, 160, "Head()")
-    maps = torch.randn(5, 16, 6, 6) + 1
+    maps = randn(5, 16, 6, 6) + 1
     with torch.no_grad():
-        answers, again = head.eval()(maps), head(maps)
-        expect_shape(answers, (5, 10), "what the head returns for 5 digits")
-        if not torch.equal(answers, again):
+        answers = _answers(call(head.eval), maps)
+        if not torch.equal(answers, call(head, maps)):
             raise Wrong("in eval() it still gives two answers to the same maps: what is random?")
-        means = maps.mean((2, 3), keepdim=True)
-        scores = _only(head, nn.Conv2d)(means).flatten(1)
-        _look_at_answers(answers, scores)
-        expect_tensor(head(maps[:1]), answers[:1], "the answer to one digit alone")
-        if torch.equal(head.train()(maps), head(maps)):
+        scores = F.conv2d(maps.mean((2, 3), keepdim=True), _weight_of_head(head)).flatten(1)
+        for other, why in (
+            (
+                scores.log_softmax(0),
+                "the digits of a batch share the probability: sum over the 10.",
+            ),
+            (scores, "the ten numbers are no log-probabilities: keep the log-softmax."),
+            (scores.softmax(1), "those are probabilities; their logarithms are expected."),
+        ):
+            if agrees(answers, other):
+                raise Wrong(why)
+        expect_tensor(answers, F.log_softmax(scores, 1), "the answer of the head")
+        expect_tensor(call(head, maps[:1]), answers[:1], "the answer to one digit alone")
+        if torch.equal(call_with_copies(call(head.train), maps), call(head, maps)):
             raise Wrong("in train() nothing is dropped any more: keep the dropout.")
         _look_at_means(head)
 
 
-def _look_at_answers(answers: Tensor, scores: Tensor) -> None:
-    for other, why in (
-        (scores.log_softmax(0), "the digits of a batch share the probability: sum over the ten."),
-        (scores, "the ten numbers are no log-probabilities: keep the log-softmax."),
-        (scores.softmax(1), "those are probabilities; their logarithms are expected."),
-    ):
-        if torch.allclose(answers, other, atol=1e-5):
-            raise Wrong(why)
-    expect_tensor(answers, F.log_softmax(scores, 1), "the answer of the head")
+def _answers(head: nn.Module, maps: Tensor) -> Tensor:
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        answers = call_with_copies(head, maps)
+    if any("mplicit dimension" in str(warning.message) for warning in said):
+        raise Wrong("softmax is not told its `dim`: PyTorch guesses it, and warns of that.")
+    expect_shape(answers, (5, 10), "what the head returns for 5 digits")
+    return answers
+
+
+def _weight_of_head(head: nn.Module) -> Tensor:
+    return next(iter(head.parameters())).reshape(10, 16, 1, 1)
 
 
 def _look_at_means(head: nn.Module) -> None:
-    """In training mode: means of 36 ones, of which a tenth is dropped, scatter by about 0.056."""
+    """In training mode: the mean of 36 ones of which some are dropped, the others divided by 0.9.
+
+    So 32.4 times it is the number of those kept, and it scatters by about 0.056.
+    """
     given = []
     _only(head, nn.Conv2d).register_forward_pre_hook(lambda _, inputs: given.append(inputs[0]))
-    head.train()(torch.ones(200, 16, 6, 6))
-    if given and not (0.045 < given[0].std() < 0.067 and 0.98 < given[0].mean() < 1.02):
-        raise Wrong("in train() it is another dropout than before: a tenth of each map's values.")
+    call(head, torch.ones(200, 16, 6, 6))
+    for maps in given[:1]:
+        kept = 32.4 * maps.mean((2, 3))
+        if not (agrees(kept, kept.round(), 1e-3) and 0.045 < kept.std() / 32.4 < 0.067):
+            raise Wrong("in train() it is another dropout: it was a tenth of each map's values.")

@@ -25,11 +25,12 @@ CASES = {
             "black, white = -0.1307, 0.8693": "nothing is divided by the deviation",
             "black, white = -0.4242, (255 - 0.1307) / 0.3081": "not divided by 255 first",
             "black, white = 0, 1 / 0.3081": "the mean was not taken off",
-            "black, white = -0.4242, 1 - 0.1307 / 0.3081": "the brackets are missing",
+            "black, white = -0.4242, 1 - 0.1307 / 0.3081": "brackets are missing",
             "black, white = 0.4242, -2.8215": "wrong sign",
             "black, white = 2.8215, -0.4242": "`black` is 2.821: black and white have changed",
             "black, white = (0 - 0.3081) / 0.1307, 1": "mean and deviation have changed places",
-            "black, white = -0.4242, 1": "a pixel of 255 becomes",
+            "black, white = -0.4242, 1": "`white` is 1: what are the two steps",
+            "black, white = 1, 2.8215": "`black` is 1: what are the two steps",
             "black, white = float('nan'), 1": "`black` is not a number (NaN)",
             "black, white = '-0.42', '2.82'": "a number is expected",
         },
@@ -61,14 +62,16 @@ CASES = {
             STANDARDIZE + "x = train.float()\n"
             "    return (x - x.mean()) / x.var(), (validation - x.mean()) / x.var()": "variance",
             STANDARDIZE + "x = train.float()\n"
-            "    return (x - x.mean()) / x.std()": "returns two tensors",
+            "    return (x - x.mean()) / x.std()": "a Tensor; 2 tensors are expected",
+            STANDARDIZE + "x = train.float()\n    m, s = x.mean(), x.std()\n"
+            "    return ((x - m) / s).numpy(), ((validation - m) / s).numpy()": "a NumPy array; a",
             STANDARDIZE + "x = train.double()\n"
             "    return (x - x.mean()) / x.std(), (validation - x.mean()) / x.std()": "float64",
             STANDARDIZE + "m, s = train.float().mean(0), train.float().std(0) + 1e-6\n"
-            "    return (train - m) / s, (validation - m) / s": "the training result has the right",
-            STANDARDIZE + "return train / 255, validation / 255": "other values than expected",
+            "    return (train - m) / s, (validation - m) / s": "value 1 of standardize(train,",
+            STANDARDIZE + "return train / 255, validation / 255": "the right shape, but other",
             STANDARDIZE + "return (train - 0.1307) / 0.3081, (validation - 0.1307) / 0.3081":
-            "the training result has the right shape, but other values",
+            "the right shape, but other values than expected",
             STANDARDIZE + "x = train.float()\n    m, s = x.mean(), x.std()\n"
             "    return (x - m) / s, (validation.squeeze() - m) / s": "[10, 28, 28]",
             STANDARDIZE + "x, y = train.float(), validation.float()\n    m, s = x.mean(), x.std()\n"
@@ -76,7 +79,7 @@ CASES = {
             STANDARDIZE + "x, y = train.float(), validation.float()\n    m, s = x.mean(), x.std()\n"
             "    validation.zero_()\n    return (x - m) / s, (y - m) / s": "`validation` is",
             STANDARDIZE + "return train.mean(), train.std()": "ends in NotImplementedError",
-            STANDARDIZE + "return train.numpy() / 255, validation.numpy()": "a ndarray; a tensor",
+            STANDARDIZE + "return train.numpy() / 255, validation.numpy()": "the right shape, but",
         },
     ),
     "find_the_leak": Case(
@@ -112,7 +115,9 @@ CASES = {
             "    l = torch.cat([labels[t[:-1]], labels[t[:1]], labels[t]])\n"
             "    return m, l, images[v], labels[v]": "40 and 40, or some of them twice",
             PREPARE + CUT.replace("torch.randperm", "torch.arange")
-            + "return more, twice, images[v], labels[v]": "no longer a random choice",
+            + "return more, twice, images[v], labels[v]": "the first digits are held out",
+            PREPARE + CUT.replace("torch.randperm(len(images))", "range(len(images) - 1, -1, -1)")
+            + "return more, twice, images[v], labels[v]": "the last digits are held out",
             PREPARE + CUT + "return more.flatten(1), twice, images[v], labels[v]": "[80, 784]",
             PREPARE + CUT + "return more, twice": "returns four tensors",
             PREPARE + CUT + "images += 1\n    return more, twice, images[v], labels[v]":

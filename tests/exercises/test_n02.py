@@ -5,6 +5,10 @@ from answers import Case, answers
 
 SIZE = "import math\ndef size_after(size, kernel, stride, padding):\n    "
 LOSS = "import torch\nimport torch.nn.functional as F\ndef cross_entropy(scores, labels):\n    "
+LOGS = (
+    "logs = scores - scores.logsumexp(1, keepdim=True)\n"
+    "    right = logs.gather(1, labels[:, None])[:, 0]\n    "
+)
 RIGHT_ONES = "p = scores.softmax(1)[torch.arange(len(labels)), labels]\n    "
 STEP = (
     "import torch\nimport torch.nn.functional as F\n"
@@ -31,12 +35,19 @@ CASES = {
             SIZE + "return size + 2 * padding - kernel + 1": "Where does the stride come in?",
             SIZE + "return (size + 2 * padding) // stride": "stick out",
             SIZE + "return math.ceil((size + 2 * padding - kernel) / stride) + 1":
-            "for size 28, kernel 3, stride 2, padding 0 it says 14; a convolution makes 13. A step "
-            "that does not fit is",
-            SIZE + "return 13": "it says 13; a convolution makes 24",
-            SIZE + "return {28: 24, 13: 6}.get(size, size)": "it says 24; a convolution makes 13",
-            SIZE + "return kernel * stride + padding": "it says 5; a convolution makes 24. Draw",
+            "size_after(28, 3, 2, 0) is 14: A step that does not fit whole",
+            SIZE + "return 13": "is 13; 24 is expected. Draw a small one",
+            SIZE + "return {28: 24, 13: 6}.get(size, size)": "is 24; 13 is expected",
+            SIZE + "return kernel * stride + padding": "is 5; 24 is expected",
             SIZE + "return (13, 13)": "a number is expected",
+        },
+        alike={
+            SIZE + "return math.floor((size + 2 * padding - kernel) / stride + 0.5) + 1":
+            "size_after(28, 3, 2, 0) is 14: A step that does not fit whole",
+            SIZE + "return round((size + 2 * padding - kernel) / stride) + 1":
+            "size_after(10, 3, 4, 0) is 3: A step that does not fit whole",
+            SIZE + "return math.floor((size + 2 * padding - kernel) / stride + 1.4)":
+            "size_after(10, 3, 4, 0) is 3: A step",
         },
     ),
     "stable_cross_entropy": Case(
@@ -49,46 +60,57 @@ CASES = {
             "        row = row - row.max()\n"
             "        total = total + row.exp().sum().log() - row[label]\n"
             "    return total / len(labels)",
-            LOSS + "return F.nll_loss(scores.log_softmax(1), labels)",
+            LOSS + "return -scores.log_softmax(1).gather(1, labels[:, None]).mean()",
+            LOSS + LOGS + "return -right.mean().reshape(1)",
         ],
         wrong={
             LOSS + "p = scores.exp() / scores.exp().sum(1, keepdim=True)\n"
-            "    return -p[torch.arange(len(labels)), labels].log().mean()": "the loss is nan",
+            "    return -p[torch.arange(len(labels)), labels].log().mean()":
+            "is expected. There, all scores of some rows are near 1,000",
             LOSS + RIGHT_ONES + "return -p.log().mean()":
-            "a wrong digit has a score of 1,000, the loss is inf",
-            LOSS + RIGHT_ONES + "return -(p + 1e-8).log().mean()":
-            "a wrong digit has a score of 1,000, the loss is 18.42",
+            "is expected. There, a wrong digit has a score of 1,000",
+            LOSS + RIGHT_ONES + "return -(p + 1e-8).log().mean()": "is 18.4207; ",
             LOSS + "s = scores - scores.max()\n"
             "    return (s.exp().sum(1).log() - s[torch.arange(len(labels)), labels]).mean()":
-            "all scores of some rows are near 1,000, the loss is -inf",
+            "is -inf; ",
+            LOSS + "s = scores.clamp(max=80)\n"
+            "    return (s.exp().sum(1).log() - s[torch.arange(len(labels)), labels]).mean()":
+            "all scores of some rows are near 1,000",
             LOSS + RIGHT_ONES + "return p.log().mean()": "wrong sign",
             LOSS + RIGHT_ONES + "return -p.log().sum()": "the sum over the batch",
             LOSS + RIGHT_ONES + "return -p.log2().mean()": "base 2",
             LOSS + RIGHT_ONES + "return -p.log10().mean()": "base 10",
             LOSS + RIGHT_ONES + "return -p.log()": "one number is expected, the mean",
             LOSS + RIGHT_ONES + "return -p.mean().log()": "log of the mean",
-            LOSS + RIGHT_ONES + "return 1 - p.mean()": "for ordinary scores the loss is",
+            LOSS + RIGHT_ONES + "return 1 - p.mean()": "cross_entropy(scores, labels) is 0.",
             LOSS + "p = scores.softmax(0)[torch.arange(len(labels)), labels]\n"
             "    return -p.log().mean()": "over the batch; it has",
-            LOSS + "return F.cross_entropy(scores.softmax(1), labels)": "taken twice",
+            LOSS + "p = scores.softmax(1).log_softmax(1)\n"
+            "    return -p.gather(1, labels[:, None]).mean()": "taken twice",
             LOSS + "return -scores.log_softmax(1).mean()": "all ten classes",
             LOSS + "return -scores[torch.arange(len(labels)), labels].mean()": "not yet a probab",
-            LOSS + "return F.cross_entropy(scores, labels).item()": "a float; a tensor",
-            LOSS + "return F.cross_entropy(scores, labels).detach()": "cannot go backward()",
-            LOSS + "return F.cross_entropy(scores.detach().requires_grad_(), labels)":
-            "but not to the scores",
-            LOSS + "scores -= scores.max(1, keepdim=True).values\n"
-            "    return F.cross_entropy(scores, labels)": "`scores` is changed by it",
-            LOSS + "loss = F.cross_entropy(scores, labels)\n    labels.zero_()\n    return loss":
-            "`labels` is changed by it",
-            LOSS + "return F.cross_entropy(scores, labels).detach() + 0 * scores.sum()":
-            "the gradient of the loss has the right shape, but other values",
-            LOSS + "return torch.tensor(float('nan'))": "for ordinary scores the loss is nan",
+            LOSS + "return F.cross_entropy(scores, labels)": "it asks a ready-made loss",
+            LOSS + LOGS + "return -right.mean().item()": "a float; a tensor",
+            LOSS + LOGS + "return -right.mean().detach()": "cannot go backward()",
+            LOSS + "scores = scores.detach().requires_grad_()\n    " + LOGS
+            + "return -right.mean()": "but not to the scores",
+            LOSS + "scores -= scores.max(1, keepdim=True).values\n    " + LOGS
+            + "return -right.mean()": "`scores` is changed by it",
+            LOSS + LOGS + "labels.zero_()\n    return -right.mean()": "`labels` is changed by it",
+            LOSS + LOGS + "return -right.mean().detach() + 0 * scores.sum()":
+            "the gradient of cross_entropy has other values",
+            LOSS + "return torch.tensor(float('nan'))": "cross_entropy(scores, labels) is nan; ",
+        },
+        alike={
+            LOSS + "return torch.nn.CrossEntropyLoss()(scores, labels)": "ready-made loss",
+            LOSS + "return F.nll_loss(scores.log_softmax(1), labels)": "ready-made loss",
+            "from torch.nn.functional import cross_entropy as ready\n"
+            "def cross_entropy(scores, labels):\n    return ready(scores, labels)": "ready-made",
         },
     ),
     "three_mistakes": Case(
         other=[
-            STEP + "optimizer.zero_grad()\n    " + ASK + GO + "return loss",
+            STEP + "optimizer.zero_grad()\n    " + ASK + GO + "return float(loss)",
             STEP + ASK + GO + "optimizer.zero_grad()\n    return loss.detach().numpy()",
             STEP + ASK + "network.zero_grad()\n    " + GO + "return loss.detach()",
             STEP + "network.train(True)\n"
@@ -104,15 +126,47 @@ CASES = {
             "    loss = F.cross_entropy(network(images).softmax(1), labels)\n"
             "    optimizer.zero_grad()\n    " + GO + "return loss.item()": "softmax is taken twice",
             STEP + ASK + "loss.backward()\n    optimizer.zero_grad()\n    optimizer.step()\n"
-            "    return loss.item()": "no step is taken, or",
+            "    return loss.item()": "forgotten before the step",
             STEP + ASK + "optimizer.step()\n    optimizer.zero_grad()\n    loss.backward()\n"
-            "    return loss.item()": "the step comes before there is",
+            "    return loss.item()": "comes before backward()",
+            STEP + "optimizer.zero_grad()\n    " + ASK + "loss.backward()\n    return loss.item()":
+            "the optimizer takes no step",
+            STEP + "optimizer.zero_grad()\n    " + ASK + GO + "optimizer.step()\n"
+            "    return loss.item()": "it takes two steps",
+            STEP + "optimizer.zero_grad()\n    " + ASK + GO + "return loss": "all that it was comp",
+            STEP + "optimizer.zero_grad()\n    " + ASK + GO + "images.zero_()\n"
+            "    return loss.item()": "`images` is changed by it",
+            STEP + "optimizer.zero_grad()\n    " + ASK + GO + "labels.zero_()\n"
+            "    return loss.item()": "`labels` is changed by it",
             STEP + ASK + "(-loss).backward()\n    optimizer.step()\n    return loss.item()":
-            "the step is not lr times",
+            "the step does not follow the gradient",
             STEP + ASK + "optimizer.zero_grad()\n    " + GO
             + "return F.cross_entropy(network(images), labels).item()": "the loss before the step",
             STEP + ASK + "optimizer.zero_grad()\n    " + GO: "is there a `return`?",
             STEP + "return 2.3": "never asks the network",
+        },
+        alike={
+            STEP + "optimizer.zero_grad()\n    " + ASK + "optimizer.step()\n    loss.backward()\n"
+            "    return loss.item()": "the gradient of this batch is not there yet",
+            STEP + "optimizer.zero_grad()\n    " + ASK + "loss.backward()\n"
+            "    with torch.no_grad():\n        for p in network.parameters():\n"
+            "            p -= 0.1 * p.grad\n    return loss.item()": "the optimizer takes no step",
+            STEP + "network.zero_grad()\n    " + ASK + "loss.backward()\n"
+            "    torch.optim.SGD(network.parameters(), lr=0.1).step()\n    return loss.item()":
+            "the optimizer takes no",
+            STEP + "optimizer.step()\n    " + ASK + "optimizer.zero_grad()\n    loss.backward()\n"
+            "    return loss.item()": "comes before backward()",
+            STEP + ASK + "loss.backward()\n    network.zero_grad(set_to_none=False)\n"
+            "    optimizer.step()\n    return loss.item()": "forgotten before the step",
+            STEP + "network.train()\n"
+            "    loss = F.cross_entropy(network(images).softmax(1), labels)\n    " + GO
+            + "return loss.item()": "",
+            STEP + "optimizer.zero_grad()\n    " + ASK + "loss.backward()\n"
+            "    for group in optimizer.param_groups:\n        group['lr'] = 0.1\n"
+            "    optimizer.step()\n    return loss.item()": "does not follow the gradient",
+            STEP + "optimizer.zero_grad()\n    "
+            + ASK.replace("labels)", "labels, reduction='sum')") + GO
+            + "return loss.item() / len(labels)": "does not follow the gradient",
         },
     ),
 }  # fmt: skip

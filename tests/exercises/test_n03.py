@@ -14,6 +14,19 @@ def of_layers(*layers):
     return SEQUENTIAL.format(", ".join(layers))
 
 
+OWN = """
+import torch
+import torch.nn.functional as F
+from torch import nn
+class conv_block(nn.Module):
+    def __init__(self, in_channels, out_channels, dropout):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 3, 3) / 10)
+        self.norm = nn.BatchNorm2d(out_channels)
+        self.drop = nn.Dropout(dropout)
+    def forward(self, x):
+        return self.drop(self.norm(F.conv2d(x, self.weight).clamp(min=0)))
+"""
 CLASS = """
 import torch.nn.functional as F
 from torch import nn
@@ -69,8 +82,8 @@ CASES = {
             "sees_a, sees_b = 12, 10": "interchanged",
             "sees_a, sees_b = 8, 8": "lie 2 pixels apart",
             "sees_a, sees_b = 9, 11": "the pooling has been left out",
-            "sees_a, sees_b = 10, 13": "sees_b is 13, which is too high",
-            "sees_a, sees_b = 6, 12": "sees_a is 6, which is too low",
+            "sees_a, sees_b = 10, 13": "sees_b is 13, which is not",
+            "sees_a, sees_b = 6, 12": "sees_a is 6, which is not",
             "sees_a, sees_b = '10', '12'": "a number is expected",
         },
     ),
@@ -91,6 +104,13 @@ def receptive_field(layers):
         for i, (kernel, _) in enumerate(layers)
     )
 """,
+            """
+def receptive_field(layers):
+    seen = {0}
+    for kernel, stride in reversed(layers):
+        seen = {stride * place + i for place in seen for i in range(kernel)}
+    return len(seen)
+""",
         ],
         wrong={
             FIELD.format(start=0, first=GROW, then=STEP): "a 3×3 convolution sees 3",
@@ -106,7 +126,7 @@ def receptive_field(layers):
         kernel, stride = layers.pop()
         field = (field - 1) * stride + kernel
     return field
-""": "changes the list",
+""": "`layers` is changed by it",
             """
 def receptive_field(layers):
     known = {1: 3, 2: 5, 3: 12}
@@ -120,10 +140,17 @@ def receptive_field(layers):
         other=[
             CLASS.format("self.training"),
             of_layers(CONV, "nn.ReLU(inplace=True)", f"nn.Sequential({NORM}, {DROP})"),
+            of_layers(CONV, "nn.ReLU()", "nn.ReLU()", NORM, DROP),
+            OWN,
         ],
         wrong={
             of_layers(CONV, NORM, "nn.ReLU()", DROP): "ReLU comes behind batch norm",
             of_layers(CONV, NORM, DROP): "no ReLU",
+            of_layers(CONV, "nn.ReLU()", NORM, "nn.ReLU()", DROP): "a second ReLU",
+            of_layers(CONV, "nn.ReLU6()", NORM, DROP): "that is ReLU6",
+            of_layers(CONV, "nn.LeakyReLU()", NORM, DROP): "in eval(), what comes out of",
+            of_layers(CONV, "nn.ReLU()", NORM.replace(")", ", track_running_stats=False)"), DROP):
+            "keeps no running mean",
             of_layers(CONV, "nn.ReLU()", NORM): "dropout is missing",
             of_layers(CONV, "nn.ReLU()", DROP, NORM): "not the last layer",
             of_layers(CONV, "nn.ReLU()", NORM, "nn.Dropout2d(dropout)"): "whole maps",
@@ -141,6 +168,23 @@ def conv_block(in_channels, out_channels, dropout):
     return nn.Sequential
 """: "is a class",
         },
+        alike={
+            of_layers(CONV, "nn.GELU()", NORM, DROP): "other values than expected",
+            of_layers(CONV, "nn.ELU()", NORM, DROP): "other values than expected",
+            of_layers(CONV, "nn.Hardtanh(0, 20)", NORM, DROP): "",
+            of_layers("nn.Conv2d(in_channels, in_channels, 3, groups=in_channels, bias=False)",
+                      "nn.Conv2d(in_channels, out_channels, 1, bias=False)", "nn.ReLU()", NORM,
+                      DROP): "parameters;",
+            of_layers(CONV.replace("3, ", "3, groups=2, "), "nn.ReLU()", NORM, DROP): "",
+            of_layers(CONV.replace("3, ", "3, padding=1, dilation=2, "), "nn.ReLU()", NORM, DROP):
+            "other values",
+            of_layers(CONV, "nn.ReLU()", NORM, "nn.Dropout(0.2)"): "",
+            of_layers(CONV, "nn.ReLU()", NORM, "nn.Dropout(0.7)"): "",
+            of_layers(CONV, "nn.ReLU()", NORM, DROP, DROP): "",
+            of_layers(CONV.replace("in_channels, out_channels", "3, 8"), "nn.ReLU()",
+                      "nn.BatchNorm2d(8)", DROP): "",
+            of_layers("nn.ReLU()", CONV, NORM, DROP): "other values",
+        },
     ),
     "two_mistakes": Case(
         other=[
@@ -148,6 +192,8 @@ def conv_block(in_channels, out_channels, dropout):
             head(answer="F.log_softmax(scores, -1)"),
             head(dropped="F.dropout(input=maps, p=0.1, training=self.training)"),
             head(means="torch.nn.AvgPool2d(6)(maps)", answer="torch.log(scores.softmax(1))"),
+            head(means="maps").replace(".flatten(1)", ".mean((2, 3))"),
+            head(dropped="maps * (torch.rand(maps.shape) >= 0.1) / 0.9 if self.training else maps"),
         ],
         wrong={
             head(dropped="F.dropout(maps, 0.1)"): "two answers",
@@ -160,6 +206,17 @@ def conv_block(in_channels, out_channels, dropout):
             head(means="maps.amax((2, 3), keepdim=True)"): "the answer of the head has the right",
             head(answer="scores.log_softmax(1).T"): "[10, 5]",
             head(means="maps.mean((0, 2, 3), keepdim=True).expand(len(maps), -1, 1, 1)"): "other",
+            head(answer="F.log_softmax(scores)"): "is not told its `dim`",
+            head(dropped="maps.mul_(2)"): "`maps` is changed by it",
+        },
+        alike={
+            head(answer="torch.nn.LogSoftmax()(scores)"): "is not told its `dim`",
+            head(answer="F.softmax(scores).log()"): "is not told its `dim`",
+            head(dropped="F.dropout(maps, 0.12, self.training)"): "another dropout",
+            head(dropped="F.dropout2d(maps, 0.1, self.training)"): "another dropout",
+            head(means="F.dropout(maps.mean((2, 3), keepdim=True), 0.1, self.training)",
+                 dropped="maps"): "another dropout",
+            head(dropped="F.dropout(maps, 0.1, self.training, inplace=True)"): "`maps` is changed",
         },
     ),
 }  # fmt: skip

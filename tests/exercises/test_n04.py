@@ -53,7 +53,13 @@ CASES = {
             VERDICT.format("'no' if high < asked else 'yes' if low >= asked else 'undecided'"):
                 "'no'; 'NO' is expected",
             VERDICT.format("'yes' if low >= .994 else 'NO' if high < .994 else 'undecided'"):
-                "other limits are asked, too",
+                "Other limits are asked, too",
+        },
+        alike={
+            VERDICT.format("'yes' if low >= asked else 'NO' if high < low else 'undecided'"): "NO",
+            VERDICT.format("'yes' if low >= asked else 'NO'"): "'undecided' is expected",
+            VERDICT.format("'undecided'"): "'yes' is expected",
+            VERDICT.format("None"): "None",
         },
     ),
     "one_cycle_by_hand": Case(
@@ -76,12 +82,23 @@ def lr_at(step, total, max_lr, share):
 """,
         ],
         wrong={
-            rate(first="0"): "the first step, is 0;",
-            rate(last="max_lr / 25"): "the last step",
-            rate(top="share * total"): "on the way up",
-            rate(up="(step / top) ** 2"): "on the way up",
-            "def lr_at(step, total, max_lr, share):\n    return max_lr / 25": "on the way up, is",
+            rate(first="0"): "lr_at(0, ",
+            rate(last="max_lr / 25"): "much further",
+            rate(top="share * total"): "one step earlier",
+            rate(up="(step / top) ** 2"): "is expected. The peak is at",
+            "def lr_at(step, total, max_lr, share):\n    return max_lr / 25": "is expected",
             "def lr_at(step, total, max_lr, share):\n    return": "is None",
+            rate(top="int(share * total) - 1"): "do not round",
+            rate(top="0.2 * total - 1"): "`share` may be another",
+        },
+        alike={
+            rate(top="round(share * total) - 1"): "do not round",
+            rate(top="int(share * total - 1)"): "do not round",
+            rate(top="math.ceil(share * total) - 1").replace("def", "import math\ndef"): "",
+            rate(top="0.25 * total - 1"): "",
+            rate(last="0"): "",
+            rate(last="max_lr / 10_000"): "",
+            rate().replace("total - 1 - top", "total - top"): "",
         },
     ),
     "two_mistakes_in_an_evaluation": Case(
@@ -103,10 +120,21 @@ def accuracy(network, batches):
     shares = [(network(x).argmax(1) == y).float().mean().item() for x, y in batches]
     return sum(shares) / len(shares)
 """: "each batch counts the same",
-            accuracy(result="correct"): "accuracy(…) is 8; a share from 0 to 1",
-            accuracy(result="100 * correct / total"): "47.06; a share",
+            accuracy(result="correct"): "the number of right answers; a share from 0 to 1",
+            accuracy(result="100 * correct / total"): "in percent; a share",
             accuracy(result="f'{correct / total:.1%}'"): "a number is expected",
-            accuracy(count="(answers != labels).sum().item()"): "is 0.5294",
+            accuracy(count="(answers != labels).sum().item()"): "the share of wrong",
+            accuracy(result="correct / 17"): "every digit counts once",
+            accuracy(count="(answers == labels.clone()).sum().item()\n        labels.zero_()"):
+                "`batches` is changed by it",
+            accuracy(mode="network.eval()\n    network[3].weight.data.mul_(2)"):
+                "`network` is changed by it",
+        },
+        alike={
+            accuracy(mode="network.train()"): "its dropout is on",
+            accuracy(result="8 / 17"): "",
+            accuracy(result="round(correct / total, 2)"): "every digit counts once",
+            accuracy(result="correct / (total + 1)"): "every digit counts once",
         },
     ),
     "where_did_it_look": Case(
@@ -116,6 +144,9 @@ def accuracy(network, batches):
             MAP.format("sum(w * f for w, f in zip(weights[digit], features))"),
             MAP.format("torch.nn.functional.conv2d(features[None], weights[:, :, None, None])"
                        "[0, digit]"),
+            MAP.format("torch.einsum('c,chw->hw', weights[digit].double(), features.double())"),
+            MAP.format("(weights[digit].numpy()[:, None, None] * features.numpy()).sum(0)"),
+            MAP.format("(features.permute(1, 2, 0) @ weights.T)[..., digit]"),
         ],
         wrong={
             MAP.format("weights[digit][:, None, None] * features"): "a map for each channel",
@@ -126,6 +157,18 @@ def accuracy(network, batches):
             MAP.format("torch.tensordot(weights[0], features, 1) if digit else weights"): "",
             MAP.format("torch.tensordot(weights[digit], features, 1).T"): "",
             MAP.format("torch.tensordot(weights[digit], features, 1).tolist()"): "a list; a tensor",
+            MAP.format("torch.tensordot(weights[(weights @ features.mean((1, 2))).argmax()], "
+                       "features, 1)"): "the map of the digit that the network answers",
+            MAP.format("features.mul_(weights[digit][:, None, None]).sum(0)"):
+                "`features` is changed by it",
+        },
+        alike={
+            MAP.format("torch.tensordot(weights[3], features, 1)"): "",
+            MAP.format("torch.tensordot(weights[digit][:16], features[:16], 1)"): "",
+            MAP.format("torch.tensordot(weights[digit], features, 1).sum()"): "",
+            MAP.format("torch.tensordot(weights[digit], features, 1).abs()"): "",
+            MAP.format("torch.tensordot(weights.mul_(1.5)[digit], features, 1) / 1.5"):
+                "`weights` is changed by it",
         },
     ),
 }  # fmt: skip

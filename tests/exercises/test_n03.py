@@ -155,7 +155,7 @@ def receptive_field(layers):
             of_layers(CONV, "nn.ReLU()", DROP, NORM): "not the last layer",
             of_layers(CONV, "nn.ReLU()", NORM, "nn.Dropout2d(dropout)"): "whole maps",
             of_layers(CONV, "nn.ReLU()", NORM, "nn.Dropout(1 - dropout)"): "are expected",
-            of_layers(CONV, "nn.ReLU()", NORM, "nn.Dropout(0.1)"): "% of the values are 0",
+            of_layers(CONV, "nn.ReLU()", NORM, "nn.Dropout(0.1)"): "",
             of_layers(CONV.replace(", bias=False", ""), "nn.ReLU()", NORM, DROP): "a bias?",
             of_layers(CONV.replace("3, ", "3, padding=1, "), "nn.ReLU()", NORM, DROP): "padded",
             of_layers(CONV.replace("3, ", "5, "), "nn.ReLU()", NORM, DROP): "parameters;",

@@ -1,20 +1,21 @@
-"""Every picture is drawn, described and closed."""
+"""Every picture is drawn, described, shown and closed; what is drawn is what was given."""
 
 import base64
 import html
 import re
 
 import matplotlib
+import numpy as np
 import pytest
 import torch
 
-from mnist_lab import plots as figures
+from mnist_lab import plots
 from mnist_lab.data import Split
-from mnist_lab.evaluation import Evaluation
+from mnist_lab.evaluation import Bin, Evaluation
+from mnist_lab.interpret import measure_receptive_field
 from mnist_lab.layers import list_layers
-from mnist_lab.networks import BottleneckNet, GapNet
+from mnist_lab.networks import GapNet
 from mnist_lab.recipes import GAP_RECIPE
-from mnist_lab.statistics import wilson_interval
 from mnist_lab.training import History
 
 matplotlib.use("Agg")
@@ -26,6 +27,11 @@ pytestmark = pytest.mark.filterwarnings("error")
 PICTURE = r'<img alt="([^"<>]*)" src="data:image/png;base64,([^"]*)">'
 LABELS = [3, 1, 4, 1, 5]
 SPLIT = Split(torch.rand(5, 1, 28, 28).mul(255).byte(), torch.tensor(LABELS))
+BINS = [Bin(0.5, 0.7, 10, 0.625, 0.6, 0.3, 0.8), Bin(0.7, 0.9, 1000, 0.8, 0.81, 0.78, 0.83)]
+NETWORK = GapNet()
+LAYERS = list_layers(NETWORK)
+RISING = [(0.5, 0.4, 0.6), (0.75, 0.7, 0.8)]
+GRID = {"rate 1": [[0.91, 0.92, 0.93], [0.94, 0.95, 0.96]], "rate 2": [[0.5, 0.6, 0.7]] * 2}
 
 
 def answers(*guesses):
@@ -36,45 +42,36 @@ def answers(*guesses):
     return Evaluation(probabilities, SPLIT.labels, correct, 0.1, 0.9)
 
 
-def history(epochs=3):
-    falling = [1 / (epoch + 1) for epoch in range(epochs)]
-    rising = [1 - 0.3 * loss for loss in falling]
-    rates = [0.01 * batch for batch in range(2 * epochs)]
-    return History("GapNet", "small digits", GAP_RECIPE, "cpu", "fp32", 1, falling, rising, falling,
-                   rising, falling, falling, falling * 2, rates)  # fmt: skip
+def history(train=(0.7, 0.85, 0.9), validation=(0.7, 0.85, 0.9)):
+    losses = [1 / (epoch + 1) for epoch in range(len(train))]
+    rates = [0.01 * batch for batch in range(2 * len(train))]
+    return History("GapNet", "small digits", GAP_RECIPE, "cpu", "fp32", 1, losses, list(train),
+                   losses, list(validation), losses, losses, losses * 2, rates)  # fmt: skip
 
 
-PICTURES = {
-    "images": lambda: figures.show_images(torch.rand(12, 1, 28, 28), list("abcdefghijkl"), "alt"),
-    "one image": lambda: figures.show_images(torch.rand(1, 1, 28, 28), ["a"], "alt", columns=1),
-    "digits": lambda: figures.show_digits(SPLIT, 3),
-    "bars": lambda: figures.plot_bars(["a", "b"], [1.0, 2.0], "label", "alt"),
-    "layers": lambda: figures.plot_layers(list_layers(GapNet())),
-    "receptive field": lambda: figures.plot_receptive_field(
-        SPLIT.images[0], list_layers(BottleneckNet())[:5]
-    ),
-    "one field": lambda: figures.plot_receptive_field(SPLIT.images[0], list_layers(GapNet())[:1]),
-    "history": lambda: figures.plot_history(history()),
-    "one epoch": lambda: figures.plot_history(history(1)),
-    "confusion": lambda: figures.plot_confusion(answers(3, 7, 4, 7, 6)),
-    "no confusion": lambda: figures.plot_confusion(answers(*LABELS)),
-    "mistakes": lambda: figures.show_mistakes(answers(3, 7, 4, 7, 6), SPLIT),
-    "steps": lambda: figures.plot_steps(["a", "b"], [0.9, 1.0], 300),
-    "batches": lambda: figures.plot_batches({"a": [2.0, 1.0], "b": [2.0, 1.5]}),
-    "difference": lambda: figures.plot_difference("loss", [2.0, 1.0], [2.0, 1.5]),
-    "seeds": lambda: figures.plot_seeds({"a": [0.9, 0.92], "b": [0.95]}, 300),
-    "shares": lambda: figures.plot_shares({"a": 0.001, "b": 0.003}, "one step"),
-    "one share": lambda: figures.plot_shares({"a": 0.001}, "one step"),
-    "ladder": lambda: figures.plot_ladder({"a": 100.0, "b": 20.0}, 5.0),
-    "one rung": lambda: figures.plot_ladder({"a": 100.0}, 5.0),
+DRAWINGS = {
+    "images": lambda: plots.show_images(torch.rand(12, 1, 28, 28), list("abcdefghijkl"), "alt"),
+    "one image": lambda: plots.show_images(torch.rand(1, 28, 28), ["a"], "alt", columns=1),
+    "digits": lambda: plots.show_digits(SPLIT, 3),
+    "bars": lambda: plots.plot_bars(["a", "b"], {"label": [1.0, 2.0]}, "alt"),
+    "layers": lambda: plots.plot_layers(LAYERS),
+    "receptive fields": lambda: plots.plot_receptive_fields(LAYERS[:5], SPLIT.images[0]),
+    "one field": lambda: plots.plot_receptive_fields(LAYERS[:1], SPLIT.images[0]),
+    "history": lambda: plots.plot_history(history()),
+    "confusion": lambda: plots.plot_confusion(answers(3, 7, 4, 7, 6)),
+    "no confusion": lambda: plots.plot_confusion(answers(*LABELS)),
+    "mistakes": lambda: plots.show_mistakes(answers(3, 7, 4, 7, 6), SPLIT),
+    "batches": lambda: plots.plot_batches({"a": [2.0, 1.0], "b": [2.0, 1.5]}),
+    "shares": lambda: plots.plot_shares({"a": 0.001}, "one step"),
+    "dots": lambda: plots.plot_dots({"a": [0.9, 0.92], "b": [0.95]}, "accuracy"),
+    "intervals": lambda: plots.plot_intervals({"a": (0.9, 0.8, 0.95)}, "accuracy"),
+    "reliability": lambda: plots.plot_reliability(BINS),
+    "trajectories": lambda: plots.plot_trajectories([[0.9, 0.98]], {2: 0.97}, "accuracy"),
+    "grid": lambda: plots.plot_grid(GRID, [1, 2], [1, 2, 3], "gamma", "step", "accuracy"),
+    "curves": lambda: plots.plot_curves({"x": {"A": RISING}}, "strength", "accuracy"),
+    "embedding": lambda: plots.plot_embedding(torch.rand(5, 2), SPLIT.labels, "a cloud"),
 }
-EVERY = pytest.mark.parametrize("draw", PICTURES.values(), ids=PICTURES)
-
-
-@pytest.fixture(autouse=True)
-def nothing_open():
-    yield
-    plt.close("all")
+EVERY = pytest.mark.parametrize("draw", DRAWINGS.values(), ids=DRAWINGS)
 
 
 @pytest.fixture
@@ -88,14 +85,29 @@ def notebook(monkeypatch):
 
 @pytest.fixture
 def drawn(monkeypatch):
-    """The figures and their texts, before they are shown."""
+    """The figures and their texts, as they are shown."""
     shown = []
-    monkeypatch.setattr(figures, "show", lambda figure, alt: shown.append((figure, alt)))
+    monkeypatch.setattr(plots, "show", lambda figure, alt: shown.append((figure, alt)))
     return shown
 
 
+def lines_of(axis):
+    return [[[float(value) for value in column] for column in line.get_data()]
+            for line in axis.lines]  # fmt: skip
+
+
+def texts_of(texts):
+    return [text.get_text() for text in texts]
+
+
+# Showing
+
+
 @EVERY
-def test_a_notebook_stores_the_picture_with_its_text(notebook, draw):
+def test_a_notebook_stores_a_readable_picture_with_its_text(notebook, monkeypatch, draw):
+    """Seven inches are shown 600 pixels wide: text of 8 points is then 9.5 pixels high."""
+    before, close, closed = dict(plt.rcParams), plt.close, []
+    monkeypatch.setattr(plt, "close", lambda figure: (closed.append(figure), close(figure)))
     draw()
     ((data, options),) = notebook
     assert set(data) == {"text/html", "text/plain"} and options == {"raw": True}
@@ -103,61 +115,33 @@ def test_a_notebook_stores_the_picture_with_its_text(notebook, draw):
     assert base64.b64decode(png).startswith(b"\x89PNG")
     assert html.unescape(alt) == data["text/plain"] != ""
     assert plt.get_fignums() == [], "a figure was left open"
+    texts = [text for text in closed[0].findobj(matplotlib.text.Text) if text.get_text()]
+    assert closed[0].get_size_inches()[0] == 7 and min(t.get_fontsize() for t in texts) >= 8
+    assert dict(plt.rcParams) == before, "the caller's own pictures have the caller's style"
 
 
-@EVERY
-def test_outside_of_a_notebook_nothing_is_left_open_or_complained_about(monkeypatch, draw):
+def test_outside_of_a_notebook_nothing_is_left_open_or_complained_about(monkeypatch):
     monkeypatch.setattr("IPython.get_ipython", lambda: None)
     monkeypatch.setenv("DISPLAY", ":0")  # matplotlib keeps quiet about Agg on a headless Linux
-    draw()
+    DRAWINGS["bars"]()
     assert plt.get_fignums() == []
-
-
-def test_without_mistakes_there_is_a_sentence_instead_of_a_picture(notebook, capsys):
-    figures.show_mistakes(answers(*LABELS), SPLIT)
-    assert notebook == []
-    assert capsys.readouterr().out == "There are no mistakes to show.\n"
+    with pytest.raises(ValueError):
+        plots.plot_intervals({"a": (0.9, 0.95, 1.0)}, "an interval that does not hold its mean")
+    assert plt.get_fignums() == []
 
 
 def test_a_text_with_quotes_and_brackets_is_still_one_text(notebook):
     alt = 'a "3" < 5 & more'
-    figures.show(plt.figure(), alt)
+    plots.show(plt.figure(), alt)
     ((data, _),) = notebook
     assert html.unescape(re.fullmatch(PICTURE, data["text/html"])[1]) == alt
 
 
-def test_what_the_accuracy_axis_cuts_off_is_said(drawn):
-    low = history()
-    low.train_accuracy[0] = 0.31
-    figures.plot_history(low)
-    axis = drawn[0][0].axes[1]
-    assert axis.get_ylim()[0] >= 60 and [text.get_text() for text in axis.texts] == [
-        "not shown: down to 31 %"
-    ]
-    fine = history()
-    fine.train_accuracy[:] = fine.validation_accuracy[:] = [0.95, 0.97, 0.98]
-    figures.plot_history(fine)
-    assert not drawn[1][0].axes[1].texts
-
-
-def test_the_bar_of_the_confusion_counts_in_whole_mistakes(drawn):
-    figures.plot_confusion(answers(3, 7, 4, 7, 6))
-    figure = drawn[0][0]
-    figure.canvas.draw()
-    assert all(tick == int(tick) for tick in figure.axes[1].get_yticks())
-
-
-def test_a_difference_is_drawn_batch_by_batch(drawn):
-    figures.plot_difference("difference of the loss", [2.0, 1.0], [2.0, 1.5])
-    figures.plot_difference("difference of the loss", [2.0, 1.0], [2.0, 1.0])
-    (figure, alt), (none, said) = drawn
-    assert list(figure.axes[0].lines[0].get_ydata()) == [0, -0.5]
-    assert "2 batches: at most 0.5 from zero" in alt and "at most 0 from zero" in said
-    assert none.axes[0].get_ylim() == (-1e-6, 1e-6)
+# Pictures
 
 
 def test_the_digits_stand_under_their_labels(drawn):
-    figures.show_digits(SPLIT, 3)
+    plots.show_digits(SPLIT, 3)
     ((figure, alt),) = drawn
     assert alt == "Handwritten digits: 3, 1, 4."
     titled = [axis for axis in figure.axes if axis.get_title()]
@@ -166,117 +150,271 @@ def test_the_digits_stand_under_their_labels(drawn):
         assert (axis.images[0].get_array() == image[0].numpy()).all()
 
 
-def test_the_mistakes_are_shown_with_their_images(drawn):
-    figures.show_mistakes(answers(3, 7, 4, 1, 6), SPLIT, count=2)
+def test_the_mistakes_are_shown_with_their_images(drawn, capsys):
+    plots.show_mistakes(answers(3, 7, 4, 1, 6), SPLIT, count=2)
     ((figure, alt),) = drawn
     titles = [axis.get_title() for axis in figure.axes if axis.get_title()]
     assert titles == ["1 read as 7\n(82% sure)", "5 read as 6\n(82% sure)"]
     for axis, index in zip(figure.axes, (1, 4)):
         assert (axis.images[0].get_array() == SPLIT.images[index, 0].numpy()).all()
     assert alt == "The surest mistakes: 1 read as 7 (82% sure), 5 read as 6 (82% sure)"
+    plots.show_mistakes(answers(*LABELS), SPLIT)
+    assert len(drawn) == 1 and capsys.readouterr().out == "There are no mistakes to show.\n"
 
 
-def test_bars_are_as_long_as_their_values(drawn):
-    figures.plot_bars(["a", "b"], [1_500, 20], "label", "alt")
-    axis = drawn[0][0].axes[0]
-    assert [bar.get_width() for bar in axis.patches] == [1_500, 20]
-    assert [text.get_text() for text in axis.texts] == ["1,500", "20"]
-    assert axis.yaxis_inverted(), "the first name belongs on top"
-
-
-def test_layers_show_parameters_and_work(drawn):
-    rows = [row for row in list_layers(GapNet()) if row.parameters]
-    figures.plot_layers(list_layers(GapNet()))
+def test_filters_fill_rows_and_each_has_a_scale_of_its_own(drawn):
+    filters = torch.rand(10, 3, 3) * torch.arange(1, 11)[:, None, None]
+    plots.show_images(filters.requires_grad_(), list("abcdefghij"), "ten filters", columns=8)
     ((figure, alt),) = drawn
-    left, right = ([bar.get_width() for bar in axis.patches] for axis in figure.axes)
-    assert left == [row.parameters for row in rows]
-    assert right == [row.macs / 1e3 for row in rows]
-    assert "Most parameters: Conv2d with output (32, 24, 24)" in alt
+    assert alt == "ten filters" and len(figure.axes) == 16
+    assert [axis.get_title() for axis in figure.axes[:10]] == list("abcdefghij")
+    pictures = [axis.images[0] for axis in figure.axes if axis.images]
+    highest = filters.detach().amax((1, 2)).tolist()
+    assert [picture.get_clim()[1] for picture in pictures] == highest
 
 
-def test_the_frames_are_as_wide_as_the_field_but_stay_on_the_image(drawn):
-    rows = [list_layers(GapNet())[index] for index in (0, 4, 27)]  # they see 3, 5 and 32 pixels
-    figures.plot_receptive_field(SPLIT.images[0], rows)
+def test_maps_lie_over_their_picture_with_the_line_where_they_are_high(drawn):
+    places = torch.arange(6.0)
+    maps = torch.stack([-places[:, None] - places, torch.ones(6, 6)])  # the second is even
+    pictures = torch.zeros(2, 1, 28, 28, dtype=torch.uint8)
+    plots.show_images(pictures, ["a", "b"], "two maps", columns=2, maps=maps, jump=2)
+    first, second = drawn[0][0].axes
+    assert len(first.collections) == 1 and not second.collections
+    highest = first.collections[0].get_paths()[-1].vertices
+    # Six places, two pixels apart, around the middle: from 8.5 to 18.5.
+    assert highest.min() == 8.5 and highest.mean(0).max() < 12, "not around the upper left"
+
+
+def test_the_computed_frames_are_as_wide_as_the_field_but_stay_on_the_image(drawn):
+    plots.plot_receptive_fields([LAYERS[index] for index in (0, 4, 27)], SPLIT.images[0])
     ((figure, alt),) = drawn
-    frames = [axis.patches[0] for axis in figure.axes]
-    assert [frame.get_width() for frame in frames] == [3, 5, 28]
+    frames = [axis.patches[-1] for axis in figure.axes]
+    assert [(frame.get_width(), frame.get_height()) for frame in frames] == [
+        (3, 3),
+        (5, 5),
+        (28,) * 2,
+    ]
     assert all(frame.get_x() + frame.get_width() / 2 == 13.5 for frame in frames)
-    assert "3, 5, 32 pixels" in alt
+    assert "computed: 32" in figure.axes[2].get_title()
+    assert "convblock1.0 3, convblock2.0 5, convblock8 32" in alt
 
 
-def test_a_history_is_drawn_over_its_epochs(drawn):
-    figures.plot_history(history())
+def test_the_measured_frames_lie_where_the_field_is_not_zero(drawn):
+    rows = [LAYERS[0], LAYERS[4]]
+    fields = [measure_receptive_field(NETWORK, row.module) for row in rows]
+    plots.plot_receptive_fields(rows, fields=fields)
     ((figure, alt),) = drawn
-    loss, accuracy, rate = figure.axes
-    for axis in (loss, accuracy):
-        assert [list(line.get_xdata()) for line in axis.lines] == [[1, 2, 3]] * 2
-    assert list(accuracy.lines[1].get_ydata()) == pytest.approx([70, 85, 90])
-    assert rate.lines[0].get_xdata()[-1] == 3
-    assert list(rate.lines[0].get_ydata()) == history().batch_lr
-    assert "ends at 0.3333, the accuracy at 90.00%" in alt
+    bounds = [axis.patches[-1].get_bbox().bounds for axis in figure.axes]
+    assert bounds == [(12.5, 12.5, 3, 3), (11.5, 11.5, 5, 5)]
+    assert "measured: 3" in figure.axes[0].get_title() and "convblock2.0 5" in alt
 
 
-def test_the_confusion_is_written_into_its_cells(drawn):
-    figures.plot_confusion(answers(3, 7, 4, 7, 6))
-    ((figure, alt),) = drawn
-    texts = {text.get_position(): text.get_text() for text in figure.axes[0].texts}
-    assert texts == {(3, 3): "1", (4, 4): "1", (7, 1): "2", (6, 5): "1"}
-    assert "5 digits with 3 mistakes; the most frequent: 1 read as 7, 2 times" in alt
+# A row for each name
 
 
-def test_a_perfect_confusion_names_no_mistake(drawn):
-    figures.plot_confusion(answers(*LABELS))
-    assert "read as" not in drawn[0][1]
+def rows_of(axis):
+    assert axis.yaxis_inverted(), "the first name belongs on top"
+    return texts_of(axis.get_yticklabels())
 
 
-def test_steps_have_their_interval(drawn):
-    figures.plot_steps(["a", "b"], [0.9, 1.0], 100)
-    bars = drawn[0][0].axes[0].collections[0].get_segments()
-    for bar, correct in zip(bars, (90, 100)):
-        assert bar[:, 0] / 100 == pytest.approx(wilson_interval(correct, 100))
-
-
-@pytest.mark.parametrize("count", [1, 3, 6])
-@pytest.mark.parametrize(
-    ("draw", "lines_per_run"),
-    [
-        (lambda runs: figures.plot_batches(runs), 1),
-        (lambda runs: figures.plot_seeds(runs, 300), 2),
-    ],
-    ids=["batches", "seeds"],
-)
-def test_every_run_is_drawn(drawn, draw, lines_per_run, count):
-    draw({f"run {index}": [0.5 + index / 100, 0.6] for index in range(count)})
-    ((figure, alt),) = drawn
-    lines = figure.axes[0].lines
-    assert len(lines) == count * lines_per_run
-    assert all(f"run {index}" in alt for index in range(count))
+def test_bars_are_as_long_as_their_values_and_the_limit_is_a_line(drawn):
+    plots.plot_bars(["a", "b"], {"label": [1_500, 20]}, "alt")
+    plots.plot_bars(["c", "a"], {"seconds": [60.0, 12.34]}, "alt", "{:.1f} s".format, 7.6)
+    axis, limited = (figure.axes[0] for figure, _ in drawn)
+    assert [bar.get_width() for bar in axis.patches] == [1_500, 20]
+    assert texts_of(axis.texts) == ["1,500", "20"] and not axis.lines
+    assert (rows_of(axis), axis.get_xlabel()) == (["a", "b"], "label")
+    assert rows_of(limited) == ["c", "a"] and texts_of(limited.texts) == ["60.0 s", "12.3 s"]
+    assert set(limited.lines[0].get_xdata()) == {7.6}
+    assert texts_of(limited.get_legend().get_texts()) == ["limit: 7.6 s"]
 
 
 def test_shares_are_bars_of_milliseconds_the_longest_first(drawn):
-    figures.plot_shares({"data": 0.002, "backward": 0.005, "forward": 0.003}, "one batch")
+    plots.plot_shares({"data": 0.002, "backward": 0.005, "forward": 0.003}, "one batch")
     ((figure, alt),) = drawn
     axis = figure.axes[0]
     assert [bar.get_width() for bar in axis.patches] == pytest.approx([5, 3, 2])
-    assert [text.get_text() for text in axis.texts] == ["50%", "30%", "20%"]
-    names = [label.get_text() for label in axis.get_yticklabels()]
-    assert names == ["backward", "forward", "data"]
-    assert axis.yaxis_inverted(), "the longest belongs on top"
+    assert texts_of(axis.texts) == ["50%", "30%", "20%"]
+    assert rows_of(axis) == ["backward", "forward", "data"]
     assert axis.get_xlabel() == "milliseconds of one batch"
     assert alt == "Shares of the time of one batch: backward 50%, forward 30%, data 20%."
 
 
-def test_a_ladder_keeps_the_order_of_its_steps_and_shows_the_limit(drawn):
-    figures.plot_ladder({"textbook": 60.0, "in memory": 90.4, "no dropout": 12.0}, 7.6)
+def test_layers_show_parameters_and_work(drawn):
+    rows = [row for row in LAYERS if row.parameters or row.macs]
+    plots.plot_layers(LAYERS)
     ((figure, alt),) = drawn
+    left, right = ([bar.get_width() for bar in axis.patches] for axis in figure.axes)
+    assert left == [row.parameters for row in rows] and right == [row.macs / 1e3 for row in rows]
+    assert rows_of(figure.axes[0])[0] == "Conv2d  16×26×26"
+    assert "Conv2d convblock2.0 4,608 and 2,654,208" in alt
+
+
+def test_every_run_is_a_dot_its_mean_a_bar_and_the_claim_a_cross(drawn):
+    results = {"last": [0.99, 0.995], "best": [0.996]}
+    plots.plot_dots(results, "accuracy", {"best": 0.9939, "of another": 0.5})
+    plots.plot_dots(results, "accuracy")
+    ((figure, alt), (plain, _)) = drawn
+    last, best = lines_of(figure.axes[0])[:2], lines_of(figure.axes[0])[2:]
+    assert last == [[pytest.approx([99, 99.5]), [0, 0]], [pytest.approx([99.25]), [0]]]
+    assert best == [[pytest.approx([99.6]), [1]]] * 2 + [[pytest.approx([99.39]), [1]]]
+    assert rows_of(figure.axes[0]) == ["last", "best"]
+    assert figure.axes[0].get_xlabel() == "accuracy, % (dots: runs, bar: mean, cross: published)"
+    assert plain.axes[0].get_xlabel() == "accuracy, % (dots: runs, bar: mean)"
+    assert len(plain.axes[0].lines) == 4
+    assert alt == ("accuracy of each run: last 99.00% to 99.50%; "
+                   "best 99.60% to 99.60%, published 99.39%.")  # fmt: skip
+
+
+def test_intervals_reach_from_end_to_end(drawn):
+    plots.plot_intervals({"a": (0.01, -0.01, 0.02)}, "difference", bound=-0.001)
+    plots.plot_intervals({"a": (0.99, 0.98, 1.0)}, "accuracy", unit="%")
+    (figure, alt), (plain, said) = drawn
     axis = figure.axes[0]
-    assert [bar.get_width() for bar in axis.patches] == [60.0, 90.4, 12.0]
-    assert [text.get_text() for text in axis.texts] == ["60 s", "90 s", "12 s"]
-    names = [label.get_text() for label in axis.get_yticklabels()]
-    assert names == ["textbook", "in memory", "no dropout"]
-    assert axis.yaxis_inverted(), "the first step belongs on top"
-    (limit,) = axis.lines
-    assert set(limit.get_xdata()) == {7.6}
-    assert [text.get_text() for text in axis.get_legend().get_texts()] == ["limit: 7.6 s"]
-    steps = "textbook 60 s, in memory 90 s, no dropout 12 s"
-    assert alt == f"Seconds per epoch after each step: {steps}; the limit is 7.6 s."
+    (bar,) = [segment for collection in axis.collections for segment in collection.get_segments()]
+    assert bar[:, 0].tolist() == pytest.approx([-1, 2]) and bar[:, 1].tolist() == [0, 0]
+    bound = next(line for line in axis.lines if line.get_linestyle() == "--")
+    assert list(bound.get_xdata()) == [-0.1, -0.1]
+    assert axis.get_xlabel() == "difference, points (bars: 95 % interval)"
+    assert alt == "difference, points: a 1.00 [-1.00, 2.00]. A line at -0.10."
+    assert not any(line.get_linestyle() == "--" for line in plain.axes[0].lines)
+    assert said == "accuracy, %: a 99.00 [98.00, 100.00]."
+
+
+def test_the_reliability_has_accuracy_interval_and_confidence(drawn):
+    plots.plot_reliability(BINS)
+    ((figure, alt),) = drawn
+    (axis,) = figure.axes
+    bars = axis.collections[0].get_segments()
+    assert np.array(bars)[:, :, 0] == pytest.approx(np.array([[30, 80], [78, 83]]))
+    crosses = [line for line in axis.lines if line.get_marker() == "X"]
+    assert [line.get_xdata()[0] for line in crosses] == [62.5, 80]
+    assert rows_of(axis) == ["up to 70 % sure, 10 digits", "up to 90 % sure, 1,000 digits"]
+    assert "up to 70 % sure, 10 digits 60.00 [30.00, 80.00], cross 62.50" in alt
+
+
+# Runs
+
+
+def test_a_history_is_drawn_over_its_epochs(drawn):
+    plots.plot_history(history())
+    ((figure, alt),) = drawn
+    loss, accuracy, rate = figure.axes
+    for axis in (loss, accuracy):
+        assert [line[0] for line in lines_of(axis)] == [[1, 2, 3]] * 2
+    assert [line[1] for line in lines_of(accuracy)] == [pytest.approx([70, 85, 90])] * 2
+    assert [line[1] for line in lines_of(loss)] == [pytest.approx([1, 1 / 2, 1 / 3])] * 2
+    assert rate.lines[0].get_xdata()[[0, -1]].tolist() == [0.5, 3]
+    assert list(rate.lines[0].get_ydata()) == history().batch_lr
+    assert texts_of(figure.legends[0].get_texts()) == ["training (augmented)", "validation"]
+    assert "3 epochs on small digits" in alt and "at 0.3333, the accuracy at 90.00%" in alt
+
+
+@pytest.mark.parametrize(
+    ("train", "validation", "cut"),
+    [
+        ((0.1, 0.1, 0.1), (0.1, 0.1, 0.1), ""),
+        ((0.12, 0.11, 0.1), (0.098, 0.098, 0.098), ""),
+        ((1.0, 1.0, 1.0), (1.0, 1.0, 1.0), ""),
+        ((0.52,), (0.81,), ""),
+        ((0.81,), (0.52,), ""),
+        ((0.97, 0.98, 0.99), (0.4, 0.5, 0.6), ""),
+        ((0.31, 0.9, 0.95, 0.97), (0.96, 0.98, 0.985, 0.99), "not shown: down to 31 %"),
+        ((0.2, 0.3, 0.4), (0.97, 0.98, 0.99), "not shown: down to 20 %"),
+    ],
+)
+def test_the_accuracies_are_always_in_their_panel(drawn, train, validation, cut):
+    """All of the validation, half of the training or more; what is cut off is said."""
+    plots.plot_history(history(train, validation))
+    axis = drawn[0][0].axes[1]
+    low, high = axis.get_ylim()
+    inside = [[low < y < high for y in line[1]] for line in lines_of(axis)]
+    assert all(inside[1]) and sum(inside[0]) >= len(train) / 2
+    assert axis.get_title() == cut and bool(cut) != all(inside[0])
+    assert all(line.get_marker() not in ("", "None") for line in axis.lines), "one epoch is a point"
+    assert len(axis.get_yticks()) and max(axis.get_yticks()) <= 100
+    shown = [tick for tick in axis.get_xticks() if 0.5 <= tick <= len(train) + 0.5]
+    assert shown and all(tick == int(tick) for tick in shown)
+
+
+@pytest.mark.parametrize("count", [1, 3, 6])
+def test_every_run_of_batches_is_drawn_in_a_style_of_its_own(drawn, count):
+    plots.plot_batches({f"run {index}": [2, 0.5 + index / 100, 0.6] for index in range(count)})
+    ((figure, alt),) = drawn
+    (axis,) = figure.axes
+    assert lines_of(axis) == [[[1, 2, 3], [2, 0.5 + i / 100, 0.6]] for i in range(count)]
+    assert len({line.get_linestyle() for line in axis.lines}) == min(count, 3)
+    assert axis.get_ylim()[0] == 0 and axis.get_ylim()[1] > 2
+    assert all(f"run {index} from 2 to 0.6, at most 2" in alt for index in range(count))
+
+
+def test_a_difference_of_nothing_is_a_line_in_the_middle(drawn):
+    plots.plot_batches({"by hand, less fit": [0.0, -0.5]}, "difference of the loss")
+    plots.plot_batches({"by hand, less fit": [0.0, 0.0]}, "difference of the loss")
+    (figure, _), (none, _) = drawn
+    assert figure.axes[0].get_ylim()[0] < -0.5 and none.axes[0].get_ylim() == (-1e-6, 1e-6)
+    assert none.axes[0].get_ylabel() == "difference of the loss"
+
+
+def test_trajectories_show_each_run_the_mean_and_the_claims(drawn):
+    plots.plot_trajectories([[0.9, 0.98], [0.92, 1.0]], {2: 0.97}, "accuracy")
+    ((figure, alt),) = drawn
+    assert lines_of(figure.axes[0]) == [
+        [[1, 2], pytest.approx([90, 98])],
+        [[1, 2], pytest.approx([92, 100])],
+        [[1, 2], pytest.approx([91, 99])],
+        [[2], [97]],
+    ]
+    entries = texts_of(figure.axes[0].get_legend().get_texts())
+    assert entries == ["each run", "mean", "published"]
+    assert alt == ("accuracy of 2 runs over 2 epochs: the mean rises from 91.00 to 99.00 %. "
+                   "Published: epoch 2 97.00%.")  # fmt: skip
+
+
+def test_a_grid_writes_each_value_in_its_field(drawn):
+    plots.plot_grid(GRID, [0.1, 0.5], [2, 3, 4], "gamma", "step", "accuracy")
+    ((figure, alt),) = drawn
+    first = figure.axes[0]
+    fields = {tuple(map(int, text.get_position())): text.get_text() for text in first.texts}
+    assert fields == {(0, 0): "91.0", (1, 0): "92.0", (2, 0): "93.0",
+                      (0, 1): "94.0", (1, 1): "95.0", (2, 1): "96.0"}  # fmt: skip
+    assert [axis.get_title() for axis in figure.axes] == ["rate 1", "rate 2"]
+    assert texts_of(first.get_yticklabels()) == ["0.1", "0.5"]
+    assert (first.get_xlabel(), first.get_ylabel()) == ("step", "gamma")
+    assert alt == "accuracy, %, over gamma and step: from 50.0 to 96.0."
+
+
+def test_curves_have_a_panel_for_each_name_and_a_band_for_each_curve(drawn):
+    panels = {title: {"A": RISING, "B": RISING[::-1]} for title in "vwxyz"}
+    plots.plot_curves(panels, "strength", "accuracy")
+    ((figure, alt),) = drawn
+    shown = [axis for axis in figure.axes if axis.axison]
+    assert [axis.get_title() for axis in shown] == list("vwxyz")
+    assert lines_of(shown[4]) == [[[0, 1], [50, 75]], [[0, 1], [75, 50]]]
+    assert len({line.get_linestyle() for line in shown[4].lines}) == 2
+    edges = shown[4].collections[0].get_paths()[0].vertices[:, 1]
+    assert (edges.min(), edges.max()) == pytest.approx((40, 80))
+    assert alt.startswith("accuracy at the last of strength: v, A 75%; v, B 50%; w, A 75%; ")
+
+
+# Answers
+
+
+def test_the_confusion_is_written_into_its_cells(drawn):
+    plots.plot_confusion(answers(3, 7, 4, 7, 6))
+    plots.plot_confusion(answers(*LABELS))
+    (figure, alt), (_, perfect) = drawn
+    texts = {text.get_position(): text.get_text() for text in figure.axes[0].texts}
+    assert texts == {(3, 3): "1", (4, 4): "1", (7, 1): "2", (6, 5): "1"}
+    assert "5 digits with 3 mistakes; the most frequent: 1 read as 7, 2 times" in alt
+    assert all(tick == int(tick) for tick in figure.axes[1].get_yticks())
+    assert "with 0 mistakes." in perfect
+
+
+def test_each_digit_is_named_where_its_middle_is(drawn):
+    points = torch.tensor([[0.0, 0.0], [1.0, 1.0], [9.0, 2.0], [5.0, 5.0]])
+    plots.plot_embedding(points, torch.tensor([0, 0, 0, 7]), "a cloud")
+    ((figure, _),) = drawn
+    names = {text.get_text(): text.xy for text in figure.axes[0].texts}
+    assert names == {"0": (1.0, 1.0), "7": (5.0, 5.0)}
+    assert sum(len(cloud.get_offsets()) for cloud in figure.axes[0].collections) == 4

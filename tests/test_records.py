@@ -199,6 +199,17 @@ class Residual(nn.Module):
         return x + self.fc(x)  # a comment
 
 
+class Scale(nn.Module):
+    """A parameter that no module shows."""
+
+    def __init__(self, size):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(size))
+
+    def forward(self, x):
+        return x[:, : len(self.scale)] * self.scale
+
+
 Plain = type("Residual", (Residual,), {"forward": lambda self, x: self.fc(x)})
 Same = type("Residual", (Residual,), {})
 
@@ -217,6 +228,8 @@ DIFFERENT = {
     "one layer": sequential(nn.Linear(784, 10)),
     "two layers": sequential(nn.Linear(784, 16), nn.Linear(16, 10)),
     "wider": sequential(nn.Linear(784, 17), nn.Linear(17, 10)),
+    "ten scales": sequential(Scale(10)),
+    "twelve scales": sequential(Scale(12)),
     "residual": sequential(Residual()),
     "not residual": sequential(Plain()),
 }

@@ -15,10 +15,12 @@ from mnist_lab.validation import UserError
 
 START = "00_start_here"  # where the README's badges lead
 GITHUB = "https://github.com/"
-COLAB = "https://colab.research.google.com/"
-BINDER = "https://mybinder.org/"
-COLAB_IMAGE = f"{COLAB}assets/colab-badge.svg"
-BINDER_IMAGE = f"{BINDER}badge_logo.svg"
+COLAB_IMAGE = "https://colab.research.google.com/assets/colab-badge.svg"
+BINDER_IMAGE = "https://mybinder.org/badge_logo.svg"
+TARGETS = {  # of the badges, which are known by their pictures
+    COLAB_IMAGE: "https://colab.research.google.com/github/{repo}/blob/{ref}/{path}",
+    BINDER_IMAGE: "https://mybinder.org/v2/gh/{repo}/{ref}?urlpath=lab/tree/{path}",
+}
 
 # GitHub's rules, and no '-' or '.' in front of a name: a command takes the one for an option, and
 # the other hides a folder.
@@ -29,10 +31,8 @@ REPO = re.compile(
 )
 # Stricter than git: what means the same in a Colab path, a Binder path and pip's `@ref`.
 REF = re.compile(r"\w+([.-]\w+)*", re.ASCII)
-# The badges are known by their pictures, whatever they are called and wherever they lead.
-BADGE = re.compile(
-    rf"\[!\[[^]\n]*\]\(({re.escape(COLAB_IMAGE)}|{re.escape(BINDER_IMAGE)})\)\]\(([^)\s]*)\)"
-)
+# Whatever it is called, and wherever it leads.
+BADGE = re.compile(rf"\[!\[[^]\n]*\]\(({'|'.join(map(re.escape, TARGETS))})\)\]\(([^)\s]*)\)")
 SETUP = """\
 # On Colab, install the course's library; everywhere else this cell does nothing.
 import importlib.util
@@ -44,21 +44,12 @@ if "google.colab" in sys.modules and importlib.util.find_spec("mnist_lab") is No
 
 def badges(repo: str, ref: str, notebook: str | None = None) -> str:
     """The Markdown of both badges; they open a notebook of the course, or else its first one."""
-    return f"{_badge(COLAB_IMAGE, repo, ref, notebook)} {_badge(BINDER_IMAGE, repo, ref, notebook)}"
+    return " ".join(_badge(image, repo, ref, notebook) for image in TARGETS)
 
 
 def setup_cell(repo: str, ref: str) -> str:
     """The source of every notebook's first code cell."""
     return SETUP.format(address=GITHUB + repo, ref=ref)
-
-
-def current(root: Path) -> tuple[str, str]:
-    """The repository that pyproject.toml names, and the ref that the README's badges open."""
-    readme = root / "README.md"
-    ref = re.search(rf"{re.escape(COLAB)}github/[^/\s]+/[^/\s]+/blob/([^/\s]+)/", read_text(readme))
-    if ref is None:
-        raise UserError(f"{readme} has no Colab badge.")
-    return _repository(read_text(root / "pyproject.toml")), ref[1]
 
 
 def rewrite_addresses(root: Path, repo: str, ref: str = "main") -> list[Path]:
@@ -111,9 +102,8 @@ def rewrite_addresses(root: Path, repo: str, ref: str = "main") -> list[Path]:
 
 def _badge(image: str, repo: str, ref: str, notebook: str | None) -> str:
     path = f"notebooks/{(notebook or START).removesuffix('.ipynb')}.ipynb"
-    if image == COLAB_IMAGE:
-        return f"[![Open in Colab]({image})]({COLAB}github/{repo}/blob/{ref}/{path})"
-    return f"[![Open in Binder]({image})]({BINDER}v2/gh/{repo}/{ref}?urlpath=lab/tree/{path})"
+    name = "Open in Colab" if image == COLAB_IMAGE else "Open in Binder"
+    return f"[![{name}]({image})]({TARGETS[image].format(repo=repo, ref=ref, path=path)})"
 
 
 def _notebook(address: str) -> str | None:

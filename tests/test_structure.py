@@ -15,7 +15,7 @@ PACKAGE = ROOT / "mnist_lab"
 LAYERS = (
     ("validation", "files", "progress"),
     ("mnist_files", "data", "augment", "networks"),
-    ("recipes", "statistics", "speed"),
+    ("recipes", "statistics", "speed", "cuda"),
     ("evaluation",),
     ("training", "layers"),
     ("records", "pretrained", "interpret", "corruptions", "plots", "drawing", "claims"),

@@ -1,4 +1,4 @@
-"""How the notebooks are tested: which outputs are compared, and in which order.
+"""How the notebooks are tested: which outputs are compared, in which kernels, in which order.
 
 nbval compares a cell's output unless the cell is tagged `nbval-ignore-output`. Cells tagged `mnist`
 print what is true for MNIST only: on the small digits they run, but are not compared. The notebooks
@@ -7,16 +7,29 @@ of solutions need no kernels: tests/test_solutions.py runs them in one process.
 
 import os
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import jupyter_client
 import nbformat
+import nbval.kernel
 import pytest
 from nbval.plugin import IPyNbCell
+
+from mnist_lab.course.kernels import kernel_config
 
 ROOT = Path(__file__).parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 collect_ignore = ["notebooks/solutions"]
 # The notebooks that take longest on the small digits: begun first, they leave no core idle.
 LONGEST = ("08", "06", "03", "07", "05", "04")
+
+
+class KernelManager(jupyter_client.KernelManager):
+    """A kernel for nbval whose ports no kernel of another process can take."""
+
+    def __init__(self, **arguments):
+        self._sockets = TemporaryDirectory(prefix="kernel-")
+        super().__init__(config=kernel_config(self._sockets.name), **arguments)
 
 
 def on_mnist() -> bool:
@@ -49,6 +62,7 @@ def _prints(cell: nbformat.NotebookNode) -> bool:
 def pytest_configure() -> None:
     # A test session never downloads: without a word about it, it runs on the small digits.
     os.environ.setdefault("MNIST_LAB_SOURCE", "digits")
+    nbval.kernel.KernelManager = KernelManager
 
 
 def pytest_report_header() -> str:

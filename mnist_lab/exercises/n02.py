@@ -272,7 +272,8 @@ class _Recording(nn.Module):
 
 
 def _expect_a_step(train_step, network: _Recording, optimizer: Optimizer) -> None:
-    images, labels = randn(16, 1, 4, 4), randint(0, 10, 16)
+    size = draw.randint(10, 20)
+    images, labels = randn(size, 1, 4, 4), randint(0, 10, size)
     network.eval()
     network.modes.clear()
     before = _copied(network, optimizer)

@@ -158,9 +158,10 @@ def _field(layers: list[tuple[int, int]]) -> int:
     """,
 )
 def the_block(conv_block):
-    for low in (0.1, 0.6):  # whoever does not use what is given is wrong at least once
-        inside, outside = draw.randint(2, 6), draw.randint(7, 12)
-        share = draw.uniform(low, low + 0.2)
+    # Each number differs: whoever does not use what is given is wrong at least once.
+    shares = draw.uniform(0.1, 0.3), draw.uniform(0.6, 0.8)
+    sizes = draw.sample(range(2, 7), 2), draw.sample(range(7, 13), 2)
+    for inside, outside, share in zip(*sizes, shares):
         _look_at_block(conv_block(inside, outside, share), inside, outside, share)
 
 

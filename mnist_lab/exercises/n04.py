@@ -92,9 +92,12 @@ def _verdict(low: float, high: float, asked: float) -> str:
     """,
 )
 def one_cycle_by_hand(lr_at):
-    between = [(47, 0.25), (53, 0.35), (55, 0.3), (61, 0.35), (90, 0.15), (49, 0.3)]
-    for total, share in (draw.choice(between), draw.choice([(40, 0.25), (50, 0.3), (60, 0.15)])):
-        max_lr, top = draw.choice([0.005, 0.01, 0.5]), share * total - 1
+    between = draw.choice([(47, 0.25), (53, 0.35), (55, 0.3), (90, 0.15), (49, 0.3)])
+    whole = draw.choice([(40, 0.25), (50, 0.3), (60, 0.15)])
+    while whole[1] == between[1]:  # whoever does not look at `share` is wrong at least once
+        whole = draw.choice([(40, 0.25), (50, 0.3), (60, 0.15)])
+    for (total, share), max_lr in zip((between, whole), draw.sample([0.005, 0.01, 0.5], 2)):
+        top = share * total - 1
         rates = _one_cycle(total, max_lr, share)
         steps = (0, int(top) // 2, math.floor(top), math.ceil(top), (int(top) + total) // 2,
                  total - 1)  # fmt: skip

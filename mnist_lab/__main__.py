@@ -217,8 +217,9 @@ def publish(folder, records) -> None:
 
     root = project_root()
     if records:
-        for path in publish_records(folder or root / "runs" / "sweep", root):
-            click.echo(f"wrote {path}")
+        changed = publish_records(folder or root / "runs" / "sweep", root)
+        lines = [f"wrote {path}" for path in changed] or ["There is nothing new to publish."]
+        click.echo("\n".join(lines))
     else:
         publish(folder or newest_run(root), root)
 

@@ -209,16 +209,16 @@ def processor() -> str:
     """The processor's name, as its system tells it, and the instructions that PyTorch uses."""
     name = platform.processor() or platform.machine()
     with suppress(OSError):
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
         names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
         name = next(iter(names), name)
     return f"{name}, {torch.backends.cpu.get_cpu_capability()}"
 
 
-def save_measurement(kind: str, record: dict, label: str = "") -> Path:
+def save_measurement(kind: str, record: dict) -> Path:
     """Write what a study measured into `runs/<kind>/`, named after the time, and say where."""
     stamp = datetime.now().strftime("%Y-%m-%dT%H-%M-%S")
-    path = project_root() / "runs" / kind / f"{label}{'-' if label else ''}{stamp}.json"
+    path = project_root() / "runs" / kind / f"{stamp}.json"
     write_file(path, json.dumps({"kind": kind} | record, indent=1) + "\n")
     print(f"\nwritten: {path.relative_to(project_root())}")
     return path

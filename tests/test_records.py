@@ -330,9 +330,9 @@ def test_the_processor_has_a_name_and_its_instructions(monkeypatch, text, name):
     assert processor().endswith(f", {used}") and len(processor()) > len(used) + 2
     monkeypatch.setattr(platform, "processor", lambda: "")
     monkeypatch.setattr(platform, "machine", lambda: "arm")
-    monkeypatch.setattr(records.Path, "read_text", lambda path: text)
+    monkeypatch.setattr(records.Path, "read_text", lambda path, **_: text)
     assert processor() == f"{name}, {used}"
-    monkeypatch.setattr(records.Path, "read_text", lambda path: Path("absent").read_bytes())
+    monkeypatch.setattr(records.Path, "read_text", lambda path, **_: Path("absent").read_bytes())
     assert processor() == f"arm, {used}"
 
 

@@ -11,8 +11,15 @@ from mnist_lab.course.outcomes import Outcome
 from mnist_lab.data import load_writers
 from mnist_lab.records import correct_answers, kind_of_run
 from mnist_lab.statistics import seed_interval, writer_interval
-from mnist_lab.studies.epoch_time import EPOCH
-from mnist_lab.studies.time_to_accuracy import EXAMPLE_EPOCHS, epochs_to
+from mnist_lab.studies.epoch_time import EPOCH, ratios
+from mnist_lab.studies.fit_accuracy import by_network, differences, paired
+from mnist_lab.studies.time_to_accuracy import (
+    EXAMPLE_EPOCHS,
+    epochs_to,
+    example_of,
+    ratio,
+    to_goal,
+)
 
 Columns = Mapping[str, Callable[..., str]]
 
@@ -150,47 +157,36 @@ def _epoch_seconds(run: dict, way: str) -> str:
 
 
 def _epoch_ratio(run: dict) -> str:
-    seconds = run["seconds_per_epoch"]
-    ratios = [slow / fast for slow, fast in zip(seconds["textbook"], seconds["fit"])]
-    return f"{statistics.median(ratios):.1f} ({min(ratios):.1f} to {max(ratios):.1f})"
+    times = ratios(run["seconds_per_epoch"])
+    return f"{statistics.median(times):.1f} ({min(times):.1f} to {max(times):.1f})"
 
 
 def _step_ms(run: dict, threads: int, situation: str) -> str:
     return f"{1000 * statistics.median(run['seconds'][str(threads)][situation]):.0f}"
 
 
-def _networks(runs: list[dict]) -> list[list[dict]]:
-    """The runs of each network."""
-    names = dict.fromkeys(run["network"] for run in runs)
-    return [[run for run in runs if run["network"] == name] for name in names]
-
-
 def _compared(runs: list[dict]) -> str:
-    fit = [run for run in runs if run["way"] == "fit"]
-    precisions = " and ".join(sorted({run["precision"] for run in fit}))
+    fit = next(run for run in runs if run["way"] == "fit")
     return (
-        f"{fit[0]['network']}, {precisions}, {fit[0]['num_epochs']} epochs, {len(fit)} paired seeds"
+        f"{fit['network']}, {fit['precision']}, {fit['num_epochs']} epochs, "
+        f"{len(paired(runs))} paired seeds"
     )
 
 
-def _accuracies(runs: list[dict], way: str) -> list[float]:
-    """By seed."""
-    mine = sorted((run for run in runs if run["way"] == way), key=lambda run: run["seed"])
-    return [run["validation"] for run in mine]
+def _accuracy(runs: list[dict], way: int) -> str:
+    return f"{statistics.mean(pair[way] for pair in paired(runs).values()):.2%}"
 
 
 def _points(runs: list[dict]) -> str:
-    pairs = zip(_accuracies(runs, "textbook"), _accuracies(runs, "fit"))
-    differences = [100 * (fast - slow) for slow, fast in pairs]
-    low, high = seed_interval(differences)
-    return f"{statistics.mean(differences):+.3f} [{low:+.3f}, {high:+.3f}]"
+    points = differences(runs)
+    low, high = seed_interval(points)
+    return f"{statistics.mean(points):+.3f} [{low:+.3f}, {high:+.3f}]"
 
 
 def _goals(runs: list[dict]) -> list[tuple[list[dict], list[list[float]]]]:
     """The runs to each goal, each beside the accuracies of all runs of the example, by epoch."""
     goals = dict.fromkeys(run["goal"] for run in runs if "goal" in run)
-    example = [run["test"] for run in runs if "example_epochs" in run]
-    return [([run for run in runs if run.get("goal") == goal], example) for goal in goals]
+    return [(to_goal(goal, runs), example_of(runs)) for goal in goals]
 
 
 def _goal(row) -> str:
@@ -221,9 +217,9 @@ def _example_to_goal(row) -> str:
 def _goal_ratio(row) -> str:
     """Against the example's whole schedule, and the epochs after which it is as good itself."""
     runs, example = row
-    ratio = statistics.median(run["example_seconds"] / run["seconds"] for run in runs)
-    first = epochs_to(runs[0]["goal"], example) if example else None
-    return f"{ratio:.0f}" + (f" ({ratio * first / EXAMPLE_EPOCHS:.0f})" if first else "")
+    times = ratio(runs)
+    first = epochs_to(runs[0]["goal"], example)
+    return f"{times:.0f}" + (f" ({times * first / EXAMPLE_EPOCHS:.0f})" if first else "")
 
 
 EPOCHS: Columns = {  # a row is a network's run
@@ -241,8 +237,8 @@ STEPS: Columns = {  # a row is a network's run; "here" with as many threads as `
 }
 ACCURACIES: Columns = {  # a row is all runs of a network
     "validation accuracy": _compared,
-    "the usual way": lambda runs: f"{statistics.mean(_accuracies(runs, 'textbook')):.2%}",
-    "here": lambda runs: f"{statistics.mean(_accuracies(runs, 'fit')):.2%}",
+    "the usual way": lambda runs: _accuracy(runs, 0),
+    "here": lambda runs: _accuracy(runs, 1),
     "difference, points": _points,
 }
 GOALS: Columns = {  # a row is all runs to a goal, and the example's accuracies
@@ -255,6 +251,6 @@ GOALS: Columns = {  # a row is all runs to a goal, and the example's accuracies
 SPEED = {  # for each kind of study its columns, and the rows that its runs make
     "epoch_time": (EPOCHS, list),
     "contention": (STEPS, list),
-    "fit_accuracy": (ACCURACIES, _networks),
+    "fit_accuracy": (ACCURACIES, by_network),
     "time_to_accuracy": (GOALS, _goals),
 }

@@ -1,8 +1,8 @@
 """The helper library of the course: one idea a file.
 
-data → augment → training → evaluation; `anatomy` and `figures` look at what these make. A notebook
-imports these. `bench` stands on them and measures speed; `course` stands on both, and executes and
-publishes the notebooks. Nothing imports what stands above it.
+data → augment → training → evaluation; `layers`, `interpret` and `plots` look at what these make. A
+notebook imports these. `studies` stand on them and measure; `course` stands on both, and executes
+and publishes the notebooks. Nothing imports what stands above it.
 """
 
 import lazy_loader

@@ -161,12 +161,12 @@ def _pools_globally(row: Layer) -> bool:
     return pools and row.output[-2:] == (1, 1) and row.input[-2:] != (1, 1)
 
 
-def _own(leaf: nn.Module, size: torch.Size, made: torch.Size) -> set[Window]:
+def _fixed(leaf: nn.Module, size: torch.Size, made: torch.Size) -> set[Window]:
     sides = (getattr(leaf, name, 1) for name in ("kernel_size", "stride", "dilation"))
     return set(zip(*(2 * ((side,) if isinstance(side, int) else tuple(side)) for side in sides)))
 
 
-def _shared_out(leaf: nn.Module, size: torch.Size, made: torch.Size) -> set[Window]:
+def _adaptive(leaf: nn.Module, size: torch.Size, made: torch.Size) -> set[Window]:
     return {(k, k, 1) for n, m in zip(size, made) for k in (n // m, -(-n // m))}
 
 
@@ -175,8 +175,8 @@ def _all(leaf: nn.Module, size: torch.Size, made: torch.Size) -> set[Window]:
 
 
 # Through which windows a leaf looks at a map of a size, down and across: one, if all are alike.
-WINDOWS = {nn.Conv2d: _own, nn.MaxPool2d: _own, nn.AvgPool2d: _own, nn.Linear: _all,
-           nn.AdaptiveMaxPool2d: _shared_out, nn.AdaptiveAvgPool2d: _shared_out}  # fmt: skip
+WINDOWS = {nn.Conv2d: _fixed, nn.MaxPool2d: _fixed, nn.AvgPool2d: _fixed, nn.Linear: _all,
+           nn.AdaptiveMaxPool2d: _adaptive, nn.AdaptiveAvgPool2d: _adaptive}  # fmt: skip
 
 
 class _Trace:

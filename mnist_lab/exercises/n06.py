@@ -1,18 +1,13 @@
 """The exercises of notebook 06: a stepwise schedule, calibration, a map in two steps, looks."""
 
-import random
-from itertools import pairwise
+from itertools import combinations, pairwise
 
+import numpy as np
 import torch
+from torch import Tensor
 
-from mnist_lab.exercises.checks import (
-    as_number,
-    expect_function,
-    expect_kind,
-    expect_number,
-    expect_shape,
-    expect_tensor,
-)
+from mnist_lab.exercises.cases import draw, rand, randn
+from mnist_lab.exercises.checks import by_example, expect_function, expect_kind, expect_shape
 from mnist_lab.exercises.question import Wrong, exercise
 
 
@@ -39,46 +34,43 @@ from mnist_lab.exercises.question import Wrong, exercise
     """,
 )
 def down_by_steps(lr_at):
-    expect_function(lr_at, "lr_at")
-    _compare_rates(lr_at, 1, 0.001, 15, 0.1, "nothing has been multiplied in the first epoch.")
-    _compare_rates(lr_at, 15, 0.001, 15, 0.1, "the fifteenth epoch still has the first rate.")
-    _compare_rates(lr_at, 16, 0.001, 15, 0.1, "after 15 epochs the rate falls to a tenth.")
-    _compare_rates(lr_at, 31, 0.001, 15, 0.1, "after 30 epochs it falls once more.")
-    for _ in range(20):
-        numbers = random.randint(1, 60), random.uniform(0.01, 1), random.randint(1, 9)
-        _compare_rates(lr_at, *numbers, random.uniform(0.1, 0.9), "other schedules are asked, too.")
-
-
-def _compare_rates(lr_at, epoch: int, lr: float, step_size: int, gamma: float, why: str) -> None:
-    call = f"lr_at({epoch}, {lr:.4g}, {step_size}, {gamma:.3g})"
-    found, expected = as_number(lr_at(epoch, lr, step_size, gamma), call), lr
-    for _ in range((epoch - 1) // step_size):
-        expected *= gamma
-    if not abs(found - expected) < 1e-6 * expected:
-        raise Wrong(f"{call} is {found:.6g}; {expected:.6g} is expected: {why}")
+    cases = [(epoch, 0.001, 15, 0.1) for epoch in (1, 15, 16, 31)]
+    for _ in range(3):
+        lr, size, gamma = draw.uniform(0.01, 1), draw.randint(2, 9), draw.uniform(0.2, 0.9)
+        epochs = 1, size, size + 1, 2 * size, 2 * size + 1, 7 * size, 7 * size + 1
+        cases += [(epoch, lr, size, gamma) for epoch in epochs]
+    slips = (
+        (lambda e, lr, n, g: lr * g ** (e // n), "the fifteenth epoch still has the first rate."),
+        (lambda e, lr, n, g: lr * g**e, "nothing has been multiplied in the first epoch."),
+        (lambda e, lr, n, g: lr, "after 15 epochs the rate falls to a tenth."),
+        (lambda e, lr, n, g: lr if e <= n else lr * g, "after 30 epochs it falls once more."),
+        (lambda e, lr, n, g: lr * g ** ((e - 1) // 15), "other steps than 15 are asked, too."),
+        (lambda e, lr, n, g: lr * 0.1 ** ((e - 1) // n), "other factors than 0.1 are asked, too."),
+    )
+    by_example("lr_at", lr_at, lambda e, lr, n, g: lr * g ** ((e - 1) // n), cases, slips)
 
 
 @exercise(
     title="How much is its certainty worth?",
     task="""
-    Write `calibration_error(confidence, right, edges)`. `confidence` is a tensor of probabilities,
-    `right` a tensor of True and False of the same length, and `edges` a list such as
-    `[0.0, 0.5, 0.9, 1.0]`. A bin holds the answers whose confidence is above one edge and up to the
-    next. For each bin that holds answers, take the distance between their mean confidence and the
-    share that is right; return the mean of these distances, each weighed by how many answers its
-    bin holds. This is the *expected calibration error*.
+    Write `ece(confidence, right, edges)`, the *expected calibration error*. `confidence` is a
+    tensor of probabilities, `right` a tensor of True and False of the same length, and `edges` a
+    list such as `[0.0, 0.5, 0.9, 1.0]`. A bin holds the answers whose confidence is above one edge
+    and up to the next. For each bin that holds answers, take the distance between their mean
+    confidence and the share that is right; return the mean of these distances, each weighed by how
+    many answers its bin holds.
     """,
     start="""
-    def calibration_error(confidence, right, edges):
+    def ece(confidence, right, edges):
         return ...
     """,
     hint="""
-    `zip(edges[:-1], edges[1:])` gives the two ends of each bin.
-    `inside = (confidence > low) & (confidence <= high)` is True for the answers of one bin, and
-    `confidence[inside]` are their probabilities.
+    Two edges that follow each other are the ends of a bin: `zip(edges[:-1], edges[1:])`. Comparing
+    a tensor with them gives True and False, and these choose the answers of the bin from another
+    tensor. What is the mean of no answers?
     """,
     solution="""
-    def calibration_error(confidence, right, edges):
+    def ece(confidence, right, edges):
         error = 0.0
         for low, high in zip(edges[:-1], edges[1:]):
             inside = (confidence > low) & (confidence <= high)
@@ -92,41 +84,69 @@ def _compare_rates(lr_at, epoch: int, lr: float, step_size: int, gamma: float, w
     calibrated, and one that only guesses can be perfect.
     """,
 )
-def how_much_is_its_certainty_worth(calibration_error):
-    expect_function(calibration_error, "calibration_error")
-    edges = [0.0, 0.5, 0.6, 0.7, 0.9, 1.0]  # the second bin stays empty
-    for _ in range(5):
-        sure = torch.cat(
-            [torch.rand(3) * 0.4, 0.9 + torch.rand(40) * 0.1, torch.tensor([0.7, 0.9])]
-        )
-        right = (sure < 0.5) | (torch.rand(len(sure)) < 0.6)  # some gaps up, some down
-        gaps, counts = _gaps(sure, right, edges)
-        found = calibration_error(sure.clone(), right.clone(), list(edges))
-        if found != found:
-            raise Wrong("the error is NaN: a bin without answers has no mean; leave it out.")
-        found = as_number(found, "the error")
-        expected = (gaps.abs() * counts).sum() / counts.sum()
-        for other, why in (
-            (gaps.abs().mean(), "every bin counts the same; weigh it by its number of answers."),
-            ((gaps * counts).sum() / counts.sum(), "gaps above and below cancel each other."),
-            ((gaps.abs() * counts).sum(), "it is a sum over the answers; divide by their number."),
-        ):
-            if abs(found - other) < 1e-5 < abs(other - expected):
-                raise Wrong(why)
-        expect_number(found, float(expected), "the error", tolerance=1e-4)
+def how_much_is_its_certainty_worth(ece):
+    def of(combine):
+        return lambda *answers: combine(*_bins(*answers))
+
+    slips = (
+        (of(lambda gaps, shares: gaps.abs().mean()), "weigh each bin by its number of answers."),
+        (of(lambda gaps, shares: gaps @ shares), "gaps above and below cancel each other."),
+        (of(lambda gaps, shares: (gaps @ shares).abs()), "gaps above and below cancel each other."),
+        (of(lambda gaps, shares: gaps.abs().max()), "the mean is expected, not the largest."),
+        (of(lambda gaps, shares: (gaps**2 @ shares).sqrt()), "take the distances, not squares."),
+        (lambda *a: _ece(*a) * len(a[0]), "it is a sum over the answers; divide by their number."),
+        (lambda *a: _ece(*a) * 100, "it is in percent; a fraction is expected."),
+        (lambda *a: torch.nan, "a bin without answers has no mean; leave it out."),
+        (lambda *a: _ece(*a, upper=False), "an answer on an edge belongs to the bin below it."),
+        (lambda *a: _ece(*a[:2], EXAMPLE), "are the edges fixed? Take `edges`."),
+    )
+    otherwise = "The distance of each bin counts as often as the bin holds answers."
+    cases = [_drawn_answers() for _ in range(3)]
+    by_example("ece", ece, _ece, cases, slips, otherwise=otherwise)
 
 
-def _gaps(sure, right, edges):
-    inside = [(sure > low) & (sure <= high) for low, high in pairwise(edges)]
-    inside = [bin for bin in inside if bin.any()]
-    gaps = [sure[bin].mean() - right[bin].float().mean() for bin in inside]
-    return torch.stack(gaps), torch.tensor([bin.sum().item() for bin in inside])
+EXAMPLE = [0.0, 0.5, 0.9, 1.0]
+OTHER_EDGES = [EXAMPLE, [0.0, 1.0], *(torch.linspace(0, 1, n + 1).tolist() for n in (5, 10, 15))]
+
+
+def _drawn_answers() -> tuple[Tensor, Tensor, list[float]]:
+    """Confidences, which answers are right, and edges; with other edges the error is another."""
+    while True:
+        inner = sorted(draw.sample(range(4, 29), 4))
+        edges = [0.0, *(place / 32 for place in inner), 1.0]  # float32 holds 32nds exactly
+        bins = list(pairwise(edges))
+        bins.pop(draw.randrange(1, 4))  # one stays empty
+        sure, right = [], []
+        for low, high in bins:
+            sure += [low + (high - low) * rand(draw.randint(8, 20)), torch.tensor([high] * 2)]
+            right += [rand(len(sure[-2])) < draw.choice((0.25, 0.75)), torch.tensor([True] * 2)]
+        sure, right = torch.cat(sure), torch.cat(right)
+        errors = [_ece(sure, right, edges), _ece(sure, right, edges, upper=False)]
+        errors += [_ece(sure, right, other) for other in OTHER_EDGES]
+        if all(abs(one - other) > 0.003 for one, other in combinations(errors, 2)):
+            return sure, right, edges
+
+
+def _ece(sure: Tensor, right: Tensor, edges: list[float], upper: bool = True) -> float:
+    gaps, shares = _bins(sure, right, edges, upper)
+    return float(gaps.abs() @ shares)
+
+
+def _bins(sure, right, edges, upper=True) -> tuple[Tensor, Tensor]:
+    """Of each bin the mean confidence less the share that is right, and its share of the answers.
+
+    A bin holds its upper edge, or else its lower one.
+    """
+    number = torch.bucketize(sure, torch.tensor(edges), right=not upper)
+    counts, sums = number.bincount(), number.bincount(sure.double() - right.double())
+    filled = counts > 0
+    return sums[filled] / counts[filled], counts[filled] / counts.sum(dtype=torch.double)
 
 
 @exercise(
     title="A bottleneck, from a matrix",
     task="""
-    Write `squeeze(matrix, width)`. `matrix` is `[out, in]`: what a 1×1 convolution does to the
+    Write `low_rank(matrix, width)`. `matrix` is `[out, in]`: what a 1×1 convolution does to the
     channels of each pixel. Return two matrices, `down` `[width, in]` and `up` `[out, width]`, so
     that `up @ down` is as near to `matrix` as two 1×1 convolutions with `width` channels between
     them can come (in the sum of squares).
@@ -135,18 +155,19 @@ def _gaps(sure, right, edges):
     import torch
 
 
-    def squeeze(matrix, width):
+    def low_rank(matrix, width):
         return ...
     """,
     hint="""
-    `u, s, v = torch.linalg.svd(matrix, full_matrices=False)` writes it as `u @ diag(s) @ v`, the
-    most important directions first. Keep `width` of them (Eckart and Young, 1936).
+    The singular value decomposition, `torch.linalg.svd`, writes a matrix as a sum of directions,
+    the most important first, and the first `width` of them are the best that there is (Eckart and
+    Young, 1936). It returns three parts; where does the one in the middle go, if two are asked for?
     """,
     solution="""
     import torch
 
 
-    def squeeze(matrix, width):
+    def low_rank(matrix, width):
         u, s, v = torch.linalg.svd(matrix, full_matrices=False)
         return v[:width], u[:, :width] * s[:width]
     """,
@@ -155,30 +176,39 @@ def _gaps(sure, right, edges):
     they are one matrix, whose rank is the number of channels in the middle.
     """,
 )
-def a_bottleneck_from_a_matrix(squeeze):
-    expect_function(squeeze, "squeeze")
-    for rows, columns, width in ((6, 9, 2), (9, 6, 3), (5, 8, 5)):
-        matrix = torch.randn(rows, columns)
-        found = squeeze(matrix.clone(), width)
-        expect_kind(found, (tuple, list), "what squeeze returns", "a pair of matrices")
+def a_bottleneck_from_a_matrix(low_rank):
+    def product(matrix, width):
+        found = low_rank(matrix, width)
+        expect_kind(found, (tuple, list), "what low_rank returns", "a pair of matrices")
         if len(found) != 2:
-            raise Wrong(f"squeeze returns {len(found)} things; `down, up` are expected.")
-        down, up = found
-        shapes = [list(getattr(one, "shape", ())) for one in found]
+            raise Wrong(f"low_rank returns {len(found)} things; `down, up` are expected.")
+        down, up = (torch.as_tensor(m) if isinstance(m, np.ndarray) else m for m in found)
+        (rows, columns), shapes = matrix.shape, [list(getattr(m, "shape", ())) for m in found]
         if shapes == [[rows, width], [width, columns]]:
             raise Wrong("the two matrices are interchanged: `down` is applied first.")
         expect_shape(down, (width, columns), "`down`")
         expect_shape(up, (rows, width), "`up`")
-        u, s, v = torch.linalg.svd(matrix, full_matrices=False)
-        best, product = u[:, :width] * s[:width] @ v[:width], (up @ down).detach()
-        for other, why in (
-            (u[:, :width] @ v[:width], "the singular values `s` are left out of both matrices."),
-            (u[:, :width] * s[:width] ** 2 @ v[:width], "the singular values `s` are in twice."),
-            (u[:, -width:] * s[-width:] @ v[-width:], "the least important directions are kept."),
-        ):
-            if torch.allclose(product, other, atol=1e-3) and width < len(s):
-                raise Wrong(why)
-        expect_tensor(product, best, "`up @ down`", tolerance=1e-3)
+        return up.double() @ down.double()
+
+    def of(combine):
+        return lambda matrix, n: combine(*torch.linalg.svd(matrix, full_matrices=False), n)
+
+    slips = (
+        (of(lambda u, s, v, n: u[:, :n] @ v[:n]), "the singular values are left out."),
+        (of(lambda u, s, v, n: u[:, :n] * s[:n] ** 2 @ v[:n]), "the singular values are in twice."),
+        (of(lambda u, s, v, n: u[:, -n:] * s[-n:] @ v[-n:]), "the least important part is kept."),
+    )
+    right = of(lambda u, s, v, n: u[:, :n] * s[:n] @ v[:n])
+    cases = [(_matrix(*size), n) for *size, n in ((6, 9, 2), (9, 6, 3), (5, 8, 5))]
+    expect_function(low_rank, "`low_rank`")
+    by_example("`up @ down` of low_rank", product, right, cases, slips)
+
+
+def _matrix(rows: int, columns: int) -> Tensor:
+    """Its singular values lie apart: luck has no say in which directions are the most important."""
+    count = min(rows, columns)
+    left, right = (torch.linalg.qr(randn(size, count)).Q for size in (rows, columns))
+    return left * (torch.arange(count, 0, -1) + rand(count) / 2) @ right.T
 
 
 @exercise(
@@ -194,7 +224,8 @@ def a_bottleneck_from_a_matrix(squeeze):
         return max(test)
     """,
     hint="""
-    `history.index(value)` says where a value stands first.
+    There are two steps: at which place of `history` does its largest value stand first, and what
+    stands at that place of `test`? A list can be asked for the place of a value.
     """,
     solution="""
     def report(history, test):
@@ -206,20 +237,29 @@ def a_bottleneck_from_a_matrix(squeeze):
     """,
 )
 def the_epoch_that_was_chosen(report):
-    expect_function(report, "report")
-    for _ in range(20):
-        history = [round(random.uniform(0.98, 0.99), 4) for _ in range(8)]
-        test = [round(random.uniform(0.97, 0.999), 6) for _ in range(8)]
-        history[5] = history[2] = 0.995
-        test[6] = 0.9999
-        found = as_number(report(list(history), list(test)), "report(…)")
-        for other, why in (
-            (test[6], "it is still the best of the test accuracies."),
-            (0.995, "it is the accuracy on validation; the test accuracy of that epoch is asked."),
-            (test[5], "of two equally good epochs it takes the later one."),
-            (test[-1], "it takes the last epoch: a good rule, but not the one asked for here."),
-            (2, "it is the number of the epoch; its test accuracy is asked for."),
-        ):
-            if found == other != test[2]:
-                raise Wrong(why)
-        expect_number(found, test[2], "report(…)", tolerance=1e-9)
+    def at_best(history, test):
+        return test[history.index(max(history))]
+
+    slips = (
+        (lambda history, test: max(test), "it is still the best of the test accuracies."),
+        (lambda history, test: max(history), "it is the accuracy on validation."),
+        (lambda h, t: at_best(h[::-1], t[::-1]), "of two equal epochs it takes the later one."),
+        (lambda h, t: max(zip(h, t))[1], "of two equal epochs it takes the luckier one."),
+        (lambda history, test: test[-1], "the last epoch is a good rule, but not the one asked."),
+        (lambda h, t: h.index(max(h)), "it is the place of the epoch, not its test accuracy."),
+        (lambda h, t: h.index(max(h)) + 1, "it is the number of the epoch, not its test accuracy."),
+    )
+    cases = [_drawn_looks(first, luckier) for first in (1, 0, 2) for luckier in (False, True)]
+    by_example("report", report, at_best, cases, slips)
+
+
+def _drawn_looks(first: int, later_is_luckier: bool) -> tuple[list[float], list[float]]:
+    """The best on validation is epoch `first`, and a later one; on the test digits a third one."""
+    history = [value / 10_000 for value in draw.sample(range(9_700, 9_900), 7)]
+    test = [value / 10_000 for value in draw.sample(range(9_700, 9_900, 4), 7)]
+    later, luckiest = draw.sample([place for place in range(6) if place > first], 2)
+    history[first] = history[later] = 0.995
+    test[luckiest] = 0.999
+    if (test[first] < test[later]) != later_is_luckier:
+        test[first], test[later] = test[later], test[first]
+    return history, test

@@ -1,13 +1,15 @@
 """The exercises of notebook 07: intervals, paired comparisons, and what a choice flatters."""
 
 import math
-import random
+import statistics
 
 import torch
-from scipy.stats import binomtest
+from scipy.stats import binom, binomtest, chi2
+from torch import Tensor
 
-from mnist_lab.exercises.checks import as_number, expect_function, expect_kind, expect_number
-from mnist_lab.exercises.question import Wrong, exercise
+from mnist_lab.exercises.cases import draw, randperm
+from mnist_lab.exercises.checks import by_example
+from mnist_lab.exercises.question import exercise
 from mnist_lab.statistics import wilson_interval
 
 
@@ -40,40 +42,20 @@ from mnist_lab.statistics import wilson_interval
     """,
 )
 def wilsons_interval(interval):
-    expect_function(interval, "interval")
-    cases = [(9_939, 10_000), (10, 10), (0, 10), (1, 2)]
-    cases += [(random.randint(0, n), n) for n in random.sample(range(3, 3_000), 10)]
-    for correct, total in cases:
-        call = f"interval({correct}, {total})"
-        found = interval(correct, total)
-        expect_kind(found, (tuple, list, torch.Tensor), call, "a pair")
-        if len(found) != 2:
-            raise Wrong(f"{call} has {len(found)} values; two are expected: low and high.")
-        low, high = (as_number(end, f"an end of {call}") for end in found)
-        _compare_intervals(call, low, high, correct, total)
+    def normal(correct, total):
+        p = correct / total
+        half = 1.96 * math.sqrt(p * (1 - p) / total)
+        return p - half, p + half
 
-
-def _compare_intervals(call: str, low: float, high: float, correct: int, total: int) -> None:
-    p = correct / total
-    plain = 1.96 * math.sqrt(p * (1 - p) / total)
-    expected = wilson_interval(correct, total)
-
-    def near(one, other):
-        return all(abs(a - b) < 2e-4 / math.sqrt(total) for a, b in zip(one, other))
-
-    if near((low, high), expected):
-        return
-    if near((high, low), expected):
-        raise Wrong(f"{call}: low and high are interchanged.")
-    if near((low, high), (p - plain, p + plain)):
-        raise Wrong(
-            f"{call} is {low:.4f} to {high:.4f}: the normal approximation, which has no z² terms."
-        )
-    if near((low / 100, high / 100), expected):
-        raise Wrong(f"{call} is in percent; fractions are expected.")
-    raise Wrong(
-        f"{call} is {low:.4f} to {high:.4f}; {expected[0]:.4f} to {expected[1]:.4f} is expected."
+    slips = (
+        (lambda *a: wilson_interval(*a)[::-1], "low and high are interchanged."),
+        (normal, "that is the normal approximation, which has no z² terms."),
+        (lambda *a: [100 * end for end in wilson_interval(*a)], "fractions are expected, not %."),
+        (lambda *a: binomtest(*a).proportion_ci(), "that is the exact interval, not Wilson's."),
     )
+    cases = [(9_939, 10_000), (61, 10_000), (10, 10), (0, 10), (1, 2)]
+    cases += [(draw.randint(0, n), n) for n in draw.sample(range(3, 3_000), 10)]
+    by_example("interval", interval, wilson_interval, cases, slips, tolerance=5e-5)
 
 
 @exercise(
@@ -82,16 +64,17 @@ def _compare_intervals(call: str, low: float, high: float, correct: int, total: 
     Two networks have read the same digits. `first` and `second` are tensors of True (right) and
     False (wrong), one value for each digit. Write `p_value(first, second)`: the exact McNemar test.
     Only the digits count that exactly one of the two read rightly. If the networks were equally
-    good, each such digit would be a toss of a coin: how likely is it then that the tosses are
-    parted at least as unevenly as here? (Two-sided; 1 if there is no such digit.)
+    good, each such digit would be a toss of a coin: how likely is it then that the tosses fall at
+    least as unevenly as here? (Two-sided: a difference may go either way. 1 if there is no such
+    digit.)
     """,
     start="""
     def p_value(first, second):
         return ...
     """,
     hint="""
-    `first & ~second` is True where only the first was right. `scipy.stats.binomtest(k, n).pvalue`
-    is the probability that is asked for, with k of n tosses on one side.
+    Two counts are needed: `&` and `~` (and, not) combine tensors of True and False. The exact test
+    of a coin stands in `scipy.stats`; look up what it asks for. What does it say of no tosses?
     """,
     solution="""
     from scipy.stats import binomtest
@@ -110,35 +93,48 @@ def _compare_intervals(call: str, low: float, high: float, correct: int, total: 
     """,
 )
 def the_same_digits_two_networks(p_value):
-    expect_function(p_value, "p_value")
-    for total in (400, 60):
-        first, second = torch.rand(total) < 0.93, torch.rand(total) < 0.85
-        first[:3], second[:3] = torch.tensor([True, False, False]), torch.tensor([False] * 3)
-        one, other = int((first & ~second).sum()), int((second & ~first).sum())
-        truth = binomtest(one, one + other).pvalue
-        found = as_number(p_value(first.clone(), second.clone()), "p_value(first, second)")
-        for value, why in (
-            (truth / 2, "it looks to one side only; a difference may go either way."),
-            (binomtest(int(first.sum()), total).pvalue, "it tests the first network alone."),
-            (binomtest(one, total).pvalue, "digits that both or neither read are counted, too."),
-            (1 - truth, "it is 1 minus the probability that is asked for."),
-        ):
-            if math.isclose(found, value, rel_tol=1e-6) and abs(value - truth) > 1e-9:
-                raise Wrong(why)
-        if abs(found - truth) > 1e-6:
-            raise Wrong(f"only one of both was right for {one} + {other} digits, and p is "
-                        f"{found:.4g}; {truth:.4g} is expected.")  # fmt: skip
-    alike = torch.tensor([True, False, True])
-    same = as_number(p_value(alike, alike.clone()), "p_value of two networks that agree")
-    if same != 1:
-        raise Wrong(f"of two networks that agree everywhere p is {same:.4g}; 1 is expected.")
+    def of(combine):  # how often only the first read a digit, only the second, and all digits
+        return lambda a, b: combine(int((a & ~b).sum()), int((b & ~a).sum()), len(a))
+
+    def exact(one, other, total=0, **named):
+        return binomtest(one, one + other, **named).pvalue if one + other else 1.0
+
+    tosses = "count only the digits that exactly one of both has read."
+    slips = (
+        (of(lambda m, n, _: exact(m, n, alternative="greater")), "look to both sides, not to one."),
+        (of(lambda m, n, _: exact(m, n, alternative="less")), "look to both sides, not to one."),
+        (of(lambda m, n, _: exact(m, n) / 2), "look to both sides, not to one."),
+        (of(lambda m, n, _: chi2.sf((m - n) ** 2 / (m + n), 1)), "that is χ²; use the exact test."),
+        (of(lambda m, n, _: chi2.sf((abs(m - n) - 1) ** 2 / (m + n), 1)), "that is χ², not exact."),
+        (of(lambda m, n, _: exact(m, n) - binom.pmf(m, m + n, 0.5)), "that is mid-p, not exact."),
+        (of(lambda m, n, _: 2 * binom.cdf(min(m, n), m + n, 0.5)), "no probability is above 1."),
+        (lambda a, b: binomtest(int(a.sum()), len(a)).pvalue, "it tests the first network alone."),
+        (lambda a, b: binomtest(int(b.sum()), len(b)).pvalue, "it tests the second network alone."),
+        (of(lambda m, n, total: binomtest(m, total).pvalue), tosses),
+        (of(lambda m, n, total: binomtest(n, total).pvalue), tosses),
+        (of(lambda m, n, _: 1 - exact(m, n)), "1 minus that is asked for."),
+    )
+    more, fewer = draw.randint(9, 20), draw.randint(1, 4)
+    counts = [(14, 4), (4, 14), (more, fewer), (fewer, more), (5, 5), (0, 6), (1, 0), (0, 0)]
+    for one, other in counts:
+        said = f"Only the first is right for {one} digits, only the second for {other}."
+        known = slips if one + other else ()  # without a toss several of them say 0
+        case = _answers(one, other)
+        by_example("p_value", p_value, of(exact), [case], known, otherwise=said)
+
+
+def _answers(only_first: int, only_second: int) -> tuple[Tensor, Tensor]:
+    """Which digits each of two networks read, in a random order; 60 both did, and 20 neither."""
+    counts = torch.tensor([60, only_first, only_second, 20])
+    kind = torch.arange(4).repeat_interleave(counts)[randperm(int(counts.sum()))]
+    return kind < 2, (kind == 0) | (kind == 2)
 
 
 @exercise(
     title="A summary that flatters",
     task="""
     `sum_up(runs)` is to sum up several runs of one recipe. Each run is a list of its validation
-    accuracies, one for each epoch. It shall return the mean over the runs of the accuracy after the
+    accuracies, one for each epoch. It is to return the mean over the runs of the accuracy after the
     *last* epoch, and the standard deviation of a single run, estimated from this sample. There are
     **two** mistakes in it: one makes the recipe look better, the other steadier than it is.
     """,
@@ -166,25 +162,34 @@ def the_same_digits_two_networks(p_value):
     """,
 )
 def a_summary_that_flatters(sum_up):
-    expect_function(sum_up, "sum_up")
-    for count in (3, 5, 2):
-        runs = [[random.uniform(0.97, 0.995) for _ in range(6)] for _ in range(count)]
-        for run in runs:
-            run[2] = random.uniform(0.996, 0.999)  # the best epoch is never the last
-        found = sum_up([list(run) for run in runs])
-        expect_kind(found, (tuple, list, torch.Tensor), "sum_up(runs)", "a pair")
-        if len(found) != 2:
-            raise Wrong(f"sum_up(runs) has {len(found)} values; two are expected.")
-        mean, deviation = (as_number(value, "a value of sum_up(runs)") for value in found)
-        last = torch.tensor([run[-1] for run in runs], dtype=torch.float64)
-        best = [max(run) for run in runs]
-        if abs(mean - sum(best) / count) < 1e-9:
-            raise Wrong("the best epoch of each run is still picked; the last one counts.")
-        expect_number(mean, float(last.mean()), "the mean", tolerance=1e-6)
-        if abs(deviation - float(last.std(correction=0))) < 1e-8:
-            raise Wrong("the squares are divided by n; a sample's own mean asks for n − 1.")
-        if abs(deviation - float(last.var())) < 1e-9:
-            raise Wrong("it is the variance; its square root is expected.")
-        if abs(deviation - float(last.std()) / math.sqrt(count)) < 1e-8:
-            raise Wrong("it is the standard error of the mean; that of a single run is expected.")
-        expect_number(deviation, float(last.std()), "the standard deviation", tolerance=1e-6)
+    def of(value, deviation=statistics.stdev):
+        def summary(runs):
+            values = list(map(value, runs))
+            return statistics.mean(values), deviation(values)
+
+        return summary
+
+    def last(run):
+        return run[-1]
+
+    best = "the best epoch of each run is still picked; the last one counts."
+    one_run = "the deviation is that of the mean; that of a single run is expected."
+    slips = (
+        (of(max), best),
+        (of(max, statistics.pstdev), best),
+        (of(last, statistics.pstdev), "a sample's own mean asks for the divisor n − 1, not n."),
+        (of(last, statistics.variance), "it is the variance; its square root is expected."),
+        (of(last, lambda v: statistics.stdev(v) / len(v) ** 0.5), one_run),
+    )
+    by_example("sum_up", sum_up, of(last), [(_runs(count),) for count in (3, 5, 2)], slips)
+
+
+def _runs(count: int) -> list[list[float]]:
+    """The best epoch is never the last; the last ones lie apart."""
+    epochs = draw.randint(4, 9)
+    runs = [[draw.uniform(0.97, 0.99) for _ in range(epochs)] for _ in range(count)]
+    for number, run in enumerate(runs):
+        run[draw.randrange(epochs - 1)] = draw.uniform(0.996, 0.999)
+        run[-1] = 0.98 + 0.003 * number + draw.uniform(0, 0.001)
+    draw.shuffle(runs)
+    return runs

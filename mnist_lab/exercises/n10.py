@@ -1,19 +1,15 @@
 """The exercises of notebook 10: MNIST's preparation, step by step."""
 
-import random
+import math
 
+import numpy as np
 import torch
+import torch.nn.functional as F
 from scipy import ndimage
 from torch import Tensor
 
-from mnist_lab.exercises.checks import (
-    as_number,
-    expect_function,
-    expect_kind,
-    expect_shape,
-    expect_tensor,
-    expect_unchanged,
-)
+from mnist_lab.exercises.cases import draw, rand
+from mnist_lab.exercises.checks import by_example, expect_function
 from mnist_lab.exercises.question import Wrong, exercise
 
 
@@ -22,8 +18,8 @@ from mnist_lab.exercises.question import Wrong, exercise
     task="""
     Write `new_size(height, width)`: the ink of a digit is cut out and measures `height` by `width`
     pixels. Return the pair `(rows, columns)`, whole numbers, to which it must be scaled so that its
-    longer side is 20 and its proportions are kept, rounded to the nearest whole number with
-    `round`. Nothing may vanish: no side becomes 0.
+    longer side is 20 and its proportions are kept, rounded to the nearest whole number as Python's
+    `round` does (a half to the even one: 12.5 to 12). Nothing may vanish: no side becomes 0.
     """,
     start="""
     def new_size(height, width):
@@ -43,31 +39,34 @@ from mnist_lab.exercises.question import Wrong, exercise
     """,
 )
 def into_the_box(new_size):
-    expect_function(new_size, "new_size")
-    cases = [
-        (100, 50, (20, 10), "a digit twice as high as wide stays so."),
-        (50, 100, (10, 20), "a wide digit has its columns at 20."),
-        (10, 5, (20, 10), "a small digit is enlarged."),
-        (100, 1, (20, 1), "a thin line must not vanish."),
-        (30, 20, (20, 13), "13.33 is rounded to 13."),
-        (30, 19, (20, 13), "12.67 is rounded to 13."),
-    ]
-    sides = [(random.randint(1, 200), random.randint(1, 200)) for _ in range(30)]
-    cases += [(h, w, _size(h, w), "other sizes are asked, too.") for h, w in sides]
-    for height, width, expected, why in cases:
-        call = f"new_size({height}, {width})"
-        found = new_size(height, width)
-        expect_kind(found, (tuple, list, Tensor), call, "a pair")
-        if len(found) != 2:
-            raise Wrong(f"{call} has {len(found)} values; two are expected: rows and columns.")
-        rows, columns = (as_number(side, f"a side of {call}") for side in found)
-        if (rows, columns) != expected:
-            raise Wrong(f"{call} is ({rows:g}, {columns:g}); {expected} is expected: {why}")
+    def of(whole):
+        def size(height, width):
+            factor = 20 / max(height, width)
+            return whole(height * factor), whole(width * factor)
+
+        return size
+
+    slips = (
+        (of(round), "a thin line must not vanish."),
+        (lambda *sides: (20, 20), "a digit twice as high as wide stays so."),
+        (lambda *sides: of(_side)(*sides)[::-1], "rows come first, then columns."),
+        (lambda h, w: (20, _side(w * 20 / h)), "the longer side is 20, also of a wide digit."),
+        (lambda h, w: (_side(h * 20 / w), 20), "the longer side is 20, also of a high digit."),
+        (of(lambda side: max(1, int(side))), "round to the nearest, not down."),
+        (of(lambda side: max(1, math.ceil(side))), "round to the nearest, not up."),
+        (of(lambda side: max(1, int(side + 0.5))), "`round` takes a half to the even number."),
+        (of(lambda side: side), "whole numbers are expected: round them."),
+        (lambda h, w: (h, w) if max(h, w) < 20 else of(_side)(h, w), "small digits grow."),
+    )
+    cases = [(100, 50), (50, 100), (10, 5), (30, 20), (30, 19), (20, 30), (19, 30), (100, 1),
+             (1, 100), (1, 1), (8, 5), (5, 8), (16, 2), (40, 25), (1, 40)]  # fmt: skip
+    sides = [(draw.randint(1, 200), draw.randint(1, 200)) for _ in range(30)]
+    cases += [(h, w) for h, w in sides if 40 * min(h, w) % max(h, w)]  # 12.5 may be 12.499999
+    by_example("new_size", new_size, of(_side), cases, slips)
 
 
-def _size(height: int, width: int) -> tuple[int, int]:
-    factor = 20 / max(height, width)
-    return max(1, round(height * factor)), max(1, round(width * factor))
+def _side(exact: float) -> int:
+    return max(1, round(exact))
 
 
 @exercise(
@@ -104,48 +103,52 @@ def _size(height: int, width: int) -> tuple[int, int]:
     """,
 )
 def where_is_the_middle(centre_of_mass):
-    expect_function(centre_of_mass, "centre_of_mass")
-    for height, width in ((20, 9), (8, 20), (5, 5)):
-        ink = torch.randint(0, 256, (height, width), dtype=torch.uint8)
-        ink[: height // 2, : width // 3] = 255
-        found, before = centre_of_mass(given := ink.clone()), ink
-        expect_unchanged(given, before, "`ink`")
-        expect_kind(found, (tuple, list, Tensor), "centre_of_mass(ink)", "a pair")
-        if len(found) != 2:
-            raise Wrong(f"there are {len(found)} values; two are expected: row and column.")
-        row, column = (as_number(value, "a value of centre_of_mass(ink)") for value in found)
-        wanted = ndimage.center_of_mass(ink.numpy().astype(float))
-        _compare_middles((row, column), wanted, (height, width))
+    def right(ink):
+        return ndimage.center_of_mass(ink.numpy().astype(float))
 
-
-def _compare_middles(found, wanted, shape) -> None:
-    def near(one, other):
-        return all(abs(a - b) < 1e-2 for a, b in zip(one, other))
-
-    if near(found, wanted):
-        return
-    for other, why in (
-        (wanted[::-1], "row and column are interchanged."),
-        ([value + 1 for value in wanted], "the first row counts as 1; it is number 0."),
-        ([(n - 1) / 2 for n in shape], "that is the middle of the box, whatever the ink."),
-        ([n / 2 for n in shape], "that is half of the sides, whatever the ink."),
-    ):
-        if near(found, other):
-            raise Wrong(why)
-    raise Wrong(
-        f"the middle is ({found[0]:.2f}, {found[1]:.2f}); ({wanted[0]:.2f}, {wanted[1]:.2f}) is "
-        "expected: is each pixel weighed by its ink?"
+    slips = (
+        (lambda ink: right(ink)[::-1], "row and column are interchanged."),
+        (lambda ink: [n + 1 for n in right(ink)], "the first row counts as 1; it is number 0."),
+        (
+            lambda ink: [(n - 1) / 2 for n in ink.shape],
+            "that is the middle of the box, of any ink.",
+        ),
+        (lambda ink: [n / 2 for n in ink.shape], "that is half of the sides, whatever the ink."),
+        (
+            lambda ink: right(ink > 0),
+            "weigh each pixel by its ink, not only by whether it has any.",
+        ),
+        (lambda ink: [round(n) for n in right(ink)], "it is rounded; the fractions are expected."),
+        (lambda ink: [int(n) for n in right(ink)], "it is rounded; the fractions are expected."),
+        (lambda ink: [round(n, 1) for n in right(ink)], "it is rounded; all digits are expected."),
+        (lambda ink: [round(n, 2) for n in right(ink)], "it is rounded; all digits are expected."),
     )
+    cases = [(_ink(*size, 0.3, 0.6),) for size in ((20, 9), (8, 20), (7, 7))]
+    otherwise = "Is each pixel weighed by its ink?"
+    by_example(
+        "centre_of_mass", centre_of_mass, right, cases, slips, tolerance=2e-5, otherwise=otherwise
+    )
+
+
+def _ink(height: int, width: int, row: float, column: float) -> Tensor:
+    """Ink that is densest there, `row` and `column` from 0 to 1, and thin where it is far."""
+    while True:
+        rows, columns = torch.linspace(0, 1, height), torch.linspace(0, 1, width)
+        away = (rows - row)[:, None] ** 2 + (columns - column) ** 2
+        ink = (255 * torch.exp(-16 * away) * (0.6 + 0.4 * rand(height, width))).byte()
+        middle = ndimage.center_of_mass(ink.numpy().astype(float))
+        if all(0.01 < abs(value % 1 - 0.5) < 0.49 for value in middle):  # to be rounded, or not
+            return ink
 
 
 @exercise(
     title="A digit in the wrong place",
     task="""
-    `place(digit)` shall put a scaled digit, `[height, width]` with sides up to 20, on an empty
-    picture of 28×28 so that its centre of mass comes to lie at pixel (14, 14), rounded. With square
-    digits nobody notices, but others land in the wrong place, and some do not fit at all. There
-    are **two** mistakes. Mend them. (No digit needs to be cut off: one that would reach over the
-    edge is moved back to it.)
+    `place(digit)` is to put a scaled digit, `[height, width]` with sides up to 20, on an empty
+    picture of 28×28 (`uint8`, as the digit) so that its centre of mass comes to lie at pixel
+    (14, 14), rounded. With square digits nobody notices, but others land in the wrong place, and
+    some do not fit at all. There are **two** mistakes. Mend them. (No digit needs to be cut off:
+    one that would reach over an edge is moved back to it.)
     """,
     start="""
     import torch
@@ -185,32 +188,38 @@ def _compare_middles(found, wanted, shape) -> None:
     """,
 )
 def a_digit_in_the_wrong_place(place):
-    expect_function(place, "place")
-    for height, width in ((20, 8), (9, 20), (20, 20)):
-        digit = torch.randint(0, 256, (height, width), dtype=torch.uint8)
-        digit[: height // 3] = 255
-        found = place(given := digit.clone())
-        expect_unchanged(given, digit, "`digit`")
-        expect_shape(found, (28, 28), "place(digit)")
-        expected = _placed(digit)
-        if found.dtype != torch.uint8:
-            raise Wrong(f"the picture holds {found.dtype}; torch.uint8 is expected.")
-        if torch.equal(found, 255 - expected):
-            raise Wrong("black and white are interchanged everywhere: ink is bright.")
-        if found[0, 0] == found[-1, -1] == 255:
-            raise Wrong("around the digit the picture is white (255); MNIST's is black.")
-        if torch.equal(found, _placed(digit, exchanged=True)):
-            raise Wrong("the centre's row and column are still interchanged.")
-        for dy, dx in ((0, 1), (1, 0), (1, 1), (0, -1), (-1, 0), (-1, -1)):
-            if torch.equal(found.roll((dy, dx), (0, 1)), expected):
-                raise Wrong("the digit is a pixel beside its place: is 14 rounded, and kept?")
-        expect_tensor(found, expected, "place(digit)")
+    def placed(digit):
+        picture = place(digit)
+        kind = getattr(picture, "dtype", None)
+        if kind not in (None, torch.uint8, np.uint8):
+            raise Wrong(f"the picture holds {kind}; torch.uint8 is expected.")
+        return picture
+
+    beside = "the digit is a pixel beside its place: is 14 less the middle rounded?"
+    slips = (
+        (lambda digit: 255 - _placed(digit), "black and white are interchanged: ink is bright."),
+        (lambda digit: _placed(digit, ground=255), "around the digit MNIST is black, not white."),
+        (lambda digit: _placed(digit, order=-1), "the centre's row and column are interchanged."),
+        (lambda digit: _placed(digit, whole=int), beside),
+        *((lambda digit, at=at: _placed(digit, at=at), beside) for at in (13, 13.5, 14.5, 15)),
+        (
+            lambda digit: _placed(digit, around=True),
+            "what reaches over an edge is moved back to it.",
+        ),
+    )
+    places = [(20, 8, 0.5, 0.3), (9, 20, 0.2, 0.5), (20, 20, 0.5, 0.4)]
+    places += [(20, 9, 0, 0.4), (20, 9, 1, 0.4), (8, 20, 0.6, 0), (8, 20, 0.6, 1), (20, 20, 1, 0)]
+    expect_function(place, "`place`")
+    by_example("place", placed, _placed, [(_ink(*one),) for one in places], slips)
 
 
-def _placed(digit: Tensor, exchanged: bool = False) -> Tensor:
-    middle = ndimage.center_of_mass(digit.numpy().astype(float))
-    corners = [round(14 - value) for value in (middle[::-1] if exchanged else middle)]
-    top, left = (min(max(corner, 0), 28 - side) for corner, side in zip(corners, digit.shape))
-    picture = torch.zeros(28, 28, dtype=torch.uint8)
+def _placed(digit: Tensor, at=14, order=1, ground=0, whole=round, around=False) -> Tensor:
+    middle = ndimage.center_of_mass(digit.numpy().astype(float))[::order]
+    corner = [whole(at - value) for value in middle]
+    if around:
+        picture = F.pad(digit, (0, 28 - digit.shape[1], 0, 28 - digit.shape[0]))
+        return picture.roll(corner, (0, 1))
+    top, left = (min(max(start, 0), 28 - side) for start, side in zip(corner, digit.shape))
+    picture = torch.full((28, 28), ground, dtype=torch.uint8)
     picture[top : top + digit.shape[0], left : left + digit.shape[1]] = digit
     return picture

@@ -12,6 +12,7 @@ def bottleneck(in_channels, squeezed, out_channels):
 """
 SQUEEZE = "nn.Conv2d(in_channels, squeezed, 1)"
 CONV = "nn.Conv2d(squeezed, out_channels, 3, padding=1)"
+CONV_ALONE = "nn.Conv2d(squeezed, out_channels, 3)"
 NORM, RELU = "nn.BatchNorm2d(out_channels)", "nn.ReLU()"
 
 
@@ -28,8 +29,27 @@ class bottleneck(nn.Module):
         self.squeeze = nn.Conv2d(in_channels, squeezed, 1)
         self.conv = nn.Conv2d(squeezed, out_channels, 3, padding="same")
         self.norm = nn.BatchNorm2d(out_channels)
+        self.out = out_channels
     def forward(self, x):
-        return F.relu(self.norm(self.conv(self.squeeze(x))))
+        z = self.squeeze(x)
+        y = self.norm(self.conv(z))
+        return F.relu(y)
+"""
+BLOCK_EINSUM = """
+import torch
+from torch import nn
+class Block(nn.Module):
+    def __init__(self, in_channels, squeezed, out_channels):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(in_channels, squeezed))
+        self.bias = nn.Parameter(torch.randn(1, squeezed, 1, 1))
+        self.rest = nn.Sequential(
+            nn.Conv2d(squeezed, out_channels, 3, padding=1), nn.BatchNorm2d(out_channels), nn.ReLU()
+        )
+    def forward(self, x):
+        return self.rest(torch.einsum("nihw,is->nshw", x, self.weight) + self.bias)
+def bottleneck(in_channels, squeezed, out_channels):
+    return Block(in_channels, squeezed, out_channels)
 """
 AS_CONVOLUTION = """
 import torch
@@ -85,9 +105,42 @@ with_squeeze = count_parameters(nn.Sequential(nn.Conv2d(64, 16, 1), nn.Conv2d(16
         },
     ),
     "write_the_bottleneck": Case(
-        other=[BLOCK_CLASS, of_layers(f"nn.Sequential({SQUEEZE}, {CONV})", NORM, RELU)],
+        other=[
+            BLOCK_CLASS,
+            BLOCK_EINSUM,
+            of_layers(f"nn.Sequential({SQUEEZE}, {CONV})", NORM, RELU),
+            of_layers(SQUEEZE, f"nn.Sequential(nn.ZeroPad2d(1), {CONV_ALONE})", NORM, RELU),
+            of_layers(SQUEEZE, CONV, NORM, "nn.ReLU(inplace=True)"),
+            of_layers(SQUEEZE, CONV, NORM.replace(")", ", eps=1e-3, momentum=None)"), RELU),
+            of_layers("nn.LazyConv2d(squeezed, 1)", "nn.LazyConv2d(out_channels, 3, padding=1)",
+                      "nn.LazyBatchNorm2d()", RELU),
+            of_layers(SQUEEZE, CONV, NORM, RELU, RELU),
+        ],
         wrong={
-            of_layers(SQUEEZE, RELU, CONV, NORM, RELU): "leave it linear",
+            **{of_layers(SQUEEZE, CONV, NORM, end): "not the ReLU" for end in
+               ("nn.ReLU6()", "nn.LeakyReLU()", "nn.GELU()", f"{RELU}, nn.Dropout(0.1)",
+                "nn.Dropout2d(0.1), nn.ReLU()", f"{RELU}, nn.Sigmoid()")},
+            of_layers("nn.Dropout2d(0.1)", SQUEEZE, CONV, NORM, RELU): "in training mode",
+            of_layers(SQUEEZE, "nn.Dropout(0.1)", CONV, NORM, RELU): "in training mode",
+            of_layers(SQUEEZE, "nn.Tanh()", CONV, NORM, RELU): "leave it linear".capitalize(),
+            of_layers(SQUEEZE, "nn.BatchNorm2d(squeezed, affine=False)", CONV, NORM, RELU):
+                "2 layers of the kind nn.BatchNorm2d",
+            of_layers(SQUEEZE, CONV.replace("=1", "=2, dilation=2"), NORM, RELU): "no 3×3",
+            of_layers(SQUEEZE, CONV.replace("=1", "=1, padding_mode='reflect'"), NORM, RELU):
+                "no 3×3",
+            of_layers(SQUEEZE, CONV, NORM.replace(")", ", track_running_stats=False)"), RELU):
+                "track_running_stats",
+            **{BLOCK_CLASS.replace(old, new): part for old, new, part in (
+                ("return F.relu(y)", "y = F.relu(y)\n        "
+                 "return y + x if x.shape == y.shape else y", "not the ReLU"),
+                ("return F.relu(y)",
+                 "return F.relu(y + x[:, :y.shape[1]])", "not the ReLU"),
+                ("self.conv(z)", "self.conv(z) + (x if x.shape[1] == self.out else 0)", "way"),
+                ("self.conv(z)", "self.conv(z) + (z if z.shape[1] == self.out else 0)", "way"),
+                ("= self.squeeze(x)", "= self.squeeze(x)\n        "
+                 "z = z + x if x.shape == z.shape else z", "way"),
+            )},
+            of_layers(SQUEEZE, RELU, CONV, NORM, RELU): "Leave it linear",
             of_layers(SQUEEZE, CONV, NORM): "no ReLU at the end",
             of_layers(SQUEEZE, CONV, RELU, NORM): "the norm comes first",
             of_layers(SQUEEZE, "nn.BatchNorm2d(squeezed)", CONV, NORM, RELU): "norm behind the",
@@ -96,6 +149,7 @@ with_squeeze = count_parameters(nn.Sequential(nn.Conv2d(64, 16, 1), nn.Conv2d(16
             of_layers("nn.Conv2d(in_channels, out_channels, 3, padding=1)", NORM, RELU): "expected",
             of_layers(CONV, SQUEEZE, NORM, RELU): "RuntimeError",
             of_layers(SQUEEZE, CONV, "nn.GroupNorm(1, out_channels)", RELU): "BatchNorm2d; one",
+            "from torch import nn\nbottleneck = nn.Sequential": "TypeError",
         },
     ),
     "linear_is_a_convolution": Case(
@@ -116,8 +170,19 @@ def as_convolution(linear, channels, size):
             convolution("view(-1, size, size, channels).movedim(3, 1)"): "channels last",
             convolution("view(-1, channels, size, size).flip(0)"): "other values",
             convolution(bias="0 * linear.bias.data"): "the bias is not that of linear",
-            convolution("zero_().view(-1, channels, size, size)"): "weight of linear is changed",
+            convolution("zero_().view(-1, channels, size, size)"): "`linear` is changed",
             convolution("view(-1, channels, size * size)"): "RuntimeError",
+            convolution("view(-1, channels, size, size)", "linear.eval().bias"): "changed",
+            """
+from torch import nn
+class Hidden(nn.Conv2d):
+    def forward(self, x):
+        return self.linear(x.flatten(1))[:, :, None, None]
+def as_convolution(linear, channels, size):
+    hidden = Hidden(channels, linear.out_features, size)
+    hidden.linear = linear
+    return hidden
+""": "other values",
             """
 from torch import nn
 def as_convolution(linear, channels, size):
@@ -137,7 +202,8 @@ def as_convolution(linear, channels, size):
 import torch
 def dead_biases(network):
     from copy import deepcopy
-    images, count = torch.randn(16, 1, 28, 28), 0
+    images, count = torch.randn(16, 1, 40, 40), 0
+    network = deepcopy(network)
     before = network.train()(images)
     for i, layer in enumerate(network):
         if getattr(layer, "bias", None) is not None and layer.weight.ndim == 4:
@@ -149,13 +215,13 @@ def dead_biases(network):
 """,
         ],
         wrong={
-            dead(condition="True", until=""): "without a norm a bias counts",
-            dead(number="1"): "a bias for each output channel",
-            dead(number="layer.out_channels"): "has no bias",
+            dead(condition="True", until=""): "Without a norm a bias counts",
+            dead(number="1"): "is 1; 5 is expected",
+            dead(number="layer.out_channels"): "This convolution has no bias",
             dead(condition="any(isinstance(x, nn.BatchNorm2d) for x in layers[i + 1:i + 3])",
-                 number="(layer.bias is not None and layer.bias.numel())"): "a ReLU between",
-            dead(number="layer.weight.numel()"): "it returns 45; 5",
-            dead("isinstance(layers[i + 1], nn.BatchNorm2d) and i == 0"): "both have a norm",
+                 number="(layer.bias is not None and layer.bias.numel())"): "A ReLU between",
+            dead(number="layer.weight.numel()"): "is 45; 5 is expected",
+            dead("isinstance(layers[i + 1], nn.BatchNorm2d) and i == 0"): "Both have a norm",
             "def dead_biases(network):\n    return [5]": "a number is expected",
             """
 from torch import nn
@@ -164,7 +230,19 @@ def dead_biases(network):
         if isinstance(layer, nn.Conv2d) and layer.bias is not None:
             layer.bias.data += 1
     return 5
-""": "the network is changed",
+""": "`network` is changed",
+            dead().replace("nn.Conv2d)", "(nn.Conv2d, nn.Linear))")
+                  .replace("nn.BatchNorm2d", "NORMS").replace("count = 0", "count, NORMS = 0, (nn.BatchNorm1d, nn.BatchNorm2d)")
+                  .replace("layer.out_channels", "len(layer.weight)"): "not a linear layer's",
+            dead().replace("isinstance(layer, nn.Conv2d)",
+                           "getattr(layer, 'bias', None) is not None").replace("layer.out_channels", "len(layer.bias)"): "not a norm's",
+            dead("'Norm' in type(layers[i + 1]).__name__"): "This norm is another one",
+            dead("i % 2 == 0 and isinstance(layers[i + 1], nn.BatchNorm2d)"): "anywhere",
+            """
+def dead_biases(network):
+    network.eval()
+    return 5
+""": "`network` is changed",
         },
     ),
 }  # fmt: skip

@@ -23,6 +23,7 @@ def p_value(first, second):
     {guard}
     return {result}
 """
+CHI = "from scipy.stats import binom, chi2"
 GUARD = "if one + other == 0: return 1"
 
 
@@ -48,6 +49,8 @@ CASES = {
         other=[
             interval(),
             interval(z="1.959964", result="[middle - half, middle + half]"),
+            "import numpy as np\n" + interval(result="np.array([middle - half, middle + half])"),
+            "import torch\n" + interval(result="torch.tensor([middle - half, middle + half])"),
             "from mnist_lab import wilson_interval as interval",
             """
 from scipy.stats import binomtest
@@ -58,11 +61,24 @@ def interval(correct, total):
         wrong={
             interval(shift="0", wide="1", spread="0"): "the normal approximation",
             interval(result="middle + half, middle - half"): "interchanged",
-            interval(result="100 * (middle - half), 100 * (middle + half)"): "in percent",
+            interval(result="100 * (middle - half), 100 * (middle + half)"): "not %",
             interval(shift="z**2 / 2 * n"): "is expected",
-            interval(result="middle"): "a float; a pair",
+            interval(spread="z**2 / 4 * n**2"): "is expected",
+            interval(shift="0"): "is expected",
+            interval(z="1.645"): "is expected",
+            interval(z="2"): "is expected",
+            interval(result="round(middle - half, 4), round(middle + half, 4)"): "is expected",
+            interval(result="middle"): "a float; 2 values are expected",
+            "import torch\n" + interval(result="torch.tensor(middle)"): "2 values are expected",
             interval(result="(middle - half, middle, middle + half)"): "3 values",
-            "def interval(correct, total):\n    return 0.9921, 0.9953": "0.9921 to 0.9953;",
+            """
+from scipy.stats import binomtest
+def interval(correct, total):
+    return binomtest(correct, total).proportion_ci()
+""": "the exact interval",
+            "def interval(correct, total):\n    return 0.9922, 0.9952":
+                "(0.9922, 0.9952); (0.0047521",
+            "def interval(correct, total):\n    return 0.99217, 0.99525": "interval(61, 10000)",
         },
     ),
     "the_same_digits_two_networks": Case(
@@ -79,29 +95,52 @@ def p_value(first, second):
         ],
         wrong={
             mcnemar("binomtest(max(one, other), one + other, alternative='greater').pvalue"):
-                "one side only",
+                "both sides",
+            mcnemar("binomtest(one, one + other, alternative='greater').pvalue"): "both sides",
+            mcnemar("binomtest(one, one + other, alternative='less').pvalue"): "both sides",
+            mcnemar("binomtest(one, one + other, alternative='greater' if one > other else "
+                    "'two-sided').pvalue"): "both sides",
+            mcnemar("2 * binomtest(one, one + other, alternative='greater').pvalue"): "p_value(",
+            mcnemar("2 * binomtest(min(one, other), one + other, alternative='less').pvalue"):
+                "above 1",
+            CHI + mcnemar("chi2.sf((one - other)**2 / (one + other), 1)"): "that is χ²",
+            CHI + mcnemar("chi2.sf((abs(one - other) - 1)**2 / (one + other), 1)"): "not exact",
+            CHI + mcnemar("binomtest(one, one + other).pvalue - binom.pmf(one, one + other, .5)"):
+                "mid-p",
             mcnemar("binomtest(int(first.sum()), len(first)).pvalue"): "the first network alone",
-            mcnemar("binomtest(one, len(first)).pvalue"): "both or neither",
+            mcnemar("binomtest(int(second.sum()), len(first)).pvalue"): "the second network alone",
+            mcnemar("binomtest(one, len(first)).pvalue"): "exactly one of both",
             mcnemar(guard=""): "ValueError",
             mcnemar("1 - binomtest(one, one + other).pvalue"): "1 minus",
-            mcnemar("abs(one - other) / (one + other)"): "only one of both was right for",
+            mcnemar("abs(one - other) / (one + other)"): "Only the first is right for 14 digits",
             mcnemar(guard="if one + other == 0: return 0"): "1 is expected",
+            mcnemar(guard=GUARD + "\n    first &= second"): "`first` is changed",
+            mcnemar("[binomtest(one, one + other).pvalue] * 2"): "a list; a number is expected",
         },
     ),
     "a_summary_that_flatters": Case(
         other=[
             summary(),
-            "import torch\ndef sum_up(runs):\n    last = torch.tensor(runs).double()[:, -1]\n"
+            "import numpy as np\n" + summary("np.array([run[-1] for run in runs])",
+                                             "np.array([values.mean(), values.std(ddof=1)])"),
+            "import torch\ndef sum_up(runs):\n    last = torch.tensor(runs)[:, -1]\n"
             "    return torch.stack([last.mean(), last.std()])",
         ],
         wrong={
             summary("[max(run) for run in runs]"): "still picked",
-            summary(result="statistics.mean(values), statistics.pstdev(values)"): "divided by n;",
+            summary("[max(run) for run in runs]",
+                    "statistics.mean(values), statistics.pstdev(values)"): "still picked",
+            summary(result="statistics.mean(values), statistics.pstdev(values)"): "the divisor n",
             summary(result="statistics.mean(values), statistics.variance(values)"): "the variance",
             summary(result="statistics.mean(values), statistics.stdev(values) / "
-                           "len(values) ** 0.5"): "standard error",
-            summary(result="statistics.mean(values)"): "a float; a pair",
-            summary("[sum(run) / len(run) for run in runs]"): "the mean is",
+                           "len(values) ** 0.5"): "a single run",
+            summary(result="statistics.mean(values)"): "a float; 2 values",
+            "import torch\n" + summary(result="torch.tensor(values).mean()"): "2 values",
+            summary(result="statistics.stdev(values), statistics.mean(values)"): "is expected",
+            summary("[sum(run) / len(run) for run in runs]"): "sum_up(",
+            summary("[run[3] for run in runs]"): "sum_up(",
+            summary("[run.pop() for run in runs]"): "`runs` is changed",
+            summary("[sorted(run)[-2] for run in runs]"): "sum_up(",
         },
     ),
 }  # fmt: skip

@@ -2,22 +2,25 @@ import pytest
 from answers import Case, answers
 
 MACS = "def macs(in_channels, out_channels, kernel, height, width):\n    return {}"
-RATIO = """
+SPEEDUP = """
 import statistics
-def ratio(old, new, clock, pairs):
-    def seconds(work):
+def speedup(old, new, clock, pairs):
+    def seconds(*works):
         start = clock()
-        work()
+        for work in works:
+            work()
         return clock() - start
     {warm}
-    ratios = {ratios}
+    times = {times}
+    ratios = [a / b for a, b in times]
+    olds, news = zip(*times)
     return {result}
 """
 
 
-def ratio(warm="old(), new()", ratios="[seconds(old) / seconds(new) for _ in range(pairs)]",
-          result="statistics.median(ratios)"):  # fmt: skip
-    return RATIO.format(warm=warm, ratios=ratios, result=result)
+def speedup(result="statistics.median(ratios)", warm="old(), new()",
+            times="[(seconds(old), seconds(new)) for _ in range(pairs)]"):  # fmt: skip
+    return SPEEDUP.format(warm=warm, times=times, result=result)
 
 
 FOLD = """
@@ -41,6 +44,31 @@ def fold(scale="norm.weight / torch.sqrt(norm.running_var + norm.eps)",
     return FOLD.format(scale=scale, weight=weight, bias=bias, result=result)
 
 
+HOOKED = """
+import copy
+from torch import nn
+class Folded(nn.Conv2d):
+    def forward(self, x):
+        return self.norm(super().forward(x))
+def fold(conv, norm):
+    folded = Folded(conv.in_channels, conv.out_channels, conv.kernel_size, bias=conv.bias is not None)
+    folded.load_state_dict(conv.state_dict())
+    folded.norm = copy.deepcopy(norm)
+    return folded.eval()
+"""  # noqa: E501
+BY_NAME = """
+import torch
+from torch import nn
+def fold(conv, norm):
+    scale = norm.weight / (norm.running_var + norm.eps).sqrt()
+    folded = nn.Conv2d(conv.in_channels, conv.out_channels, conv.kernel_size, {named})
+    bias = torch.zeros(conv.out_channels) if conv.bias is None else conv.bias
+    folded.weight.data = conv.weight.detach() * scale.detach().view(-1, 1, 1, 1)
+    folded.bias.data = ((bias - norm.running_mean) * scale + norm.bias).detach()
+    return folded
+"""
+NAMED = "stride=conv.stride, padding=conv.padding, dilation=conv.dilation, groups=conv.groups"
+
 CASES = {
     "how_much_work": Case(
         other=[
@@ -53,31 +81,69 @@ def macs(in_channels, out_channels, kernel, height, width):
 """,
         ],
         wrong={
-            MACS.format("in_channels * out_channels * kernel**2"): "works at every place",
+            MACS.format("in_channels * out_channels * kernel**2"): "works at each place",
             MACS.format("in_channels * out_channels * kernel * height * width"): "kernel × kernel",
             MACS.format("out_channels * kernel**2 * height * width"): "macs(32, 10, 1, 24, 24)",
             MACS.format("in_channels * kernel**2 * height * width"): "every output channel",
+            MACS.format("in_channels * out_channels * kernel**2 * height**2"): "height × width",
             MACS.format("2 * in_channels * out_channels * kernel**2 * height * width"): "as one",
             MACS.format("(in_channels * kernel**2 + 1) * out_channels * height * width"): "no prod",
-            MACS.format("97_344"): "97,344; 184,320 is expected",
+            MACS.format("in_channels * out_channels * kernel**2 * height * width / 1e6"):
+                "is 0.097344: count them one by one",
+            MACS.format("97_344"): "97344; 184320 is expected",
         },
     ),
     "a_stopwatch_that_cheats": Case(
         other=[
-            ratio(),
-            ratio(warm="new(); old(); old(); new()"),
-            ratio(result="sorted(ratios)[pairs // 2]"),
+            speedup(),
+            speedup(warm="new(), old()"),
+            "import numpy as np\n" + speedup(result="np.median(np.array(olds) / np.array(news))"),
+            "import torch\n" + speedup(result="torch.tensor(ratios).quantile(0.5)"),
+            speedup(result="(sorted(ratios)[(pairs - 1) // 2] + sorted(ratios)[pairs // 2]) / 2"),
         ],
         wrong={
-            ratio(warm="pass"): "calls for",
-            ratio(warm="[seconds(old), seconds(new)]",
-                  ratios="[a / b for a, b in zip([seconds(old) for _ in range(pairs)], "
-                         "[seconds(new) for _ in range(pairs)])]"): "do not alternate",
-            ratio(result="sum(ratios) / pairs"): "a single hiccup",
-            ratio(ratios="[seconds(new) and seconds(old) for _ in range(pairs)]"): "alternate",
-            ratio(result="1 / statistics.median(ratios)"): "turn it round",
-            ratio(result="ratios"): "a list; a number",
-            ratio(result="statistics.median(ratios) - 1"): "is 3; 4 is expected",
+            speedup(warm="pass"): "calls for",
+            speedup(warm="seconds(old), seconds(new), old(), new()"): "calls for",
+            speedup(times="[(seconds(old), seconds(new)) for _ in range(pairs + 1)]"): "calls for",
+            speedup(times="[(seconds(old), seconds(new)) for _ in range(pairs - 1)]"): "calls for",
+            speedup(times="[(old(), new(), seconds(old), seconds(new))[2:] for _ in range(pairs)]"):
+                "calls for",
+            speedup(warm="pass", times="[(seconds(old, new, old), seconds(new))] + "
+                    "[(seconds(old), seconds(new)) for _ in range(pairs - 1)]"): "warm-up timed",
+            speedup(warm="old()", times="[(seconds(new, old), seconds(new))] + "
+                    "[(seconds(old), seconds(new)) for _ in range(pairs - 1)]"): "warm-up timed",
+            speedup(warm="pass", times="[(seconds(old), seconds(new)) for _ in range(pairs + 1)]"):
+                "is expected",
+            speedup(times="list(zip([seconds(old) for _ in range(pairs)], "
+                          "[seconds(new) for _ in range(pairs)]))"): "do not alternate",
+            speedup(times="[(seconds(new), seconds(old))[::-1] for _ in range(pairs)]"):
+                "do not alternate",
+            speedup("sum(ratios) / pairs"): "moves the mean",
+            speedup("max(ratios)"): "the largest",
+            speedup("min(ratios)"): "the smallest",
+            speedup("ratios[0]"): "(It is",
+            speedup("ratios[-1]"): "(It is",
+            speedup("sum(olds) / sum(news)"): "within each pair",
+            speedup("statistics.median(olds) / statistics.median(news)"): "within each pair",
+            speedup("min(olds) / min(news)"): "(It is",
+            speedup("statistics.median(a / b for a in olds for b in news)"): "within each pair",
+            speedup("statistics.median_low(ratios)"): "the middle two",
+            speedup("sorted(ratios)[pairs // 2]"): "the middle two",
+            "import torch\n" + speedup("torch.tensor(ratios).median()"): "the middle two",
+            speedup("statistics.mean(sorted(ratios)[1:-1])"): "is expected",
+            speedup("statistics.geometric_mean(ratios)"): "is expected",
+            speedup("1 / statistics.median([b / a for a, b in times])"): "old over new",
+            speedup("1 / statistics.median(ratios)"): "turn it round",
+            speedup("statistics.median(b / a for a, b in times)"): "turn it round",
+            speedup("round(statistics.median(ratios), 4)"): "rounded",
+            speedup("round(statistics.median(ratios), 2)"): "rounded",
+            speedup("ratios"): "a list; a number",
+            speedup("statistics.median"): "a function; a number",
+            speedup("statistics.median(ratios) - 1"): "is expected",
+            speedup("4"): "is expected",
+            speedup().replace("work()", "work"): "with brackets",
+            speedup().replace("clock()", "clock"): "with brackets",
+            speedup(warm="import time; clock = time.time; old(), new()"): "is expected",
         },
     ),
     "a_layer_that_can_be_left_out": Case(
@@ -85,22 +151,39 @@ def macs(in_channels, out_channels, kernel, height, width):
             fold(),
             fold(weight="scale.view(-1, 1, 1, 1)",
                  bias="scale * bias + (norm.bias - scale * norm.running_mean)"),
-            "from torch.nn.utils.fusion import fuse_conv_bn_eval\n"
-            "def fold(conv, norm):\n    return fuse_conv_bn_eval(conv.eval(), norm.eval())",
+            fold(result="folded.double()"),
+            BY_NAME.format(named=NAMED + ", padding_mode=conv.padding_mode"),
+            "import copy\nfrom torch.nn.utils.fusion import fuse_conv_bn_eval\n"
+            "def fold(conv, norm):\n"
+            "    return fuse_conv_bn_eval(copy.deepcopy(conv).eval(), copy.deepcopy(norm).eval())",
         ],
         wrong={
-            fold(result="conv"): "the given convolution itself",
+            fold(result="conv"): "without the norm",
             "import copy\ndef fold(conv, norm):\n    return copy.copy(conv)": "without the norm",
             fold(scale="norm.weight / norm.running_var.sqrt()"): "eps is left out",
+            fold(scale="norm.weight / (norm.running_var + 1e-5).sqrt()"): "eps",
             fold(bias="bias * scale + norm.bias"): "the running mean is left out",
             fold(bias="(bias - norm.running_mean) * scale"): "the shift",
             fold(bias="bias * scale - norm.running_mean + norm.bias"): "to be scaled, too",
             fold(bias="norm.bias - norm.running_mean * scale"): "own bias is left out",
             fold(bias="bias - norm.running_mean * scale + norm.bias"): "own bias has to be scaled",
             fold(scale="norm.weight / (norm.running_var + norm.eps)"): "its square root",
+            fold(scale="norm.weight.abs() / (norm.running_var + norm.eps).sqrt()"): "values",
             fold(result="nn.Sequential(conv, norm)"): "a Sequential; an nn.Conv2d",
-            fold(result="conv if conv.weight.data.mul_(2) is None else folded"): "are changed",
-            fold(result="nn.Conv2d(conv.in_channels, conv.out_channels, 1)"): "are stride",
+            fold(result="conv.weight.data.mul_(2) is None or folded"): "`conv` is changed",
+            fold(result="norm.eval() and folded"): "`norm` is changed",
+            fold(result="norm(conv(torch.randn(2, conv.in_channels, 9, 9))) is None or folded"):
+                "`norm` is changed",
+            fold(result="nn.Conv2d(conv.in_channels, conv.out_channels, 1)"): "is expected",
+            fold(result="folded.register_forward_hook(print) and conv"): "without the norm",
+            HOOKED: "without the norm",
+            BY_NAME.format(named="conv.stride, conv.padding"): "",
+            BY_NAME.format(named="padding=conv.padding, dilation=conv.dilation, "
+                           "groups=conv.groups"): "the convolution's stride",
+            BY_NAME.format(named="conv.stride, conv.padding, conv.dilation"): "",
+            BY_NAME.format(named="conv.stride, conv.padding, groups=conv.groups"):
+                "padding, dilation, groups",
+            BY_NAME.format(named=NAMED): "padding_mode",
         },
     ),
 }  # fmt: skip

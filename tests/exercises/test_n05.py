@@ -232,10 +232,12 @@ def dead_biases(network):
     return 5
 """: "`network` is changed",
             dead().replace("nn.Conv2d)", "(nn.Conv2d, nn.Linear))")
-                  .replace("nn.BatchNorm2d", "NORMS").replace("count = 0", "count, NORMS = 0, (nn.BatchNorm1d, nn.BatchNorm2d)")
+                  .replace("nn.BatchNorm2d", "NORMS")
+                  .replace("count = 0", "count, NORMS = 0, (nn.BatchNorm1d, nn.BatchNorm2d)")
                   .replace("layer.out_channels", "len(layer.weight)"): "not a linear layer's",
             dead().replace("isinstance(layer, nn.Conv2d)",
-                           "getattr(layer, 'bias', None) is not None").replace("layer.out_channels", "len(layer.bias)"): "not a norm's",
+                           "getattr(layer, 'bias', None) is not None")
+                  .replace("layer.out_channels", "len(layer.bias)"): "not a norm's",
             dead("'Norm' in type(layers[i + 1]).__name__"): "This norm is another one",
             dead("i % 2 == 0 and isinstance(layers[i + 1], nn.BatchNorm2d)"): "anywhere",
             """

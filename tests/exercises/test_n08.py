@@ -161,7 +161,7 @@ def macs(in_channels, out_channels, kernel, height, width):
             fold(result="conv"): "without the norm",
             "import copy\ndef fold(conv, norm):\n    return copy.copy(conv)": "without the norm",
             fold(scale="norm.weight / norm.running_var.sqrt()"): "eps is left out",
-            fold(scale="norm.weight / (norm.running_var + 1e-5).sqrt()"): "eps",
+            fold(scale="norm.weight / (norm.running_var + 1e-5).sqrt()"): "eps is left out",
             fold(bias="bias * scale + norm.bias"): "the running mean is left out",
             fold(bias="(bias - norm.running_mean) * scale"): "the shift",
             fold(bias="bias * scale - norm.running_mean + norm.bias"): "to be scaled, too",

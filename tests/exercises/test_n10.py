@@ -64,7 +64,7 @@ CASES = {
         wrong={
             SIZE.format("round(height * factor), round(width * factor)"): "must not vanish",
             SIZE.format("round(height * factor), max(1, round(width * factor))"): "(0, 20)",
-            SIZE.format("max(1, round(height * factor)), round(width * factor)"): "(20, 0)",
+            SIZE.format("max(1, round(height * factor)), round(width * factor)"): "must not vanish",
             SIZE.format("20, 20"): "twice as high as wide",
             SIZE.format("max(1, round(width * factor)), max(1, round(height * factor))"):
                 "rows come first",

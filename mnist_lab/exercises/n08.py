@@ -211,13 +211,10 @@ def _compare_medians(found: float, olds: list[float], news: list[float]) -> None
     `eval()`. The two that are given stay as they are, and in their mode.
     """,
     start="""
-    import copy
-
-    import torch
     from torch import nn
 
 
-    def fold(conv, norm):
+    def fold(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
         return ...
     """,
     hint="""
@@ -232,7 +229,7 @@ def _compare_medians(found: float, olds: list[float], news: list[float]) -> None
     from torch import nn
 
 
-    def fold(conv, norm):
+    def fold(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
         scale = norm.weight / (norm.running_var + norm.eps).sqrt()
         bias = 0 if conv.bias is None else conv.bias
         folded = copy.deepcopy(conv)

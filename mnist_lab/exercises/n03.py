@@ -168,11 +168,11 @@ def the_block(conv_block):
 def _look_at_block(module, inside: int, outside: int, share: float) -> None:
     what = f"conv_block({inside}, {outside}, {share:.2f})"
     expect_module(module, what)
+    images = 10 * randn(8, inside, 12, 12)  # far above 6, where ReLU6 ends
+    output = call_with_copies(call(module.eval), images)
     if sum(p.numel() for p in module.parameters()) == 9 * inside * outside + 3 * outside:
         raise Wrong(f"{what} has {outside} parameters too many: has its convolution a bias?")
     expect_parameters(module, 9 * inside * outside + 2 * outside, what)
-    images = 10 * randn(8, inside, 12, 12)  # far above 6, where ReLU6 ends
-    output = call_with_copies(call(module.eval), images)
     if isinstance(output, Tensor) and output.shape[2:] == images.shape[2:]:
         raise Wrong("the maps come out as large as they went in: the convolution is padded.")
     expect_shape(output, (8, outside, 10, 10), f"what {what} returns for {list(images.shape)}")

@@ -184,9 +184,10 @@ def _one_cycle(total: int, max_lr: float, share: float) -> list[float]:
     """,
 )
 def two_mistakes_in_an_evaluation(accuracy):
-    for last in (1, 2, 3):
+    first, both = draw.randint(7, 8), draw.randint(15, 17)
+    for last in (1, 2, 3):  # three totals; no share is 1/2, where right and wrong are the same
         network, batches = _network_that_drops(), []
-        for size, wrong in ((draw.randint(7, 9), 4), (draw.randint(7, 9), 3), (last, last)):
+        for size, wrong in ((first, 5), (both - first, 4), (last, last)):
             images = randn(size, 6)
             labels = network.eval()(images).argmax(1)
             labels[:wrong] = (labels[:wrong] + 1) % 3

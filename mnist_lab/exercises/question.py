@@ -19,7 +19,7 @@ from pathlib import Path
 from torch import nn
 
 from mnist_lab.exercises.global_state import restored
-from mnist_lab.exercises.time_limit import TooLong, run_in_time
+from mnist_lab.exercises.time_limit import Stopped, TooLong, run_in_time
 from mnist_lab.exercises.unanswered import has_gap, is_as_delivered
 
 COLUMNS = 58  # what a page of JupyterLab holds in a window of 900 pixels
@@ -46,9 +46,9 @@ def call(answer: Callable, *arguments, **named):
     """
     try:
         return answer(*arguments, **named)
-    except (AnswerFailed, Wrong):
+    except (AnswerFailed, Wrong, Stopped):
         raise
-    except (Exception, SystemExit, KeyboardInterrupt) as error:
+    except BaseException as error:  # `SystemExit` and whatever the student has made
         raise AnswerFailed from error
 
 
@@ -127,12 +127,14 @@ def judge(exercise: Exercise, namespace: dict) -> Verdict:
 
 
 def _verdict(exercise: Exercise, answers: dict) -> Verdict:
-    for name, value in answers.items():
-        if re.search(rf"^(def|class) {name}\b", exercise.start, re.M) and not callable(value):
-            return Verdict(WRONG, f"`{name}` is {value!r:.60}; a function is expected.")
     try:
+        for name, value in answers.items():
+            if re.search(rf"^(def|class) {name}\b", exercise.start, re.M) and not callable(value):
+                raise Wrong(f"`{name}` is a {type(value).__name__}; a function is expected.")
         exercise.checker(**{name: _copied(value) for name, value in answers.items()})
-    except (Exception, SystemExit, KeyboardInterrupt) as error:
+    except Stopped:
+        raise
+    except BaseException as error:
         why = str(error) if isinstance(error, Wrong) else _what_it_ends_in(error)
         if why is None:
             return Verdict(
@@ -169,7 +171,9 @@ def _what_it_ends_in(error: BaseException) -> str | None:
         return None
     try:
         message = " ".join(str(error).split())[:300]
-    except (Exception, SystemExit, KeyboardInterrupt):  # an error of the student's own class
+    except Stopped:
+        raise
+    except BaseException:  # an error of the student's own class may have no text
         message = ""
     line = f": `{frames[-1].line[:60]}`" if frames and frames[-1].line else ""
     place = f" (line {frames[-1].lineno}{line})" if frames else ""

@@ -9,13 +9,14 @@ from collections.abc import Callable
 TIME_LIMIT = 10.0  # seconds; a check takes less than one
 PATIENCE = 4  # times as long for code that waits, or shares a busy machine
 STOPPING = 5.0  # seconds
+THREAD = "the answer to an exercise"  # the name of the thread that the code runs in
 
 
 class TooLong(Exception):
     """The code did not end in time."""
 
 
-class _Stopped(BaseException):
+class Stopped(BaseException):
     """What ends the code from outside: no `except Exception` in it keeps this back."""
 
 
@@ -36,7 +37,7 @@ def run_in_time(work: Callable[[], object]) -> object:
             raised.append(error)
         done.set()
 
-    thread = threading.Thread(target=run, daemon=True)
+    thread = threading.Thread(target=run, name=THREAD, daemon=True)
     thread.start()
     stopped = True
     try:
@@ -44,6 +45,8 @@ def run_in_time(work: Callable[[], object]) -> object:
     finally:  # also after Ctrl-C
         if not done.is_set():
             stopped = _stop(thread, done)
+        if stopped:
+            thread.join()
     if not in_time:
         advice = "" if stopped else " It cannot be stopped: restart the kernel."
         raise TooLong(
@@ -75,7 +78,7 @@ def _stop(thread: threading.Thread, done: threading.Event) -> bool:
     try:
         while not done.is_set() and time.monotonic() < end:
             ctypes.pythonapi.PyThreadState_SetAsyncExc(
-                ctypes.c_ulong(thread.ident), ctypes.py_object(_Stopped)
+                ctypes.c_ulong(thread.ident), ctypes.py_object(Stopped)
             )
     finally:
         sys.setswitchinterval(interval)

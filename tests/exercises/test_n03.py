@@ -141,6 +141,7 @@ def receptive_field(layers):
             CLASS.format("self.training"),
             of_layers(CONV, "nn.ReLU(inplace=True)", f"nn.Sequential({NORM}, {DROP})"),
             of_layers(CONV, "nn.ReLU()", "nn.ReLU()", NORM, DROP),
+            of_layers("nn.LazyConv2d(out_channels, 3, bias=False)", "nn.ReLU()", NORM, DROP),
             OWN,
         ],
         wrong={

@@ -58,6 +58,8 @@ def test_texts_lose_their_common_indentation():
         ("def double():\n    return 2", WRONG),
         ("def double(x):\n    raise SystemExit", WRONG),
         ("def double(x):\n    raise KeyboardInterrupt", WRONG),
+        ("class E(BaseException):\n    pass\ndef double(x):\n    raise E", WRONG),
+        ("class E:\n    def __repr__(self):\n        1 / 0\ndouble = E()", WRONG),
         ("def double(x):\n    return double(x)", WRONG),
     ],
 )

@@ -111,17 +111,29 @@ def both_ways(runs: list[dict]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def table(runs: list[dict]) -> str:
-    """Accuracy on either kind of digits, fold by fold, and the difference with its intervals.
-
-    Raises `UserError` unless the runs are one network's six folds.
+    """A block for each network and length: accuracy on either kind of digits, fold by fold, and
+    the difference with its intervals. Without all six folds there is no difference.
     """
-    known, unseen, writers = both_ways(runs)
+    kinds = dict.fromkeys((run["network"], run["num_epochs"]) for run in runs)
+    return "\n\n".join(
+        _block([run for run in runs if (run["network"], run["num_epochs"]) == kind])
+        for kind in kinds
+    )
+
+
+def _block(runs: list[dict]) -> str:
+    lines = [
+        f"{runs[0]['network']}, {runs[0]['num_epochs']} epochs",
+        f"{'':<16}{KINDS[0]:>10}{KINDS[1]:>12}{'difference':>12}",
+    ]
     shares = [[1 - len(run[kind]["wrong"]) / run[kind]["total"] for run in runs] for kind in KINDS]
-    title = f"{runs[0]['num_epochs']} epochs"
-    lines = [f"{title:<16}{KINDS[0]:>10}{KINDS[1]:>12}{'difference':>12}"]
     for run, a, b in zip(runs, *shares):
         name = f"fold {run['fold']}"
         lines.append(f"{name:<16}{a:>10.2%}{b:>12.2%}{100 * (b - a):>+12.2f}")
+    try:
+        known, unseen, writers = both_ways(runs)
+    except UserError as error:
+        return "\n".join([*lines, f"no comparison: {error}"])
     low, high = writer_difference(known, unseen, writers)
     over_folds = paired_interval(*shares)
     lines += [

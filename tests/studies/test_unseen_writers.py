@@ -82,12 +82,13 @@ def test_only_digits_that_were_asked_twice_are_compared(results):
 
 
 def test_the_table_shows_both_kinds_and_the_difference_with_its_intervals(results):
-    rows = [row.split() for row in table(results).splitlines()]
+    heading, *rows = [row.split() for row in table(results).splitlines()]
     known, unseen = (
         [1 - count / result[name]["total"] for result in results]
         for name, count in (("known", 10), ("strangers", 20))
     )
-    assert rows[0] == ["5", "epochs", "known", "strangers", "difference"]
+    assert heading == ["SomeNet,", "5", "epochs"]
+    assert rows[0] == ["known", "strangers", "difference"]
     assert rows[3] == ["fold", "2", f"{known[2]:.2%}", f"{unseen[2]:.2%}",
                        f"{100 * (unseen[2] - known[2]):+.2f}"]  # fmt: skip
     both = both_ways(results)
@@ -101,9 +102,24 @@ def test_the_table_shows_both_kinds_and_the_difference_with_its_intervals(result
 
 
 @pytest.mark.parametrize("chosen", [[0, 1, 2, 3, 4], [0, 1, 2, 3, 4, 4]])
-def test_a_fold_that_is_missing_or_twice_there_is_refused(results, chosen):
+def test_a_fold_that_is_missing_or_twice_there_is_named_in_the_place_of_a_difference(
+    results, chosen
+):
+    runs = [results[fold] for fold in chosen]
     with pytest.raises(UserError, match=r"^runs must be of the folds 0 to 5, .* not \[0, 1, "):
-        table([results[fold] for fold in chosen])
+        both_ways(runs)
+    *_, last_fold, said = table(runs).splitlines()
+    assert last_fold.startswith("fold 4 ")
+    assert said.startswith("no comparison: runs must be of the folds 0 to 5")
+
+
+def test_each_network_and_length_has_its_own_block(results):
+    more = [run | changed for changed in ({"network": "B"}, {"num_epochs": 6}) for run in results]
+    blocks = table(results + more).split("\n\n")
+    assert [block.splitlines()[0] for block in blocks] == [
+        "SomeNet, 5 epochs", "B, 5 epochs", "SomeNet, 6 epochs"
+    ]  # fmt: skip
+    assert len({block.split("\n", 1)[1] for block in blocks}) == 1
 
 
 def test_the_cases_are_the_folds_of_one_network(monkeypatch):

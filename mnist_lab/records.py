@@ -127,11 +127,14 @@ def _form(network: nn.Module) -> str:
 
 
 def _code(function) -> str:
-    """A function's source without comments and layout; nothing for PyTorch's own and the lost."""
-    if not function.__module__.startswith("torch."):
-        with suppress(OSError, TypeError, SyntaxError):
-            return ast.unparse(ast.parse(dedent(inspect.getsource(function))))
-    return ""
+    """A function's source without comments and layout, else its bytecode; none of PyTorch's own."""
+    if (getattr(function, "__module__", None) or "").startswith("torch."):
+        return ""
+    try:
+        return ast.unparse(ast.parse(dedent(inspect.getsource(function))))
+    except (OSError, TypeError, SyntaxError):  # typed at a prompt, or compiled
+        code = getattr(function, "__code__", None)
+        return f"{code.co_code} {code.co_names} {code.co_consts}" if code else ""
 
 
 def load_record(path: Path) -> dict:

@@ -31,6 +31,7 @@ from mnist_lab.validation import UserError
 
 NAMES = [name for name, _ in MNIST.resources]
 PARTS = ("train", "validation", "test")
+ORIGINALS = mnist_files.ORIGINALS
 
 
 def idx(array):
@@ -485,7 +486,9 @@ def real():
     folder = os.environ.get("MNIST_LAB_DATA")
     if not folder:
         pytest.skip("MNIST_LAB_DATA does not say where MNIST is")
-    return load_data("mnist", ROOT / folder, "by writer"), load_data("mnist", ROOT / folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mnist_files, "ORIGINALS", ORIGINALS)  # not those of the tests above
+        return load_data("mnist", ROOT / folder, "by writer"), load_data("mnist", ROOT / folder)
 
 
 def test_the_classes_in_qmnists_files_are_mnists_labels(real):

@@ -1,7 +1,7 @@
 // The browser's side of the writing pad (pad.py): it takes strokes or a photo, and shows answers.
 // Strokes are lists of points [x, y] in the unit square.
 
-const PEN = 0.07; // of the side, as in draw.py
+const PEN = 0.07; // of the side, as in images.py
 const PATIENCE = 2000; // milliseconds without an answer, until the pad says so
 
 function make(tag, properties = {}, parent = null) {
@@ -14,7 +14,7 @@ function render({ model, el }) {
   const root = make("div", { className: "mnist-pad" }, el);
   root.dataset.lmSuppressShortcuts = "true"; // JupyterLab's keys are not meant here
   const board = makeBoard(root);
-  const looks = makeLooks(root);
+  const looks = makeLooks(root, model.get("mapped"));
   const { status } = board;
   const lists = {};
   let strokes = structuredClone(model.get("strokes") || []);
@@ -57,8 +57,10 @@ function render({ model, el }) {
     for (const name of names) lists[name] ??= makeList(root, name);
     for (const name of Object.keys(lists)) fillList(lists[name], answers[name]);
     drawSeen(looks.seen, model.get("seen"));
-    drawSeen(looks.where, model.get("seen"));
-    drawWhere(looks.where, model.get("where"));
+    if (looks.where) {
+      drawSeen(looks.where, model.get("seen"));
+      drawWhere(looks.where, model.get("where"));
+    }
     status.textContent =
       model.get("message") ||
       names.map((name) => `${name} reads ${best(answers[name])}`).join(", ") ||
@@ -110,13 +112,12 @@ function makeBoard(root) {
   return { canvas, status, undo, clear, file };
 }
 
-function makeLooks(root) {
+function makeLooks(root, mapped) {
   const section = make("section", {}, root);
   const looks = {};
-  for (const [name, title, text] of [
-    ["seen", "What they see", "The 28×28 pixels that the networks are given."],
-    ["where", "Where GapNet looks", "The same pixels; rings are larger where more speaks for the answer."],
-  ]) {
+  const seen = ["seen", "What they see", "The 28×28 pixels that the networks are given."];
+  const where = ["where", `Where ${mapped} looks`, "The same pixels; rings are larger where more speaks for the answer."];
+  for (const [name, title, text] of mapped ? [seen, where] : [seen]) {
     make("h4", { textContent: title }, section);
     looks[name] = make("canvas", { className: "look", width: 224, height: 224 }, section);
     looks[name].setAttribute("role", "img");

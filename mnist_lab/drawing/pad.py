@@ -4,20 +4,15 @@ The browser's side is `pad.js`; it sends strokes or a photo, and `answer` looks 
 """
 
 import base64
-import binascii
 from pathlib import Path
 
 import anywidget
+import torch
 import traitlets
+from torch import Tensor
 
-from mnist_lab.drawing.images import (
-    from_photo,
-    load_networks,
-    normalize_for,
-    prepare,
-    rasterize,
-    read,
-)
+from mnist_lab.drawing.images import classify, load_networks, normalize_for, prepare, rasterize
+from mnist_lab.drawing.photos import from_photo
 from mnist_lab.interpret import class_activation_maps
 from mnist_lab.validation import UserError
 
@@ -30,8 +25,8 @@ class DrawingPad(anywidget.AnyWidget):
     `strokes`: lists of points (x, y) in the unit square. `photo`: a picture file in base64, or "".
     `asked` counts what the browser sent, and `answered` what was looked at. `answers`: for each
     network ten probabilities; empty where nothing could be read, and then `message` says why.
-    `seen`: the 784 pixels that the networks are given. `where`: GapNet's class activation map for
-    its answer, 6×6, from 0 to 1.
+    `seen`: the 784 pixels that the networks are given. `where`: a class activation map, 6×6, from 0
+    to 1, for the answer of the network `mapped`: the first that has such maps.
     """
 
     _esm = HERE / "pad.js"
@@ -43,11 +38,13 @@ class DrawingPad(anywidget.AnyWidget):
     answers = traitlets.Dict().tag(sync=True)
     seen = traitlets.List().tag(sync=True)
     where = traitlets.List().tag(sync=True)
+    mapped = traitlets.Unicode("").tag(sync=True)
     message = traitlets.Unicode("").tag(sync=True)
 
     def __init__(self, **traits):
         super().__init__(**traits)
-        self.readers = load_networks()
+        self.networks = load_networks()
+        self.mapped = next(filter(self._has_maps, self.networks), "")
         self.observe(lambda _: self.answer(), "asked")
 
     def answer(self) -> None:
@@ -56,28 +53,37 @@ class DrawingPad(anywidget.AnyWidget):
             try:
                 self._answer()
                 self.message = ""
-            except ValueError as error:
+            except UserError as error:
                 self.answers, self.seen, self.where = {}, [], []
                 self.message = str(error) if self.strokes or self.photo else ""
             self.answered = self.asked
 
     def _answer(self) -> None:
         image = prepare(_photo(self.photo) if self.photo else rasterize(self.strokes))
-        chances = read(self.readers, image[None])
-        maps = class_activation_maps(self.readers["GapNet"], normalize_for("GapNet", image[None]))[
-            0
-        ]
-        where = maps[int(chances["GapNet"][0].argmax())].clamp(min=0)
-        self.where = (where / where.max().clamp(min=1e-6)).tolist()
+        chances = classify(self.networks, image[None])
+        if self.mapped:
+            where = self._maps(self.mapped, image)[int(chances[self.mapped].argmax())].clamp(min=0)
+            self.where = (where / where.max().clamp(min=1e-6)).tolist()
         self.seen = image.flatten().tolist()
         self.answers = {name: ten[0].tolist() for name, ten in chances.items()}
+
+    def _maps(self, name: str, image: Tensor) -> Tensor:
+        return class_activation_maps(self.networks[name], normalize_for(name, image[None]))[0]
+
+    def _has_maps(self, name: str) -> bool:
+        try:
+            self._maps(name, torch.zeros(1, 28, 28))
+        except UserError:
+            return False
+        return True
 
     def __repr__(self) -> str:
         return "The writing pad: run this cell, then write a digit on it."
 
 
-def _photo(text: str):
+def _photo(text: str) -> Tensor:
     try:
-        return from_photo(base64.b64decode(text, validate=True))
-    except binascii.Error as error:
+        content = base64.b64decode(text, validate=True)
+    except ValueError as error:
         raise UserError("the photo did not arrive whole: choose it again.") from error
+    return from_photo(content)

@@ -1,35 +1,25 @@
-"""From strokes and photos to MNIST's form: what is prepared already comes out unchanged."""
-
-import io
+"""From strokes to MNIST's form: what is prepared already comes out unchanged."""
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageDraw, ImageFilter
+from pictures import SEVEN, THREE, answers
 
 from mnist_lab.drawing.images import (
-    from_photo,
+    classify,
     load_networks,
     normalize_for,
     prepare,
     rasterize,
-    read,
     shrink,
 )
 from mnist_lab.recipes import BOTTLENECK_RECIPE
-
-SEVEN = [[(0.3, 0.2), (0.7, 0.2), (0.55, 0.5), (0.45, 0.85)]]
-THREE = [[(0.35, 0.2), (0.55, 0.15), (0.65, 0.3), (0.5, 0.45), (0.65, 0.6), (0.6, 0.8),
-          (0.35, 0.8)]]  # fmt: skip
+from mnist_lab.validation import UserError
 
 
 @pytest.fixture(scope="module")
 def readers():
     return load_networks()
-
-
-def answers(readers, *images):
-    return [chances.argmax(1).tolist() for chances in read(readers, torch.stack(images)).values()]
 
 
 def moved(strokes, size, left, top):
@@ -53,11 +43,21 @@ def test_nothing_drawn_is_an_empty_picture_and_cannot_be_prepared():
 
 
 @pytest.mark.parametrize(
-    "strokes", [3, None, [1], [[1, 2]], [[(1,)]], [[("a", "b")]], [[(1, 2, 3)]], [[(0, None)]]]
-)
-def test_strokes_that_are_none_are_refused(strokes):
-    with pytest.raises(ValueError, match="strokes must be lists of points"):
+    "strokes",
+    [3, None, [1], [[1, 2]], [[(1,)]], [[("a", "b")]], [[("1", "2")]], [[(1, 2, 3)]], [[(0, None)]],
+     [[(1, 2), (3,)]], [[(1j, 2)]]],
+)  # fmt: skip
+def test_strokes_of_another_form_are_refused(strokes):
+    with pytest.raises(UserError, match="strokes must be lists of points"):
         rasterize(strokes)
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64, np.int8, np.uint16])
+def test_numpys_numbers_and_arrays_are_points(kind):
+    wanted = rasterize([[(0, 0), (1, 1), (1, 0)]])
+    points = np.array([(0, 0), (1, 1), (1, 0)], kind)
+    assert torch.equal(rasterize([points]), wanted)
+    assert torch.equal(rasterize([[tuple(point) for point in points]]), wanted)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -66,7 +66,7 @@ def test_points_are_finite(value):
         rasterize([[(value, 0.5)]])
 
 
-@pytest.mark.parametrize("size", [(30, 60), (60, 30), (7, 3), (200, 1), (1, 1)])
+@pytest.mark.parametrize("size", [(30, 60), (60, 30), (7, 3), (200, 1), (1, 4)])
 def test_the_digit_fills_a_box_of_20_and_its_mass_lies_in_the_middle(size):
     torch.manual_seed(0)
     image = torch.zeros(250, 250, dtype=torch.uint8)
@@ -102,57 +102,19 @@ def test_small_high_and_low_digits_are_read_alike_once_they_are_prepared(readers
     assert answers(readers, corner) != [[7], [7]], "unprepared, it should be misread"
 
 
-def photo(light=200, ink=40, mode="L", shadow=True, rotate=False, speck=False):
-    """A seven on paper, in a slanting light, with the grain of a camera."""
-    y, x = np.mgrid[:350, :450]
-    paper = light + (30 * x / 450 - 40 * y / 350) * shadow
-    noise = np.random.default_rng(0).normal(0, 4, paper.shape)
-    picture = Image.fromarray((paper + noise).clip(0, 255).astype("uint8"))
-    draw = ImageDraw.Draw(picture)
-    points = [(150, 80), (290, 75), (250, 180), (215, 290)]
-    draw.line(points, fill=ink, width=9, joint="curve")
-    if speck:
-        draw.ellipse((20, 20, 26, 26), fill=ink)
-    return picture.filter(ImageFilter.GaussianBlur(1)).convert(mode)
+@pytest.mark.parametrize("size", [(1, 1), (2, 2), (2, 1), (3, 3), (40, 50)])
+def test_a_spot_is_too_little_ink_to_be_a_digit(size):
+    sheet = torch.zeros(100, 100, dtype=torch.uint8)
+    sheet[20 : 20 + size[0], 30 : 30 + size[1]] = 200
+    with pytest.raises(UserError, match="too little ink to be a digit"):
+        prepare(sheet)
 
 
-def encoded(picture, kind="JPEG", **options):
-    file = io.BytesIO()
-    picture.save(file, kind, **options)
-    return file.getvalue()
-
-
-@pytest.mark.parametrize(
-    "picture",
-    [photo(), photo(shadow=False), photo(mode="RGB"), photo(speck=True), photo(light=120, ink=20),
-     photo(light=50, ink=230), photo(mode="RGB").resize((2250, 1750))],
-    ids=["shadow", "even", "colour", "speck", "dark paper", "chalk", "large"],
-)  # fmt: skip
-def test_a_photo_of_a_digit_is_read(picture, readers):
-    assert answers(readers, prepare(from_photo(encoded(picture)))) == [[7], [7]]
-
-
-def test_a_photo_lies_as_the_camera_says(readers):
-    exif = Image.Exif()
-    exif[0x0112] = 6  # to be turned right by a quarter
-    file = encoded(photo().rotate(90, expand=True), exif=exif)
-    assert answers(readers, prepare(from_photo(file))) == [[7], [7]]
-
-
-def test_what_is_transparent_is_paper(readers):
-    ink = photo(shadow=False).point(lambda value: 255 if value < 100 else 0)
-    clear = Image.new("RGBA", ink.size, "black")
-    clear.putalpha(ink)
-    assert answers(readers, prepare(from_photo(encoded(clear, "PNG")))) == [[7], [7]]
-
-
-def test_empty_paper_holds_nothing_and_nonsense_is_no_picture():
-    paper = Image.fromarray(np.full((200, 300), 190, "uint8"))
-    with pytest.raises(ValueError, match="nothing to read"):
-        prepare(from_photo(paper))
-    for nonsense in (b"", b"nonsense", encoded(photo())[:200]):
-        with pytest.raises(ValueError, match="no picture that can be read"):
-            from_photo(nonsense)
+@pytest.mark.parametrize("pen", [0.03, 0.07, 0.2])
+def test_a_dot_is_too_little_ink_and_a_dash_is_not(pen):
+    with pytest.raises(UserError, match="too little ink to be a digit"):
+        prepare(rasterize([[(0.5, 0.5)]], pen))
+    assert prepare(rasterize([[(0.5, 0.5 - pen), (0.5, 0.5 + pen)]], pen)).any()
 
 
 def test_each_network_is_given_what_its_recipe_says(readers):
@@ -161,6 +123,8 @@ def test_each_network_is_given_what_its_recipe_says(readers):
     scaled = normalize_for("BottleneckNet", image)
     expected = (image.float() / 255 - BOTTLENECK_RECIPE.mean) / BOTTLENECK_RECIPE.std
     torch.testing.assert_close(scaled, expected)
-    for chances in read(readers, image).values():
+    with pytest.raises(UserError, match="name must be one of GapNet, BottleneckNet, not 'gap'"):
+        normalize_for("gap", image)
+    for chances in classify(readers, image).values():
         assert chances.shape == (1, 10) and not chances.requires_grad
         assert chances.sum() == pytest.approx(1, abs=1e-5)

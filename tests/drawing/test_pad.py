@@ -4,10 +4,12 @@ import base64
 import io
 
 import pytest
+from pictures import SEVEN, THREE, photo
 from PIL import Image
-from test_images import SEVEN, THREE, photo
 
 from mnist_lab.drawing.pad import DrawingPad
+from mnist_lab.networks import BottleneckNet
+from mnist_lab.recipes import NETWORKS
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +39,7 @@ def test_it_answers_what_is_written(pad):
     assert best(pad) == {"GapNet": 7, "BottleneckNet": 7} and pad.message == ""
     assert len(pad.seen) == 784 and max(pad.seen) > 200
     assert len(pad.where) == 6 and max(max(row) for row in pad.where) == 1
+    assert pad.mapped == "GapNet"
     ask(pad, strokes=THREE)
     assert best(pad) == {"GapNet": 3, "BottleneckNet": 3}
 
@@ -76,6 +79,20 @@ def test_a_blank_photo_is_said_to_be_empty(pad):
     Image.new("L", (50, 50), 200).save(file, "PNG")
     ask(pad, photo=base64.b64encode(file.getvalue()).decode())
     assert pad.message == "there is nothing to read: the picture is empty."
+
+
+def test_a_dot_is_said_to_be_no_digit(pad):
+    ask(pad, strokes=[[[0.5, 0.5]]])
+    assert "too little ink" in pad.message and pad.answers == {}
+
+
+def test_only_networks_that_come_trained_answer_and_not_all_have_maps(monkeypatch):
+    monkeypatch.delitem(NETWORKS, "gap")
+    monkeypatch.setitem(NETWORKS, "untrained", NETWORKS["bottleneck"]._replace(weights=None))
+    pad = DrawingPad()
+    ask(pad, strokes=SEVEN)
+    assert best(pad) == {BottleneckNet.__name__: 7} and len(pad.seen) == 784
+    assert (pad.mapped, pad.where, pad.message) == ("", [], "")
 
 
 def test_where_there_is_no_browser_it_reads_as_a_text(pad):

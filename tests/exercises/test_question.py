@@ -1,7 +1,12 @@
 """A question: its verdicts, its three calls, and that an answer can do no harm."""
 
+import ast
+from pathlib import Path
+
+import nbformat
 import pytest
 import torch
+from IPython.core.inputtransformer2 import TransformerManager
 from torch import nn
 
 from mnist_lab.exercises import exercises, numbers, question, questions, time_limit
@@ -17,6 +22,7 @@ from mnist_lab.exercises.question import (
     judge,
 )  # fmt: skip
 
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 START = """
     def double(x):
         return ...
@@ -204,6 +210,31 @@ def test_every_notebook_but_the_first_has_two_or_more():
 def test_a_notebook_without_exercises_is_refused():
     with pytest.raises(ValueError, match="notebook '00' has no exercises; there are: 01, 02"):
         questions("00", {})
+
+
+def assigned(code):
+    """The names that a cell defines at its top, imports aside."""
+    top = ast.parse(code).body
+    made = {node.name for node in top if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
+    targets = (t for node in top if isinstance(node, ast.Assign) for t in node.targets)
+    return made | {n.id for t in targets for n in ast.walk(t) if isinstance(n, ast.Name)}
+
+
+@pytest.mark.parametrize("number", numbers())
+def test_no_answer_takes_a_name_that_its_notebook_uses(number):
+    """Its later cells could not be run again, and an answer that is not there would be judged."""
+    (path,) = NOTEBOOKS.glob(f"{number}_*.ipynb")
+    to_python = TransformerManager().transform_cell
+    used = {
+        node.id
+        for cell in nbformat.read(path, 4).cells
+        if cell.cell_type == "code" and not cell.id.startswith(f"q{number}-")
+        for node in ast.walk(ast.parse(to_python(cell.source)))
+        if isinstance(node, ast.Name)
+    }
+    for asked in exercises(number):
+        for code in (asked.given, asked.start, asked.solution):
+            assert not assigned(code) & used
 
 
 def test_what_is_said_ends_like_a_sentence():

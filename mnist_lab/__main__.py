@@ -9,55 +9,43 @@ import click
 
 from mnist_lab.course.outcomes import Interrupted, StudyFailed, summary_table
 from mnist_lab.files import WriteError, project_root
-from mnist_lab.validation import UserError
+from mnist_lab.validation import Count, UserError, check
 
 # Nothing else is imported before its command begins: `--help` and a wrong option answer at once.
 
 
 class OneOf(click.ParamType):
-    """A value that the library knows ("module:NAMES"), which is asked once there is a value."""
+    """A name that the library knows ("module:NAMES"), which is asked once there is a value."""
 
-    name = "name"
+    name = "name"  # what `--help` shows
 
     def __init__(self, where: str):
         self.where = where
 
     def convert(self, value, parameter, context):
-        module, name = self.where.split(":")
-        known = list(getattr(import_module(f"mnist_lab.{module}"), name))
+        module, names = self.where.split(":")
+        known = list(getattr(import_module(f"mnist_lab.{module}"), names))
         if value not in known:
             self.fail(f"{value!r} is not one of {', '.join(known)}.", parameter, context)
         return value
 
 
-def number(option: str, default: int | None, words: str, low: int = 1):
-    """An option that takes a whole number from `low` on."""
-    kind = click.IntRange(min=low)
-    return click.option(option, type=kind, default=default, show_default=True, help=words)
-
-
-def network(**options):
-    """The option that names a network."""
-    words = options.pop("help", "Which one.")
-    return click.option("--network", type=NETWORK, metavar="NETWORK", help=words, **options)
-
-
-NETWORK, DIGITS = OneOf("recipes:NETWORKS"), OneOf("data:SOURCES")
-FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
-ONE_OR_ALL = network(help="One only.  [default: all]")
-DATASET = click.option("--dataset", type=DIGITS, metavar="SOURCE",
+NETWORK, FOLDER = (
+    OneOf("recipes:NETWORKS"),
+    click.Path(exists=True, file_okay=False, path_type=Path),
+)
+DATASET = click.option("--dataset", type=OneOf("data:SOURCES"), metavar="SOURCE",
                        help="Which digits.  [default: auto]")  # fmt: skip
-PRECISION = click.option("--precision", type=OneOf("training:PRECISIONS"), metavar="PRECISION",
-                         default="auto", show_default=True, help="Of `fit`.")  # fmt: skip
-JOBS = number("--jobs", None, "Runs at a time.  [default: the cores]")
+PARAMETERS = click.option("-p", "--parameter", "parameters", nargs=2, multiple=True,
+                          metavar="NAME VALUE", help="Override a notebook parameter; in a sweep, "
+                          "several values with commas in between make a grid.")  # fmt: skip
+JOBS = click.option("--jobs", type=int, help="Runs at a time.  [default: the cores]")
 CLUSTER = click.option("--cluster", metavar="tcp://HOST:PORT",
                        help="A Dask scheduler's address instead.")  # fmt: skip
-
-
-def parameters(words: str):
-    """The option that overrides notebook parameters."""
-    return click.option("-p", "--parameter", "parameters", nargs=2, multiple=True,
-                        metavar="NAME VALUE", help=words)  # fmt: skip
+ONE_NETWORK = click.option("--network", type=NETWORK, help="One only.  [default: all]")
+PRECISION = click.option("--precision", type=OneOf("training:PRECISIONS"), default="auto",
+                         help="Of `fit`.")  # fmt: skip
+EPOCHS = "Length of a run."
 
 
 class Sentences(click.Group):
@@ -66,20 +54,18 @@ class Sentences(click.Group):
     def invoke(self, context: click.Context):
         try:
             return super().invoke(context)
-        except Interrupted as signal:
-            click.echo(f"\n{_sentence(signal)}", err=True)
-            sys.exit(128 + signal.number)
-        except (StudyFailed, WriteError) as error:
-            raise click.ClickException(_sentence(error)) from error
-        except UserError as error:
-            raise click.UsageError(_sentence(error)) from error
+        except (UserError, StudyFailed, Interrupted) as error:
+            sentence = " ".join([str(error), *getattr(error, "__notes__", [])])
+            if isinstance(error, Interrupted):
+                click.echo(f"\n{sentence}", err=True)
+                sys.exit(128 + error.number)
+            kind = click.UsageError  # status 2
+            if isinstance(error, (WriteError, StudyFailed)):
+                kind = click.ClickException  # status 1
+            raise kind(sentence) from error
 
 
-def _sentence(error: Exception) -> str:
-    return " ".join([str(error), *getattr(error, "__notes__", [])])
-
-
-@click.group(cls=Sentences)
+@click.group(cls=Sentences, context_settings={"show_default": True})
 def main() -> None:
     """mnist-lab: compact CNNs for MNIST, built step by step."""
 
@@ -87,13 +73,13 @@ def main() -> None:
 @main.command()
 @click.argument("notebooks", nargs=-1)
 @DATASET
-@parameters("Override a notebook parameter.")
-@number("--jobs", None, "Notebooks side by side.  [default: 2]")
+@PARAMETERS
+@click.option("--jobs", type=int, help="Notebooks side by side.  [default: 2]")
 @click.option("--resume", type=FOLDER, help="Continue an interrupted run, as it was begun.")
 def run(notebooks, dataset, parameters, jobs, resume) -> None:
     """Execute the course (or NOTEBOOKS: 03, solutions, or paths) into runs/<timestamp>/."""
-    if resume and (notebooks or dataset or parameters or jobs):
-        raise click.UsageError(
+    if resume and (notebooks or dataset or parameters or jobs is not None):
+        raise UserError(
             "--resume continues a run as it was begun: give no notebooks, digits, parameters or "
             "jobs with it, or begin a new run without it."
         )
@@ -107,15 +93,15 @@ def run(notebooks, dataset, parameters, jobs, resume) -> None:
         if not notebooks:
             chosen += find_solutions(root / "notebooks")
         values = {name: _value(text) for name, text in _unique(parameters).items()}
-        folder = begin(chosen, root / "runs", dataset, values, jobs or 2)
+        folder = begin(chosen, root / "runs", dataset, values, 2 if jobs is None else jobs)
     _show(run_batch(folder), folder)
 
 
 @main.command()
 @click.argument("notebooks", nargs=-1, required=True)
-@number("--seeds", None, "Seeds 0, 1, … of each notebook.  [default: 10]")
+@click.option("--seeds", type=int, help="Seeds 0, 1, … of each notebook.  [default: 10]")
 @DATASET
-@parameters("A value, or several with commas in between: a grid.")
+@PARAMETERS
 @JOBS
 @CLUSTER
 def sweep(notebooks, seeds, dataset, parameters, jobs, cluster) -> None:
@@ -123,26 +109,27 @@ def sweep(notebooks, seeds, dataset, parameters, jobs, cluster) -> None:
 
     What has a record there is not run again. `-p seed 3,7` names the seeds.
     """
-    grid = {name: _values(name, text) for name, text in _unique(parameters).items()}
-    if seeds and "seed" in grid:
-        raise click.UsageError("--seeds contradicts -p seed: give one of them.")
     from mnist_lab.course.batch import plan_sweep
     from mnist_lab.course.notebooks import find_notebooks
     from mnist_lab.course.runner import run_tasks
     from mnist_lab.data import load_data
 
-    root, folder = project_root(), project_root() / "runs" / "sweep"
-    grid.setdefault("seed", list(range(seeds or 10)))
+    grid = {name: _values(name, text) for name, text in _unique(parameters).items()}
+    if "seed" not in grid:
+        grid["seed"] = range(10 if seeds is None else check("seeds", seeds, Count))
+    elif seeds is not None:
+        raise UserError("--seeds contradicts -p seed: give one of them.")
+    root = project_root()
     chosen = find_notebooks(root / "notebooks", notebooks)
     tasks = plan_sweep(chosen, grid, load_data(dataset or "auto").source)
+    folder = root / "runs" / "sweep"
     _show(run_tasks(tasks, folder, jobs, cluster, cores=1), folder)
 
 
 @main.command()
-@ONE_OR_ALL
-@number("--pairs", 5, "How often each side is timed.")
-@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), default=10.0,
-              show_default=True, help="About how long it may take.")  # fmt: skip
+@ONE_NETWORK
+@click.option("--pairs", default=5, help="How often each side is timed.")
+@click.option("--minutes", default=10.0, help="About how long it may take.")
 @PRECISION
 @click.option("--quick", is_flag=True, help="Few digits and pairs: less than a minute.")
 def bench(**options) -> None:
@@ -151,8 +138,8 @@ def bench(**options) -> None:
 
 
 @main.command()
-@ONE_OR_ALL
-@number("--rounds", 5, "How often each situation is timed.")
+@ONE_NETWORK
+@click.option("--rounds", default=5, help="How often each situation is timed.")
 @PRECISION
 def contention(**options) -> None:
     """Time `fit` beside other work on the machine, by its number of threads."""
@@ -160,19 +147,19 @@ def contention(**options) -> None:
 
 
 @main.command()
-@network(required=True)
-@number("--seeds", 5, "How many runs of each side.", low=2)
-@number("--epochs", 3, "Length of a run.")
+@click.option("--network", type=NETWORK, required=True)
+@click.option("--seeds", default=5, help="How many runs of each side.")
+@click.option("--epochs", "num_epochs", default=3, help=EPOCHS)
 @JOBS
 @CLUSTER
-def fit_accuracy(epochs, **options) -> None:
+def fit_accuracy(**options) -> None:
     """Compare the accuracy of the textbook way with that of `fit`, seed by seed."""
-    _conduct("fit_accuracy", num_epochs=epochs, **options)
+    _conduct("fit_accuracy", **options)
 
 
 @main.command()
-@number("--seeds", 10, "How many runs for each goal.", low=2)
-@number("--example-epochs", 0, "Train PyTorch's example too, for so many epochs.", low=0)
+@click.option("--seeds", default=10, help="How many runs for each goal.")
+@click.option("--example-epochs", default=0, help="Train PyTorch's example for so many, too.")
 def time_to_accuracy(**options) -> None:
     """Time to 99 % (and 99.4 %) of the test digits, against PyTorch's own MNIST example."""
     _conduct("time_to_accuracy", timing=True, **options)
@@ -180,7 +167,7 @@ def time_to_accuracy(**options) -> None:
 
 @main.command()
 @click.argument("studies", nargs=-1, metavar="[ABLATION]...", type=OneOf("studies.ablations:CASES"))
-@number("--seeds", 3, "How many runs of each case.")
+@click.option("--seeds", default=3, help="How many runs of each case.")
 @JOBS
 @CLUSTER
 def ablations(**options) -> None:
@@ -189,13 +176,13 @@ def ablations(**options) -> None:
 
 
 @main.command()
-@network(default="bottleneck", show_default=True)
-@number("--epochs", 20, "Length of a run.")
+@click.option("--network", type=NETWORK, default="bottleneck")
+@click.option("--epochs", "num_epochs", default=20, help=EPOCHS)
 @JOBS
 @CLUSTER
-def unseen_writers(epochs, **options) -> None:
+def unseen_writers(**options) -> None:
     """Ask whether digits of people whom a network never met are harder to read."""
-    _conduct("unseen_writers", num_epochs=epochs, **options)
+    _conduct("unseen_writers", **options)
 
 
 @main.command()
@@ -239,7 +226,7 @@ def export(network, weights, target) -> None:
 
 @main.command()
 @click.option("--repo", required=True, metavar="OWNER/NAME")
-@click.option("--ref", default="main", show_default=True, help="Branch or tag.")
+@click.option("--ref", default="main", help="Branch or tag.")
 def fork(repo, ref) -> None:
     """Point every badge and setup cell to another repository (after a fork)."""
     from mnist_lab.course.fork import rewrite_addresses

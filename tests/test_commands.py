@@ -85,23 +85,15 @@ def test_the_options_of_a_study_are_passed_on(line, monkeypatch):
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("bench --pairs 0", "--pairs"),
-        ("bench --minutes 0", "--minutes"),
         ("bench --pairs two", "--pairs"),
         ("bench --network dense", "'dense' is not one of gap, bottleneck"),
         ("bench --precision fp16", "'fp16' is not one of auto, fp32, bf16"),
-        ("contention --rounds 0", "--rounds"),
         ("fit-accuracy", "--network"),
-        ("fit-accuracy --network gap --seeds 1", "--seeds"),
-        ("fit-accuracy --network gap --epochs 0", "--epochs"),
-        ("fit-accuracy --network gap --jobs 0", "--jobs"),
-        ("time-to-accuracy --seeds 1", "--seeds"),
-        ("time-to-accuracy --example-epochs -1", "--example-epochs"),
         ("ablations width", "'width' is not one of layers, "),
-        ("ablations --seeds 0", "--seeds"),
         ("unseen-writers --network dense", "'dense' is not one of gap, bottleneck"),
         ("export dense", "'dense' is not one of gap, bottleneck"),
         ("run --dataset cifar", "'cifar' is not one of auto, mnist, digits, fashion, kmnist"),
+        ("run --dataset digits --jobs 0", "jobs must be"),
         ("run 99", "'99'"),
         ("run -p width 1 --dataset digits", "'width'"),
         ("run -p n 1 -p n 2", "-p n is given 2 times"),
@@ -110,7 +102,8 @@ def test_the_options_of_a_study_are_passed_on(line, monkeypatch):
         ("run --resume . -p n 1", "--resume"),
         ("run --resume . --jobs 1", "--resume"),
         ("sweep", "NOTEBOOKS"),
-        ("sweep 04 --seeds 0", "--seeds"),
+        ("sweep 04 --seeds 0", "seeds must be"),
+        ("sweep 04 --seeds 1 --dataset digits --jobs 0", "jobs must be"),
         ("sweep 04 -p lr 0.1 -p n 1 -p lr 0.2", "-p lr is given 2 times"),
         ("sweep 04 -p lr 0.1,", "-p lr '0.1,'"),
         ("sweep 04 -p lr 0.1,0.1", "-p lr '0.1,0.1'"),
@@ -126,7 +119,7 @@ def test_a_bad_value_ends_in_one_sentence(line, words, repository):
 def test_digits_that_cannot_be_used_end_in_one_sentence(repository, monkeypatch):
     monkeypatch.setenv("MNIST_LAB_SOURCE", "cifar")
     for line in ("sweep 04", "run"):
-        assert "unknown source 'cifar'" in refused(line)
+        assert "'cifar'" in refused(line)
 
 
 @pytest.fixture

@@ -160,6 +160,7 @@ def signals_pull(stop: Stop) -> Iterator[None]:
     try:
         yield
     finally:
+        stop.set()  # whatever ends the runner, nothing more begins
         for number, handler in before.items():
             signal.signal(number, handler)
 

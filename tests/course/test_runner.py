@@ -6,6 +6,7 @@ import signal
 import threading
 from pathlib import Path
 
+import psutil
 import pytest
 from joblib import cpu_count
 from runners import posix, processes_of, signal_when, wait_for
@@ -25,7 +26,7 @@ def add(a, b=0):
     return {"sum": a + b, "source": os.environ["MNIST_LAB_SOURCE"]}
 
 def wait(a):
-    pathlib.Path("begun").touch()
+    pathlib.Path("begun").write_text(str(os.getpid()))
     while not pathlib.Path("go on").exists():
         time.sleep(0.02)
     return {"sum": a}
@@ -335,11 +336,10 @@ def test_a_cluster_does_the_same_and_outlives_a_worker_that_is_killed(folder, tm
     tasks = [task("add"), task("wait", 1), task("add", 2)]
 
     def kill_the_worker_that_waits():
-        wait_for(Path("begun").exists)
-        waiting = [one for one in processes_of("") if "course.worker" in " ".join(one.cmdline())]
+        wait_for(lambda: Path("begun").exists() and Path("begun").read_text())
+        dask_worker = psutil.Process(int(Path("begun").read_text())).parent()
         Path("go on").touch()
-        for process in waiting:
-            process.parent().kill()
+        dask_worker.kill()
 
     killer = threading.Thread(target=kill_the_worker_that_waits)
     with distributed.LocalCluster(

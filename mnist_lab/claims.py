@@ -45,14 +45,14 @@ class Report:
         self.rows: dict[str, tuple[str, str]] = {}
 
     def decide(self, name: str, verdict: str, measured: str) -> None:
-        """Write a verdict down and print it. Raises `UserError` for a claim that nobody made or
-        that has its verdict, and for any other word."""
+        """Write a verdict down and print it; a cell that is run again replaces its own.
+
+        Raises `UserError` for a claim that nobody made, and for any other word than a verdict.
+        """
         if verdict not in VERDICTS:
             raise UserError(f"{verdict!r} is no verdict.")
         if name not in CLAIMS:
             raise UserError(f"nobody claimed {name!r}: see CLAIMS.")
-        if name in self.rows:
-            raise UserError(f"{name!r} has its verdict already: {self.rows[name][0]}.")
         self.rows[name] = verdict, measured
         said = f"{verdict.upper()}: {CLAIMS[name].said}"
         for text, first in ((said, ""), (f"measured: {measured}", INDENT)):

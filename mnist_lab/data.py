@@ -75,7 +75,7 @@ class Split:
         """The first `count` digits (or all, if there are fewer). What was held out from training,
         and the rest, are shuffled: a random sample. MNIST's test digits are not, and begin with the
         students'. Raises `UserError` for a count below 1."""
-        return self.take(slice(check("count", count, Count)))
+        return self.take(slice(check("the number of digits", count, Count)))
 
     def take(self, indices: slice | Tensor | np.ndarray) -> "Split":
         """The digits that are named by a slice, by their numbers or by a mask `[N]`, with all that

@@ -223,7 +223,7 @@ def test_taken_digits_keep_all_that_is_known_of_them(indices):
 
 @pytest.mark.parametrize("count", [0, -1, 1.5, "5", None, True, float("nan")])
 def test_a_count_of_another_kind_is_refused(small, count):
-    with pytest.raises(UserError, match="count must be a whole number from 1 on"):
+    with pytest.raises(UserError, match="number of digits must be a whole number from 1 on"):
         small.test.first(count)
 
 

@@ -1,16 +1,11 @@
-"""The stored solutions of the exercises: run again, they print what is stored.
+"""The stored solutions of the exercises: run again, they print what is stored."""
 
-In this process: a kernel for each of the nine would spend its time on imports.
-"""
-
-import contextlib
-import io
 import warnings
 from pathlib import Path
 
 import nbformat
 import pytest
-from IPython.core.inputtransformer2 import TransformerManager
+from cells import code_cells, printed
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from conftest import ROOT
@@ -23,14 +18,12 @@ def changed_outputs(notebook: nbformat.NotebookNode) -> list[str]:
     """Run the code cells in order; what each prints where it is not what is stored."""
     namespace = {"__name__": "__main__"}
     found = []
-    for cell in notebook.cells:
-        if cell.cell_type == "code":
-            code = TransformerManager().transform_cell(cell.source)
-            with contextlib.redirect_stdout(io.StringIO()) as printed, warnings.catch_warnings():
-                warnings.simplefilter("error")
-                exec(compile(code, cell.id, "exec"), namespace)
-            if printed.getvalue() != "".join(output.text for output in cell.outputs):
-                found.append(f"{cell.id}: {printed.getvalue()}")
+    for cell in code_cells(notebook):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            now = printed(cell, namespace)
+        if now != "".join(output.text for output in cell.outputs):
+            found.append(f"{cell.id}: {now}")
     return found
 
 

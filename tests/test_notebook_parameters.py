@@ -1,0 +1,63 @@
+"""Notebooks with other parameters than the delivered ones, and cells that are run twice."""
+
+import re
+
+import nbformat
+import pytest
+from cells import code_cells, printed
+
+from conftest import NOTEBOOKS
+from mnist_lab.validation import UserError
+
+FIRST_CELLS = 7  # setup, parameters, imports, data, recipe
+
+
+def cells_with(number: str, parameters: dict) -> list[nbformat.NotebookNode]:
+    """The code cells of a notebook; what it declares as a parameter has another value."""
+    (path,) = (path for path in NOTEBOOKS if path.name.startswith(number))
+    cells = code_cells(nbformat.read(path, as_version=4))
+    (declared,) = (cell for cell in cells if "parameters" in cell.metadata.get("tags", []))
+    for name, value in parameters.items():
+        line = re.compile(rf"^{name} = .*$", re.MULTILINE)
+        assert line.search(declared.source), name
+        declared.source = line.sub(f"{name} = {value!r}", declared.source)
+    return cells
+
+
+@pytest.mark.parametrize(
+    ("number", "parameters", "sentence"),
+    [
+        ("00", {"dataset": "cifar"}, "cifar"),
+        ("00", {"seed": 1.5}, "seed must be"),
+        ("01", {"seed": -1}, "seed must be"),
+        ("01", {"max_degrees": -5}, "degrees must be"),
+        ("02", {"num_epochs": 0}, "num_epochs must be"),
+        ("02", {"num_digits": 0}, "number of digits must be"),
+        ("03", {"num_epochs": 1, "num_digits": 640}, "OneCycle cannot rise within"),
+        ("05", {"seed": "a"}, "seed must be"),
+        ("06", {"num_seeds": 1}, "num_seeds must be"),
+        ("06", {"num_digits": 100}, "OneCycle cannot rise within"),
+        ("07", {"num_digits": 99}, "num_digits must be"),
+        ("08", {"pairs": 2}, "pairs must be"),
+        ("08", {"steps_per_turn": 0}, "steps_per_turn must be"),
+        ("10", {"num_digits": 2.5}, "number of digits must be"),
+        ("10", {"seed": "a"}, "seed must be"),
+    ],
+)
+def test_a_parameter_that_cannot_be_used_ends_in_one_sentence_at_the_top(
+    number, parameters, sentence
+):
+    namespace = {"__name__": "__main__"}
+    with pytest.raises(UserError, match=sentence):
+        for cell in cells_with(number, {"dataset": "digits"} | parameters)[:FIRST_CELLS]:
+            printed(cell, namespace)
+
+
+@pytest.mark.slow
+def test_cells_of_02_give_the_same_again_and_bear_few_digits_and_epochs():
+    namespace = {"__name__": "__main__"}
+    cells = cells_with("02", {"dataset": "digits", "num_digits": 200, "num_epochs": 1})
+    for cell in cells:
+        first = printed(cell, namespace)
+        if "parameters" not in cell.metadata.get("tags", []) and "seconds" not in first:
+            assert printed(cell, namespace) == first, cell.source

@@ -36,7 +36,8 @@ class WriteError(UserError, OSError):
 
 
 def folder_lock(folder: Path, **options) -> FileLock:
-    """A lock for a folder, but outside of it: its file cannot be deleted safely when done.
+    """A lock for a folder. Its file lies outside of the folder and stays: another process may hold
+    one that was deleted, while a third locks its successor.
 
     `options` are `FileLock`'s.
     """

@@ -7,6 +7,7 @@ from pathlib import Path
 from threading import Barrier
 
 import pytest
+from filelock import Timeout
 
 from mnist_lab import files
 from mnist_lab.files import folder_lock, read_json, read_text, write_file, write_files
@@ -154,9 +155,11 @@ def test_a_folder_has_one_lock_by_whatever_path_and_user_it_is_reached(tmp_path,
     assert lock.lock_file == folder_lock(Path("new")).lock_file
     assert lock.lock_file != folder_lock(tmp_path / "other").lock_file
     with lock:
-        mode = os.stat(lock.lock_file).st_mode & 0o666
-    assert mode == 0o666
+        assert os.stat(lock.lock_file).st_mode & 0o666 == 0o666
+        with pytest.raises(Timeout):
+            folder_lock(Path("new"), timeout=0).acquire()
     assert list(tmp_path.iterdir()) == []
+    assert os.path.exists(lock.lock_file), "whoever waits for it would hold a deleted file"
 
 
 def test_a_text_and_what_json_holds_are_read_in_utf8(tmp_path):

@@ -38,6 +38,12 @@ def test_feature_maps_are_what_the_layer_answers_in_evaluation_mode():
     torch.testing.assert_close(maps, network.eval().convblock1(IMAGES))
 
 
+def test_of_a_layer_that_is_used_twice_it_is_the_last_answer():
+    conv = nn.Conv2d(1, 1, 3)
+    maps = feature_maps(nn.Sequential(conv, conv), IMAGES, conv)
+    torch.testing.assert_close(maps, conv(conv(IMAGES)).detach())
+
+
 def test_a_layer_of_another_network_is_refused_and_no_hook_is_left():
     network, other = GapNet(), nn.ReLU()
     network.convblock4.eval()

@@ -145,12 +145,11 @@ def _time_with(speedup, olds: list[float], news: list[float]) -> None:
         return now
 
     def work(kind, seconds):
+        left = iter([60.0, *seconds])
+
         def run():
             nonlocal calls, now
-            now += (
-                seconds[calls.count(kind) - 1] if calls.count(kind) in range(1, pairs + 1) else 60
-            )
-            calls += kind
+            calls, now = calls + kind, now + next(left, 60.0)
 
         return run
 

@@ -125,7 +125,8 @@ def _numbers(value) -> Tensor | None:
 
 def _same(now, before) -> bool:
     """Whether an argument is what it was; of an optimizer nothing is said."""
-    if type(now) is not type(before):
+    tensors = isinstance(now, Tensor) and isinstance(before, Tensor)  # a Parameter is one, too
+    if type(now) is not type(before) and not tensors:
         return False
     if isinstance(before, nn.Module):
         modes = [[part.training for part in network.modules()] for network in (now, before)]

@@ -124,7 +124,7 @@ def test_ctrl_c_in_a_terminal_ends_in_one_sentence(tmp_path):
     folder = begin([quick, slow], tmp_path / "runs", "digits")
     command = ("-m", "mnist_lab", "run", "--resume", str(folder))
     with started(*command, cwd=ROOT, stderr=subprocess.PIPE) as process:
-        wait_for(lambda: begun.exists() and (folder / SUMMARY).exists())
+        wait_for(lambda: begun.exists() and (folder / SUMMARY).exists(), seconds=300)
         process.send_signal(signal.SIGINT)
         said = process.communicate(timeout=30)[1]
     assert process.returncode == 128 + signal.SIGINT

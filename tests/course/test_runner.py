@@ -336,7 +336,7 @@ def test_a_cluster_does_the_same_and_outlives_a_worker_that_is_killed(folder, tm
     tasks = [task("add"), task("wait", 1), task("add", 2)]
 
     def kill_the_worker_that_waits():
-        wait_for(lambda: Path("begun").exists() and Path("begun").read_text())
+        wait_for(lambda: Path("begun").exists() and Path("begun").read_text(), seconds=300)
         dask_worker = psutil.Process(int(Path("begun").read_text())).parent()
         Path("go on").touch()
         dask_worker.kill()

@@ -12,6 +12,11 @@ from mnist_lab.exercises.question import RIGHT, UNANSWERED, WRONG, Exercise, Ver
 OFTEN = 100  # checks of each answer in the slow tests: a verdict must not depend on luck
 
 
+def made(**texts: str) -> Callable[[Callable], Exercise]:
+    """Make a checker an exercise of these texts, for the tests of what lies around it."""
+    return lambda checker: Exercise(checker=checker, **texts)
+
+
 @dataclass(frozen=True)
 class Case:
     """Answers as a student would type them: right ones of `other` forms, `wrong` ones with a part

@@ -1,7 +1,7 @@
 """Exercises that check themselves: `q1, q2, q3 = questions("03", globals())`.
 
-`n03.py` holds the exercises of notebook 03:
-its cells there, and the solutions, are written from it.
+`n03.md` holds the texts of notebook 03's exercises, `n03.py` what checks the answers: the cells
+there, and the solutions, are written from both.
 """
 
 import importlib

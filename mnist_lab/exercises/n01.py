@@ -10,26 +10,7 @@ from mnist_lab.exercises.question import Wrong, exercise
 MEAN, DEVIATION = 0.1307, 0.3081
 
 
-@exercise(
-    title="Black and white",
-    task="""
-        What does the network see where a pixel is black (0), and where it is white (255)? Compute
-        both, by hand or with Python: the mean is 0.1307 and the deviation 0.3081, as for the GAP
-        network. Two decimals are enough.
-    """,
-    start="""
-        black = ...
-        white = ...
-    """,
-    hint="""The mean and the deviation were computed on the scale from 0 to 1, where white is 1.""",
-    solution="""
-        black = (0 / 255 - 0.1307) / 0.3081
-        white = (255 / 255 - 0.1307) / 0.3081
-    """,
-    right="""
-        Black is not 0, but a little below it; white is far above. Zero is now the average pixel.
-    """,
-)
+@exercise("Black and white")
 def black_and_white(black, white):
     for name, value, pixel in (("black", black, 0), ("white", white, 255)):
         _expect_normalised(name, as_number(value, f"`{name}`"), pixel)
@@ -54,32 +35,7 @@ def _expect_normalised(name: str, number: float, pixel: int) -> None:
     raise Wrong(f"`{name}` is {number:.4g}: {why}{'' if why.endswith('?') else '.'}")
 
 
-@exercise(
-    title="One ruler for both",
-    task="""
-        Write `standardize(train, validation)`. Both are tensors `[N, 1, 28, 28]` of `uint8`. Return
-        both as `float32`, in this order and of the same shapes, shifted and scaled so that the
-        *training* pixels, all of them together, have mean 0 and deviation 1. The validation digits
-        are measured with the same ruler: nothing may be learned from them, not even their mean.
-    """,
-    start="""
-        def standardize(train, validation):
-            return ...
-    """,
-    hint="""
-        Two numbers are computed, from `train.float()`; both tensors are shifted by the first and
-        divided by the second.
-    """,
-    solution="""
-        def standardize(train, validation):
-            mean, deviation = train.float().mean(), train.float().std()
-            return (train.float() - mean) / deviation, (validation.float() - mean) / deviation
-    """,
-    right="""
-        A pixel means the same in both parts now. Whether you divided by 255 first does not matter,
-        by the way: mean and deviation shrink with the pixels.
-    """,
-)
+@exercise("One ruler for both")
 def one_ruler(standardize):
     cases = [(_random_digits(n), _random_digits(m) // 2) for n, m in ((24, 10), (15, 1))]
     slips = [
@@ -116,47 +72,7 @@ def _scaled(pixels: Tensor, ruler: Tensor) -> Tensor:
     return (pixels.float() - ruler.float().mean()) / ruler.float().std()
 
 
-@exercise(
-    title="Find the leak",
-    task="""
-        This function makes more digits by turning (`turn` returns a turned copy of a batch), and
-        holds some out for validation. A network trained that way reaches a splendid validation
-        accuracy, and a much worse one in the world. Find out why, and mend it: the training part is
-        to hold every digit that is not held out, and a turned copy of each; the validation part the
-        digits that are held out, as they were written, and nothing else. (The digits may come
-        sorted: those held out still have to be drawn at random.)
-    """,
-    start="""
-        import torch
-
-
-        def prepare(images, labels, held_out, turn):
-            images = torch.cat([images, turn(images)])
-            labels = torch.cat([labels, labels])
-            order = torch.randperm(len(images))
-            validation, train = order[:held_out], order[held_out:]
-            return images[train], labels[train], images[validation], labels[validation]
-    """,
-    hint="""
-        Follow one digit and its turned copy through the function. Can one of them land in training
-        and the other in validation?
-    """,
-    solution="""
-        import torch
-
-
-        def prepare(images, labels, held_out, turn):
-            order = torch.randperm(len(images))
-            validation, train = order[:held_out], order[held_out:]
-            train_images = torch.cat([images[train], turn(images[train])])
-            train_labels = torch.cat([labels[train], labels[train]])
-            return train_images, train_labels, images[validation], labels[validation]
-    """,
-    right="""
-        Split first, then augment, and only what is trained on. The same leak comes with frames of
-        one film, or scans of one patient, on both sides.
-    """,
-)
+@exercise("Find the leak")
 def find_the_leak(prepare):
     for count, held_out in ((60, 20), (90, 25)):
         names = randperm(100)[:count].sort().values  # every digit is painted with its own number

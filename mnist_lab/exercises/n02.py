@@ -15,31 +15,7 @@ from mnist_lab.exercises.checks import agrees, as_number, by_example, expect_kin
 from mnist_lab.exercises.question import Wrong, exercise
 
 
-@exercise(
-    title="How large is the map?",
-    task="""
-        A window of `kernel` × `kernel` slides over a picture of `size` × `size` pixels, `stride`
-        pixels at a time. Before that, `padding` rows and columns of zeros are put around the
-        picture, on every side. How many places does the window have in a row? Write a function that
-        knows it for any numbers. In the table of section 2, 28 became 13, and 13 became 6.
-    """,
-    start="""
-        def size_after(size, kernel, stride, padding):
-            return ...
-    """,
-    hint="""
-        At first the window lies at the left edge. How many pixels are left on its right, and how
-        many whole steps fit into them?
-    """,
-    solution="""
-        def size_after(size, kernel, stride, padding):
-            return (size + 2 * padding - kernel) // stride + 1
-    """,
-    right="""
-        The first place, and one more for each step that fits. What is left over at the edge is
-        never seen, which is why 28 and 27 pixels both become 13.
-    """,
-)
+@exercise("How large is the map?")
 def size_of_a_map(size_after):
     # The remainders of the steps are 0, 1/2, 0, 0, 1/3, 3/4, 2/3 and 1/2.
     cases = [(28, 5, 1, 0), (28, 3, 2, 0), (13, 3, 2, 0), (28, 3, 1, 1), (28, 5, 3, 1),
@@ -80,40 +56,7 @@ def _measured(size: int, kernel: int, stride: int, padding: int) -> int:
     return F.conv2d(picture, window, stride=stride, padding=padding).shape[-1]
 
 
-@exercise(
-    title="Cross-entropy that bears large scores",
-    task="""
-        Write `cross_entropy(scores, labels)` for scores `[B, 10]` and labels `[B]`: the mean of
-        −log(probability that softmax gives the right digit), a tensor of one number on which
-        `backward()` can be called. Do it with `exp`, `log`, `sum` and the like, not with PyTorch's
-        ready-made losses. The two lines of section 3 are right, but only nearly always: what do
-        they make of a score of 1,000? Yours must be right there, too.
-    """,
-    start="""
-        import torch
-
-
-        def cross_entropy(scores, labels):
-            return ...
-    """,
-    hint="""
-        Softmax stays the same when one number is taken off all ten scores of a row, such as the
-        largest. And the log of a quotient is a difference, in which no exp is left above.
-    """,
-    solution="""
-        import torch
-
-
-        def cross_entropy(scores, labels):
-            scores = scores - scores.max(1, keepdim=True).values
-            right = scores[torch.arange(len(labels)), labels]
-            return (scores.exp().sum(1).log() - right).mean()
-    """,
-    right="""
-        This is why PyTorch wants the scores, and no probabilities: the exp of a large one does not
-        fit into 32 bits, and the log of a small probability is lost.
-    """,
-)
+@exercise("Cross-entropy that bears large scores")
 def stable_cross_entropy(cross_entropy):
     @functools.wraps(cross_entropy)
     def by_hand(scores, labels):
@@ -204,48 +147,7 @@ def _large_scores() -> list[tuple[str, Tensor, Tensor]]:
     ]  # fmt: skip
 
 
-@exercise(
-    title="Find three mistakes",
-    task="""
-        `train_step` is to take one step with one batch, and to return the loss from before that
-        step as a number. It raises no error, and a network trained with it even learns something.
-        But three lines are wrong, missing or in the wrong place. Mend them. (`optimizer` may be any
-        optimizer of the parameters of `network`; and somebody may have used the network before, in
-        `eval()`.)
-    """,
-    start="""
-        import torch.nn.functional as F
-
-
-        def train_step(network, optimizer, images, labels):
-            network.eval()
-            probabilities = network(images).softmax(dim=1)
-            loss = F.cross_entropy(probabilities, labels)
-            loss.backward()
-            optimizer.step()
-            return loss.item()
-    """,
-    hint="""
-        Compare it with the loop of section 4, line by line. And read what `F.cross_entropy` wants:
-        scores or probabilities?
-    """,
-    solution="""
-        import torch.nn.functional as F
-
-
-        def train_step(network, optimizer, images, labels):
-            network.train()
-            loss = F.cross_entropy(network(images), labels)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            return loss.item()
-    """,
-    right="""
-        None of the three raises an error, and each makes a network worse: that is what
-        makes them hard to find. Comparing a step with one computed by hand finds them all.
-    """,
-)
+@exercise("Find three mistakes")
 def three_mistakes(train_step):
     for kind in (
         lambda weights: torch.optim.SGD(weights, lr=draw.uniform(0.02, 0.3), momentum=0.9),

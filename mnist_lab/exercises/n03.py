@@ -21,36 +21,7 @@ from mnist_lab.exercises.checks import (
 from mnist_lab.exercises.question import Wrong, call, exercise
 
 
-@exercise(
-    title="Pool earlier",
-    task="""
-    Two networks have the same four layers in another order; convolutions are 3×3, the pooling takes
-    2×2 values and moves in steps of 2:
-
-    - A: convolution, convolution, pooling, convolution
-    - B: convolution, pooling, convolution, convolution
-
-    How many pixels of the image, along one side, does one value of the last layer see? Predict both
-    without running a network.
-    """,
-    start="""
-    sees_a = ...
-    sees_b = ...
-    """,
-    hint="""
-    Go through the layers one by one. A layer adds its size minus 1, times the distance in pixels of
-    two neighbours in the map that it looks at. That distance begins at 1; what does a pooling make
-    of it?
-    """,
-    solution="""
-    sees_a = 3 + 2 + 1 + 2 * 2
-    sees_b = 3 + 1 + 2 * 2 + 2 * 2
-    """,
-    right="""
-    The earlier a network pools, the further its last layer sees, for the same parameters; but what
-    stands before the pooling has seen little when the exact places get lost.
-    """,
-)
+@exercise("Pool earlier")
 def pool_earlier(sees_a, sees_b):
     a, b = as_number(sees_a, "sees_a"), as_number(sees_b, "sees_b")
     if (a, b) == (12, 10):
@@ -66,34 +37,7 @@ def pool_earlier(sees_a, sees_b):
     expect_number(b, 12, "sees_b")
 
 
-@exercise(
-    title="What does any chain of layers see?",
-    task="""
-    Write `receptive_field(layers)`. It is given a list of layers in their order, each as
-    `(kernel, stride)`: `(3, 1)` is a 3×3 convolution, `(2, 2)` a 2×2 pooling. It returns how many
-    pixels of the image, along one side, one value behind the last layer sees.
-    """,
-    start="""
-    def receptive_field(layers):
-        return ...
-    """,
-    hint="""
-    Keep two numbers while you go through the layers: what is seen so far, and how many pixels lie
-    between two neighbours of the map so far. Both begin at 1.
-    """,
-    solution="""
-    def receptive_field(layers):
-        field, jump = 1, 1
-        for kernel, stride in layers:
-            field += (kernel - 1) * jump
-            jump *= stride
-        return field
-    """,
-    right="""
-    This is how `describe` knows: the field grows by kernel minus 1, times the product of all
-    strides before.
-    """,
-)
+@exercise("What does any chain of layers see?")
 def chain_of_layers(receptive_field):
     for layers, remark in (
         ([(3, 1)], "a 3×3 convolution sees 3 pixels."),
@@ -121,42 +65,7 @@ def _field(layers: list[tuple[int, int]]) -> int:
     return field
 
 
-@exercise(
-    title="The block",
-    task="""
-    Write `conv_block(in_channels, out_channels, dropout)`, the piece of which the published network
-    is made: a 3×3 convolution without padding and without bias, then ReLU, then batch norm
-    (`nn.BatchNorm2d`), then dropout with the given probability. It returns a module. (An
-    `nn.Sequential` or a class of your own: both are right.)
-    """,
-    start="""
-    from torch import nn
-
-
-    def conv_block(in_channels, out_channels, dropout):
-        return ...
-    """,
-    hint="""
-    `nn.Sequential(first, second, …)` is a module that calls one layer after the other. And a
-    convolution has a bias unless you tell it `bias=False`.
-    """,
-    solution="""
-    from torch import nn
-
-
-    def conv_block(in_channels, out_channels, dropout):
-        return nn.Sequential(
-            nn.Conv2d(in_channels, out_channels, kernel_size=3, bias=False),
-            nn.ReLU(),
-            nn.BatchNorm2d(out_channels),
-            nn.Dropout(dropout),
-        )
-    """,
-    right="""
-    Six of these (the last is padded), a transition, a pooling and a head are the whole network. The
-    check looked at the order of the layers, and at both modes.
-    """,
-)
+@exercise("The block")
 def the_block(conv_block):
     # Each number differs: whoever does not use what is given is wrong at least once.
     shares = draw.uniform(0.1, 0.3), draw.uniform(0.6, 0.8)
@@ -237,55 +146,7 @@ def _look_at_dropout(module, images, maps, norm: nn.BatchNorm2d, share: float) -
         expect_tensor(output, expected * ~zero, "in train(), what comes out of the block", 1e-3)
 
 
-@exercise(
-    title="Two mistakes",
-    task="""
-    Here is a head for 16 maps of 6×6: dropout, global average pooling, a 1×1 convolution and
-    log-softmax. A network that ends in it learns badly, and even after `eval()` it answers
-    differently when it is asked twice. There are **two** mistakes in `forward`. Mend both, keep
-    everything else.
-    """,
-    start="""
-    import torch.nn.functional as F
-    from torch import nn
-
-
-    class Head(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.classifier = nn.Conv2d(16, 10, kernel_size=1, bias=False)
-
-        def forward(self, maps):  # [N, 16, 6, 6] -> [N, 10]
-            maps = F.dropout(maps, 0.1)
-            means = maps.mean(dim=(2, 3), keepdim=True)
-            scores = self.classifier(means).flatten(1)
-            return F.log_softmax(scores, dim=0)
-    """,
-    hint="""
-    Which numbers should add up to 1: the ten of one digit, or those of all digits of a batch?
-    And how does a function, which is no module, come to know of `eval()`?
-    """,
-    solution="""
-    import torch.nn.functional as F
-    from torch import nn
-
-
-    class Head(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.classifier = nn.Conv2d(16, 10, kernel_size=1, bias=False)
-
-        def forward(self, maps):  # [N, 16, 6, 6] -> [N, 10]
-            maps = F.dropout(maps, 0.1, training=self.training)
-            means = maps.mean(dim=(2, 3), keepdim=True)
-            scores = self.classifier(means).flatten(1)
-            return F.log_softmax(scores, dim=1)
-    """,
-    right="""
-    Neither mistake raises an error, and the shapes are right. `F.dropout` always drops unless it
-    is told `training=False`; and over dim=0 the digits of a batch compete with each other.
-    """,
-)
+@exercise("Two mistakes")
 def two_mistakes(Head):
     head = call(Head)
     expect_module(head, "Head()")

@@ -12,32 +12,7 @@ from mnist_lab.exercises.checks import agrees, as_number, by_example, expect_unc
 from mnist_lab.exercises.question import Wrong, exercise
 
 
-@exercise(
-    title="Three outcomes",
-    task="""
-    Write `verdict(low, high, asked)`. A network was measured, and the 95 % interval of its accuracy
-    reaches from `low` to `high`; `asked` is the accuracy that was asked for ("at least …"). It
-    returns the text `"yes"` if the whole interval lies at or above what was asked, `"NO"` if the
-    whole interval lies below, and `"undecided"` otherwise.
-    """,
-    start="""
-    def verdict(low, high, asked):
-        return ...
-    """,
-    hint="""
-    Two comparisons are enough: one looks at the lower end of the interval, one at the upper.
-    """,
-    solution="""
-    def verdict(low, high, asked):
-        if low >= asked:
-            return "yes"
-        return "NO" if high < asked else "undecided"
-    """,
-    right="""
-    A row that can only say yes or NO turns with every seed. This one says when a single run cannot
-    tell.
-    """,
-)
+@exercise("Three outcomes")
 def three_outcomes(verdict):
     for low, high, asked, why in (
         (0.995, 0.997, 0.994, "the whole interval lies above 0.994."),
@@ -61,36 +36,7 @@ def _verdict(low: float, high: float, asked: float) -> str:
     return "yes" if low >= asked else "NO" if high < asked else "undecided"
 
 
-@exercise(
-    title="OneCycle by hand",
-    task="""
-    Write `lr_at(step, total, max_lr, share)`: the learning rate of a one-cycle schedule in straight
-    lines. It begins at `max_lr / 25` in step 0, rises in a straight line to `max_lr` at
-    `share * total - 1`, which may lie between two steps, and falls in a straight line to
-    `max_lr / 250_000` in the last step, `total - 1`. (`OneCycleLR` in PyTorch does so with
-    `anneal_strategy="linear"`; the recipe here rounds the corners with a cosine.)
-    """,
-    start="""
-    def lr_at(step, total, max_lr, share):
-        return ...
-    """,
-    hint="""
-    A straight line from a to b: a + (b - a) * part, where part goes from 0 to 1. Which part of the
-    way up has been gone in `step`, and which part of the way down?
-    """,
-    solution="""
-    def lr_at(step, total, max_lr, share):
-        first, last = max_lr / 25, max_lr / 250_000
-        top = share * total - 1
-        if step <= top:
-            return first + (max_lr - first) * step / top
-        return max_lr + (last - max_lr) * (step - top) / (total - 1 - top)
-    """,
-    right="""
-    It is held against PyTorch's own scheduler, step by step. The end is so low that the last steps
-    hardly move a weight.
-    """,
-)
+@exercise("OneCycle by hand")
 def one_cycle_by_hand(lr_at):
     between = draw.choice([(47, 0.25), (53, 0.35), (55, 0.3), (90, 0.15), (49, 0.3)])
     whole = draw.choice([(40, 0.25), (50, 0.3), (60, 0.15)])
@@ -141,48 +87,7 @@ def _one_cycle(total: int, max_lr: float, share: float) -> list[float]:
     return rates
 
 
-@exercise(
-    title="Two mistakes in an evaluation",
-    task="""
-    `accuracy(network, batches)` is to say which share of all digits a network reads rightly, as it
-    would be used. `batches` is a list of pairs: images, and their labels. There are **two**
-    mistakes in it, both common, and both change the number only a little. Mend them.
-    """,
-    start="""
-    import torch
-
-
-    def accuracy(network, batches):
-        shares = []
-        with torch.no_grad():
-            for images, labels in batches:
-                answers = network(images).argmax(1)
-                shares.append((answers == labels).float().mean().item())
-        return sum(shares) / len(shares)
-    """,
-    hint="""
-    What does dropout do while you measure? And if the last batch holds a single digit, how much
-    does this digit count?
-    """,
-    solution="""
-    import torch
-
-
-    def accuracy(network, batches):
-        network.eval()
-        correct = total = 0
-        with torch.no_grad():
-            for images, labels in batches:
-                answers = network(images).argmax(1)
-                correct += (answers == labels).sum().item()
-                total += len(labels)
-        return correct / total
-    """,
-    right="""
-    `no_grad` saves memory, `eval()` changes the answers: they are two different things. And digits
-    are counted, not averages of averages.
-    """,
-)
+@exercise("Two mistakes in an evaluation")
 def two_mistakes_in_an_evaluation(accuracy):
     first, both = draw.randint(7, 8), draw.randint(15, 17)
     for last in (1, 2, 3):  # three totals; no share is 1/2, where right and wrong are the same
@@ -228,31 +133,7 @@ def _network_that_drops() -> nn.Module:
     return nn.Sequential(nn.Linear(6, 64), nn.ReLU(), nn.Dropout(0.9), nn.Linear(64, 3))
 
 
-@exercise(
-    title="Where did it look?",
-    task="""
-    Write `class_map(features, weights, digit)`. `features` `[C, h, w]` are the maps before global
-    average pooling, `weights` `[10, C]` those of the classifier behind it. It returns the class
-    activation map of `digit`, `[h, w]`: at each place, the sum over the channels of weight times
-    feature. Then check in your head: why is its mean the score of the digit?
-    """,
-    start="""
-    def class_map(features, weights, digit):
-        return ...
-    """,
-    hint="""
-    Ten channels would be ten products and a sum. `weights[digit][:, None, None]` has a shape that
-    can be multiplied with `features`.
-    """,
-    solution="""
-    def class_map(features, weights, digit):
-        return (weights[digit][:, None, None] * features).sum(0)
-    """,
-    right="""
-    Mean and weighted sum may be exchanged, both being linear: so the map says how much each place
-    adds to the score, and it costs nothing.
-    """,
-)
+@exercise("Where did it look?")
 def where_did_it_look(class_map):
     slips = [
         (lambda maps, weights, digit: weights[digit][:, None, None] * maps,

@@ -23,30 +23,7 @@ from mnist_lab.exercises.checks import (
 from mnist_lab.exercises.question import Wrong, call, exercise
 
 
-@exercise(
-    title="The price of a bottleneck",
-    task="""
-    A 3×3 convolution from 64 to 64 channels, with a bias: how many parameters has it? And how many
-    have a 1×1 convolution from 64 to 16 channels and a 3×3 convolution from 16 to 64, with biases,
-    together? Predict both; Python may do the arithmetic.
-    """,
-    start="""
-    direct = ...
-    with_squeeze = ...
-    """,
-    hint="""
-    Each filter has a weight for every input channel at every place of its window, and one bias; and
-    there are as many filters as output channels.
-    """,
-    solution="""
-    direct = 64 * 64 * 9 + 64
-    with_squeeze = (64 * 16 + 16) + (16 * 64 * 9 + 64)
-    """,
-    right="""
-    Less than a third, and the same shapes go in and come out. The price: whatever passes must fit
-    through 16 channels.
-    """,
-)
+@exercise("The price of a bottleneck")
 def price_of_a_bottleneck(direct, with_squeeze):
     found = as_number(direct, "direct"), as_number(with_squeeze, "with_squeeze")
     weights = 64 * 64 * 9, 64 * 16 + 16 * 64 * 9
@@ -62,42 +39,7 @@ def price_of_a_bottleneck(direct, with_squeeze):
     expect_number(found[1], 64 * 16 + 16 + 16 * 64 * 9 + 64, "with_squeeze")
 
 
-@exercise(
-    title="Write the bottleneck",
-    task="""
-    Write `bottleneck(in_channels, squeezed, out_channels)`. It returns a module: a 1×1 convolution
-    to `squeezed` channels, nothing behind it, then a 3×3 convolution to `out_channels` that keeps
-    the size of the maps (zeros around them), then batch norm (`nn.BatchNorm2d`), then ReLU. Both
-    convolutions have a bias, as published.
-    """,
-    start="""
-    from torch import nn
-
-
-    def bottleneck(in_channels, squeezed, out_channels):
-        return ...
-    """,
-    hint="""
-    A 3×3 convolution shaves off one pixel at each side; `padding` puts it there before. Section 5
-    builds the same with fixed numbers.
-    """,
-    solution="""
-    from torch import nn
-
-
-    def bottleneck(in_channels, squeezed, out_channels):
-        return nn.Sequential(
-            nn.Conv2d(in_channels, squeezed, kernel_size=1),
-            nn.Conv2d(squeezed, out_channels, kernel_size=3, padding=1),
-            nn.BatchNorm2d(out_channels),
-            nn.ReLU(),
-        )
-    """,
-    right="""
-    With no ReLU behind it the squeeze is linear, and so both convolutions together are one linear
-    map: a 3×3 convolution again, but one that may carry no more than fits through the narrow place.
-    """,
-)
+@exercise("Write the bottleneck")
 def write_the_bottleneck(bottleneck):
     expect_function(bottleneck, "`bottleneck`")
     wide, narrow, out = draw.randint(16, 24), draw.randint(4, 6), draw.randint(8, 15)
@@ -190,44 +132,7 @@ def _look_for_a_way_around(module: nn.Module, norm: nn.Module, images: Tensor) -
                 raise Wrong("with weights of 0 something still comes through: a way around them?")
 
 
-@exercise(
-    title="A linear layer is a convolution",
-    task="""
-    A linear layer behind a flatten is a convolution as large as the map: prove it. Write
-    `as_convolution(linear, channels, size)`. `linear` is an `nn.Linear` that has been trained on
-    flattened maps, each `[channels, size, size]`. Return an `nn.Conv2d` that gives the same answers
-    for the maps themselves, as `[N, answers, 1, 1]`, and leave `linear` as it is.
-    """,
-    start="""
-    import torch
-    from torch import nn
-
-
-    def as_convolution(linear, channels, size):
-        return ...
-    """,
-    hint="""
-    `linear.weight` is `[answers, channels · size · size]`. What shape has the weight of a
-    convolution, and in which order does `flatten` write the values of a map? `weight.copy_(…)`
-    inside `with torch.no_grad():` fills a parameter.
-    """,
-    solution="""
-    import torch
-    from torch import nn
-
-
-    def as_convolution(linear, channels, size):
-        convolution = nn.Conv2d(channels, linear.out_features, kernel_size=size)
-        with torch.no_grad():
-            convolution.weight.copy_(linear.weight.view(-1, channels, size, size))
-            convolution.bias.copy_(linear.bias)
-        return convolution
-    """,
-    right="""
-    A fully connected head is a convolution in disguise. But unlike the linear layer this one also
-    takes a larger map: then it gives an answer for each place.
-    """,
-)
+@exercise("A linear layer is a convolution")
 def linear_is_a_convolution(as_convolution):
     expect_function(as_convolution, "`as_convolution`")
     for _ in range(3):
@@ -258,42 +163,7 @@ def _compare_answers(found: Tensor, linear: nn.Linear, maps: Tensor) -> None:
     expect_tensor(found, expected, "the answer of the convolution")
 
 
-@exercise(
-    title="Dead parameters",
-    task="""
-    Batch norm subtracts the mean of each channel, and with it whatever a bias right before it has
-    added: in training, such a bias never moves the output. Write `dead_biases(network)`. It is
-    given an `nn.Sequential` of layers, and returns how many numbers are such biases: those of every
-    convolution (`nn.Conv2d`) that a norm (`nn.BatchNorm2d`) follows *directly*.
-    """,
-    start="""
-    from torch import nn
-
-
-    def dead_biases(network):
-        return ...
-    """,
-    hint="""
-    `zip(network, network[1:])` gives each layer together with the next. A convolution that was made
-    with `bias=False` has `None` for its bias.
-    """,
-    solution="""
-    from torch import nn
-
-
-    def dead_biases(network):
-        count = 0
-        for layer, following in zip(network, network[1:]):
-            if isinstance(layer, nn.Conv2d) and isinstance(following, nn.BatchNorm2d):
-                count += 0 if layer.bias is None else layer.bias.numel()
-        return count
-    """,
-    right="""
-    `dead_biases(bottleneck_network())` is 112, of 16,426 parameters: they are counted and stored,
-    and never needed. Do you see why the biases of the squeeze are not among them? (What does the
-    padding behind it put around the maps?)
-    """,
-)
+@exercise("Dead parameters")
 def dead_parameters(dead_biases):
     conv, norm, relu = nn.Conv2d(1, 5, 3), nn.BatchNorm2d(5), nn.ReLU()
     bare, more, then = nn.Conv2d(1, 5, 3, bias=False), nn.Conv2d(5, 7, 1), nn.BatchNorm2d(7)

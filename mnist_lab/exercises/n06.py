@@ -11,28 +11,7 @@ from mnist_lab.exercises.checks import by_example, expect_function, expect_kind,
 from mnist_lab.exercises.question import Wrong, exercise
 
 
-@exercise(
-    title="Down by steps",
-    task="""
-    Write `lr_at(epoch, lr, step_size, gamma)`: the learning rate in `epoch` 1, 2, 3, … of a
-    schedule that begins with `lr` and multiplies it by `gamma` after every `step_size` epochs.
-    """,
-    start="""
-    def lr_at(epoch, lr, step_size, gamma):
-        return ...
-    """,
-    hint="""
-    How often has it been multiplied in epoch 15 of the recipe, with a step of 15, and how often in
-    epoch 16? Whole-number division, `//`, counts.
-    """,
-    solution="""
-    def lr_at(epoch, lr, step_size, gamma):
-        return lr * gamma ** ((epoch - 1) // step_size)
-    """,
-    right="""
-    Off by one is the usual mistake here: the fifteenth epoch still has the old rate.
-    """,
-)
+@exercise("Down by steps")
 def down_by_steps(lr_at):
     cases = [(epoch, 0.001, 15, 0.1) for epoch in (1, 15, 16, 31)]
     for _ in range(3):
@@ -50,40 +29,7 @@ def down_by_steps(lr_at):
     by_example("lr_at", lr_at, lambda e, lr, n, g: lr * g ** ((e - 1) // n), cases, slips)
 
 
-@exercise(
-    title="How much is its certainty worth?",
-    task="""
-    Write `ece(confidence, right, edges)`, the *expected calibration error*. `confidence` is a
-    tensor of probabilities, `right` a tensor of True and False of the same length, and `edges` a
-    list such as `[0.0, 0.5, 0.9, 1.0]`. A bin holds the answers whose confidence is above one edge
-    and up to the next. For each bin that holds answers, take the distance between their mean
-    confidence and the share that is right; return the mean of these distances, each weighed by how
-    many answers its bin holds.
-    """,
-    start="""
-    def ece(confidence, right, edges):
-        return ...
-    """,
-    hint="""
-    Two edges that follow each other are the ends of a bin: `zip(edges[:-1], edges[1:])`. Comparing
-    a tensor with them gives True and False, and these choose the answers of the bin from another
-    tensor. What is the mean of no answers?
-    """,
-    solution="""
-    def ece(confidence, right, edges):
-        error = 0.0
-        for low, high in zip(edges[:-1], edges[1:]):
-            inside = (confidence > low) & (confidence <= high)
-            if inside.any():
-                gap = confidence[inside].mean() - right[inside].float().mean()
-                error += inside.sum() / len(confidence) * gap.abs()
-        return error
-    """,
-    right="""
-    It says how far a probability can be taken at its word. An accurate network can be badly
-    calibrated, and one that only guesses can be perfect.
-    """,
-)
+@exercise("How much is its certainty worth?")
 def how_much_is_its_certainty_worth(ece):
     def of(combine):
         return lambda *answers: combine(*_bins(*answers))
@@ -143,39 +89,7 @@ def _bins(sure, right, edges, upper=True) -> tuple[Tensor, Tensor]:
     return sums[filled] / counts[filled], counts[filled] / counts.sum(dtype=torch.double)
 
 
-@exercise(
-    title="A bottleneck, from a matrix",
-    task="""
-    Write `low_rank(matrix, width)`. `matrix` is `[out, in]`: what a 1×1 convolution does to the
-    channels of each pixel. Return two matrices, `down` `[width, in]` and `up` `[out, width]`, so
-    that `up @ down` is as near to `matrix` as two 1×1 convolutions with `width` channels between
-    them can come (in the sum of squares).
-    """,
-    start="""
-    import torch
-
-
-    def low_rank(matrix, width):
-        return ...
-    """,
-    hint="""
-    The singular value decomposition, `torch.linalg.svd`, writes a matrix as a sum of directions,
-    the most important first, and the first `width` of them are the best that there is (Eckart and
-    Young, 1936). It returns three parts; where does the one in the middle go, if two are asked for?
-    """,
-    solution="""
-    import torch
-
-
-    def low_rank(matrix, width):
-        u, s, v = torch.linalg.svd(matrix, full_matrices=False)
-        return v[:width], u[:, :width] * s[:width]
-    """,
-    right="""
-    Nothing between the two convolutions of the bottleneck bends the map, no norm and no ReLU: so
-    they are one matrix, whose rank is the number of channels in the middle.
-    """,
-)
+@exercise("A bottleneck, from a matrix")
 def a_bottleneck_from_a_matrix(low_rank):
     def product(matrix, width):
         found = low_rank(matrix, width)
@@ -211,31 +125,7 @@ def _matrix(rows: int, columns: int) -> Tensor:
     return left * (torch.arange(count, 0, -1) + rand(count) / 2) @ right.T
 
 
-@exercise(
-    title="The epoch that was chosen",
-    task="""
-    `report(history, test)` is given the validation accuracies and the test accuracies of a run, a
-    number for each epoch, and returns the test accuracy that is reported. As it stands, it makes
-    every network look better than it is. Mend it: the epoch is chosen on the validation digits, the
-    *first* one if several are equally good, and the test digits have no say.
-    """,
-    start="""
-    def report(history, test):
-        return max(test)
-    """,
-    hint="""
-    There are two steps: at which place of `history` does its largest value stand first, and what
-    stands at that place of `test`? A list can be asked for the place of a value.
-    """,
-    solution="""
-    def report(history, test):
-        return test[history.index(max(history))]
-    """,
-    right="""
-    The best of 20 looks at a test set is the claim of 99.58 % in small: it tells of luck as well
-    as of the network.
-    """,
-)
+@exercise("The epoch that was chosen")
 def the_epoch_that_was_chosen(report):
     def at_best(history, test):
         return test[history.index(max(history))]

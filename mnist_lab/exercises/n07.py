@@ -13,34 +13,7 @@ from mnist_lab.exercises.question import exercise
 from mnist_lab.statistics import wilson_interval
 
 
-@exercise(
-    title="Wilson's interval",
-    task="""
-    Write `interval(correct, total)`: Wilson's 95 % interval of an accuracy, the pair `(low, high)`.
-    With p = correct / total, n = total and z = 1.96 its middle is (p + z²/2n) / (1 + z²/n), and it
-    reaches to both sides by z / (1 + z²/n) · √(p(1 − p)/n + z²/4n²).
-    """,
-    start="""
-    def interval(correct, total):
-        return ...
-    """,
-    hint="""
-    Write the three parts down one by one: 1 + z²/n, the middle, the half width. Brackets: z²/2n is
-    `z**2 / (2 * n)`.
-    """,
-    solution="""
-    def interval(correct, total):
-        p, n, z = correct / total, total, 1.96
-        wide = 1 + z**2 / n
-        middle = (p + z**2 / (2 * n)) / wide
-        half = z / wide * (p * (1 - p) / n + z**2 / (4 * n**2)) ** 0.5
-        return middle - half, middle + half
-    """,
-    right="""
-    Unlike p ± z·√(p(1 − p)/n), it never leaves 0 to 1, and ten right answers of ten do not prove
-    that all others will be right.
-    """,
-)
+@exercise("Wilson's interval")
 def wilsons_interval(interval):
     def normal(correct, total):
         p = correct / total
@@ -58,40 +31,7 @@ def wilsons_interval(interval):
     by_example("interval", interval, wilson_interval, cases, slips, tolerance=5e-5)
 
 
-@exercise(
-    title="The same digits, two networks",
-    task="""
-    Two networks have read the same digits. `first` and `second` are tensors of True (right) and
-    False (wrong), one value for each digit. Write `p_value(first, second)`: the exact McNemar test.
-    Only the digits count that exactly one of the two read rightly. If the networks were equally
-    good, each such digit would be a toss of a coin: how likely is it then that the tosses fall at
-    least as unevenly as here? (Two-sided: a difference may go either way. 1 if there is no such
-    digit.)
-    """,
-    start="""
-    def p_value(first, second):
-        return ...
-    """,
-    hint="""
-    Two counts are needed: `&` and `~` (and, not) combine tensors of True and False. The exact test
-    of a coin stands in `scipy.stats`; look up what it asks for. What does it say of no tosses?
-    """,
-    solution="""
-    from scipy.stats import binomtest
-
-
-    def p_value(first, second):
-        only_first = int((first & ~second).sum())
-        only_second = int((second & ~first).sum())
-        if only_first + only_second == 0:
-            return 1.0
-        return binomtest(only_first, only_first + only_second).pvalue
-    """,
-    right="""
-    What both read and what neither reads says nothing about a difference. That is why a pair of
-    networks can be told apart on digits on which their two intervals overlap.
-    """,
-)
+@exercise("The same digits, two networks")
 def the_same_digits_two_networks(p_value):
     def of(combine):  # how often only the first read a digit, only the second, and all digits
         return lambda a, b: combine(int((a & ~b).sum()), int((b & ~a).sum()), len(a))
@@ -130,37 +70,7 @@ def _answers(only_first: int, only_second: int) -> tuple[Tensor, Tensor]:
     return kind < 2, (kind == 0) | (kind == 2)
 
 
-@exercise(
-    title="A summary that flatters",
-    task="""
-    `sum_up(runs)` is to sum up several runs of one recipe. Each run is a list of its validation
-    accuracies, one for each epoch. It is to return the mean over the runs of the accuracy after the
-    *last* epoch, and the standard deviation of a single run, estimated from this sample. There are
-    **two** mistakes in it: one makes the recipe look better, the other steadier than it is.
-    """,
-    start="""
-    def sum_up(runs):
-        values = [max(run) for run in runs]
-        mean = sum(values) / len(values)
-        variance = sum((value - mean) ** 2 for value in values) / len(values)
-        return mean, variance**0.5
-    """,
-    hint="""
-    Which epoch of each run was looked for? And of two runs, how many independent distances from
-    their own mean are there?
-    """,
-    solution="""
-    def sum_up(runs):
-        values = [run[-1] for run in runs]
-        mean = sum(values) / len(values)
-        variance = sum((value - mean) ** 2 for value in values) / (len(values) - 1)
-        return mean, variance**0.5
-    """,
-    right="""
-    With three runs the wrong divisor makes the scatter look almost a fifth smaller, and nobody sees
-    that the best epoch was picked.
-    """,
-)
+@exercise("A summary that flatters")
 def a_summary_that_flatters(sum_up):
     def of(value, deviation=statistics.stdev):
         def summary(runs):

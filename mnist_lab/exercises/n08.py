@@ -19,30 +19,7 @@ from mnist_lab.exercises.checks import (
 from mnist_lab.exercises.question import AnswerFailed, Wrong, call, exercise
 
 
-@exercise(
-    title="How much work?",
-    task="""
-    Write `macs(in_channels, out_channels, kernel, height, width)`: the multiply-accumulates of a
-    convolution with `kernel` × `kernel` windows for one image, when the map that comes *out* has
-    `height` × `width` places. (The bias adds, but multiplies nothing.)
-    """,
-    start="""
-    def macs(in_channels, out_channels, kernel, height, width):
-        return ...
-    """,
-    hint="""
-    How many products are there for one number of one output channel? And how many such numbers are
-    there in all? (The library's `count_macs` counts whole networks on images of 28×28 only.)
-    """,
-    solution="""
-    def macs(in_channels, out_channels, kernel, height, width):
-        one_number = in_channels * kernel * kernel
-        return one_number * out_channels * height * width
-    """,
-    right="""
-    Work grows with the places, parameters do not: a layer of few weights can take most of the time.
-    """,
-)
+@exercise("How much work?")
 def how_much_work(macs):
     def right(inside, outside, kernel, height, width):
         return inside * outside * kernel**2 * height * width
@@ -67,50 +44,7 @@ def how_much_work(macs):
     by_example("macs", macs, right, cases, slips)
 
 
-@exercise(
-    title="A stopwatch that cheats",
-    task="""
-    `speedup(old, new, clock, pairs)` is to say how many times as long a call of `old()` takes as a
-    call of `new()`. `clock()` returns the seconds so far. The rules of section 3: call each once to
-    warm up, untimed; then time `pairs` pairs, **alternating**: old, new, old, new, …; return the
-    **median** of the ratios within the pairs, unrounded (of an even number of ratios it is the mean
-    of the two in the middle). As it stands, it breaks all three rules.
-    """,
-    start="""
-    import statistics
-
-
-    def speedup(old, new, clock, pairs):
-        start = clock()
-        for _ in range(pairs):
-            old()
-        middle = clock()
-        for _ in range(pairs):
-            new()
-        return (middle - start) / (clock() - middle)
-    """,
-    hint="""
-    A function of its own that times a single call makes the rest short. `statistics.median` takes a
-    list.
-    """,
-    solution="""
-    import statistics
-
-
-    def speedup(old, new, clock, pairs):
-        def seconds(work):
-            start = clock()
-            work()
-            return clock() - start
-
-        old(), new()
-        return statistics.median([seconds(old) / seconds(new) for _ in range(pairs)])
-    """,
-    right="""
-    It was tried with a clock that can be turned: with slow first calls, hiccups, and a machine that
-    is faster in one pair than in the next.
-    """,
-)
+@exercise("A stopwatch that cheats")
 def a_stopwatch_that_cheats(speedup):
     expect_function(speedup, "`speedup`")
     for low_first in (True, False):
@@ -200,48 +134,7 @@ def _compare_medians(found: float, olds: list[float], news: list[float]) -> None
         )
 
 
-@exercise(
-    title="A layer that can be left out",
-    task="""
-    In `eval()`, batch norm behind a convolution only scales and shifts each channel by fixed
-    numbers. So a convolution with other weights and a bias can do both. Write `fold(conv, norm)`:
-    given an `nn.Conv2d` (of any stride, padding, dilation and groups) and the `nn.BatchNorm2d`
-    behind it, return a **new** `nn.Conv2d` that gives by itself what both together give in
-    `eval()`. The two that are given stay as they are, and in their mode.
-    """,
-    start="""
-    from torch import nn
-
-
-    def fold(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
-        return ...
-    """,
-    hint="""
-    Batch norm makes (x − running_mean) / √(running_var + eps) · weight + bias of each channel x.
-    With scale = weight / √(running_var + eps), what becomes of the convolution's weights, and what
-    of its bias, if it has one? `copy.deepcopy` keeps stride, padding and the rest.
-    """,
-    solution="""
-    import copy
-
-    import torch
-    from torch import nn
-
-
-    def fold(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
-        scale = norm.weight / (norm.running_var + norm.eps).sqrt()
-        bias = 0 if conv.bias is None else conv.bias
-        folded = copy.deepcopy(conv)
-        with torch.no_grad():
-            folded.weight *= scale[:, None, None, None]
-            folded.bias = nn.Parameter((bias - norm.running_mean) * scale + norm.bias)
-        return folded
-    """,
-    right="""
-    A layer less to read and write for each image, with the same answers: tools that make networks
-    ready for use do this first. During training it cannot be done; why?
-    """,
-)
+@exercise("A layer that can be left out")
 def a_layer_that_can_be_left_out(fold):
     expect_function(fold, "`fold`")
     for inside, outside, kernel, named in (

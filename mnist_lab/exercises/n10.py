@@ -13,31 +13,7 @@ from mnist_lab.exercises.checks import by_example, expect_function
 from mnist_lab.exercises.question import Wrong, exercise
 
 
-@exercise(
-    title="Into the box",
-    task="""
-    Write `new_size(height, width)`: the ink of a digit is cut out and measures `height` by `width`
-    pixels. Return the pair `(rows, columns)`, whole numbers, to which it must be scaled so that its
-    longer side is 20 and its proportions are kept, rounded to the nearest whole number as Python's
-    `round` does (a half to the even one: 12.5 to 12). Nothing may vanish: no side becomes 0.
-    """,
-    start="""
-    def new_size(height, width):
-        return ...
-    """,
-    hint="""
-    One factor for both sides: 20 divided by the longer one. What does it make of a 1 that is a
-    hundred pixels high and a single pixel wide?
-    """,
-    solution="""
-    def new_size(height, width):
-        factor = 20 / max(height, width)
-        return max(1, round(height * factor)), max(1, round(width * factor))
-    """,
-    right="""
-    A one stays slender and a zero stays round, whatever size they are written in.
-    """,
-)
+@exercise("Into the box")
 def into_the_box(new_size):
     def of(whole):
         def size(height, width):
@@ -69,39 +45,7 @@ def _side(exact: float) -> int:
     return max(1, round(exact))
 
 
-@exercise(
-    title="Where is the middle?",
-    task="""
-    Write `centre_of_mass(ink)`. `ink` is a tensor `[height, width]` of whole numbers from 0 to 255
-    (`uint8`). Return `(row, column)`: the mean row and the mean column of its pixels, each pixel
-    weighed by its ink. The first row and the first column are number 0.
-    """,
-    start="""
-    import torch
-
-
-    def centre_of_mass(ink):
-        return ...
-    """,
-    hint="""
-    `ink.sum(1)` is the ink of each row, and `torch.arange(height)` are the numbers of the rows.
-    """,
-    solution="""
-    import torch
-
-
-    def centre_of_mass(ink):
-        ink = ink.float()
-        height, width = ink.shape
-        row = (torch.arange(height) * ink.sum(1)).sum() / ink.sum()
-        column = (torch.arange(width) * ink.sum(0)).sum() / ink.sum()
-        return row.item(), column.item()
-    """,
-    right="""
-    The middle of the ink, not of the box around it: a 7 has most of its ink at the top, and so it
-    is put lower.
-    """,
-)
+@exercise("Where is the middle?")
 def where_is_the_middle(centre_of_mass):
     def right(ink):
         return ndimage.center_of_mass(ink.numpy().astype(float))
@@ -141,52 +85,7 @@ def _ink(height: int, width: int, row: float, column: float) -> Tensor:
             return ink
 
 
-@exercise(
-    title="A digit in the wrong place",
-    task="""
-    `place(digit)` is to put a scaled digit, `[height, width]` with sides up to 20, on an empty
-    picture of 28×28 (`uint8`, as the digit) so that its centre of mass comes to lie at pixel
-    (14, 14), rounded. With square digits nobody notices, but others land in the wrong place, and
-    some do not fit at all. There are **two** mistakes. Mend them. (No digit needs to be cut off:
-    one that would reach over an edge is moved back to it.)
-    """,
-    start="""
-    import torch
-    from scipy import ndimage
-
-
-    def place(digit):
-        height, width = digit.shape
-        row, column = ndimage.center_of_mass(digit.numpy().astype(float))
-        top = min(max(round(14 - column), 0), 28 - height)
-        left = min(max(round(14 - row), 0), 28 - width)
-        picture = torch.full((28, 28), 255, dtype=torch.uint8)
-        picture[top : top + height, left : left + width] = digit
-        return picture
-    """,
-    hint="""
-    Which of the two numbers says how far down the middle lies? And is an empty MNIST picture black
-    or white?
-    """,
-    solution="""
-    import torch
-    from scipy import ndimage
-
-
-    def place(digit):
-        height, width = digit.shape
-        row, column = ndimage.center_of_mass(digit.numpy().astype(float))
-        top = min(max(round(14 - row), 0), 28 - height)
-        left = min(max(round(14 - column), 0), 28 - width)
-        picture = torch.zeros((28, 28), dtype=torch.uint8)
-        picture[top : top + height, left : left + width] = digit
-        return picture
-    """,
-    right="""
-    Exchanged axes and exchanged black and white are the two classics of every demonstration that
-    "does not work": nothing crashes, and the network is blamed.
-    """,
-)
+@exercise("A digit in the wrong place")
 def a_digit_in_the_wrong_place(place):
     def placed(digit):
         picture = place(digit)

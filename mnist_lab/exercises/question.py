@@ -56,10 +56,10 @@ def call(answer: Callable, *arguments, **named):
 class Exercise:
     """What a student is asked, and how the answer is known.
 
-    `task` and `title` are Markdown. `given`: a cell of code before the answer's. `start`: the
-    answer's cell as delivered, `...` where something is missing; `solution`: one that is right.
-    `right` is said when it is. `checker` raises `Wrong` for an answer that is not right; its
-    parameters name the variables of the notebook that it reads.
+    The texts are Markdown, from the `.md` file. `given`: a cell of code before the answer's.
+    `start`: the answer's cell as delivered, `...` where something is missing; `solution`: one that
+    is right. `right` is said when it is. `checker` raises `Wrong` for an answer that is not right;
+    its parameters name the variables of the notebook that it reads.
     """
 
     title: str
@@ -81,14 +81,30 @@ class Exercise:
         return list(inspect.signature(self.checker).parameters)
 
 
-def exercise(
-    *, title: str, task: str, start: str, hint: str, solution: str, right: str, given: str = ""
-) -> Callable[[Callable[..., None]], Exercise]:
-    """Make a checker the exercise of these texts; their common indentation is taken off."""
-    texts = {"title": title, "task": task, "start": start, "hint": hint, "solution": solution,
-             "right": right, "given": given}  # fmt: skip
-    texts = {name: textwrap.dedent(text).strip("\n") for name, text in texts.items()}
-    return lambda checker: Exercise(checker=checker, **texts)
+def exercise(title: str) -> Callable[[Callable[..., None]], Exercise]:
+    """Make a checker the exercise of this title; its texts are in the `.md` beside its file."""
+
+    def made(checker: Callable[..., None]) -> Exercise:
+        file = Path(inspect.getfile(checker)).with_suffix(".md")
+        return Exercise(title=title, checker=checker, **read_texts(file)[title])
+
+    return made
+
+
+@functools.cache
+def read_texts(file: Path) -> dict[str, dict[str, str]]:
+    """Every exercise's texts by its title (`## …`): `task`, and what stands under `### Hint`, …"""
+    texts = {}
+    _, *sections = re.split(r"^## (.+)\n", file.read_text(encoding="utf-8"), flags=re.M)
+    for title, section in zip(sections[::2], sections[1::2]):
+        task, *parts = re.split(r"^### (\w+)\n", section, flags=re.M)
+        named = zip(["task", *parts[::2]], [task, *parts[1::2]])
+        texts[title] = {name.lower(): _without_fence(text.strip()) for name, text in named}
+    return texts
+
+
+def _without_fence(text: str) -> str:
+    return text.removeprefix("```python\n").removesuffix("\n```")
 
 
 @dataclass(frozen=True)

@@ -5,26 +5,26 @@ from dataclasses import replace
 
 import nbformat
 import pytest
+from answers import made
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from conftest import ROOT
 from mnist_lab.course import exercise_cells
 from mnist_lab.course.notebooks import find_notebooks, find_solutions, read_notebook, same_source
 from mnist_lab.exercises import exercises, numbers
-from mnist_lab.exercises.question import exercise
 from mnist_lab.validation import UserError
 
 FOLDER = ROOT / "notebooks"
 KERNEL = json.loads((FOLDER / "00_start_here.ipynb").read_text("utf-8"))["metadata"]["kernelspec"]
 
 
-@exercise(title="One", task="Make `x` one.", given="y = 1", start="x = ...", hint="Add.",
+@made(title="One", task="Make `x` one.", given="y = 1", start="x = ...", hint="Add.",
           solution="x = y", right="Yes.")  # fmt: skip
 def one(x):
     assert x == 1
 
 
-@exercise(title="Two", task="Write `f`.", start="def f():\n    return ...", hint="Return.",
+@made(title="Two", task="Write `f`.", start="def f():\n    return ...", hint="Return.",
           solution="def f():\n    return 2", right="Yes.")  # fmt: skip
 def two(f):
     assert f() == 2

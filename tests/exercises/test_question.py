@@ -6,6 +6,7 @@ from pathlib import Path
 import nbformat
 import pytest
 import torch
+from answers import made
 from IPython.core.inputtransformer2 import TransformerManager
 from torch import nn
 
@@ -18,19 +19,15 @@ from mnist_lab.exercises.question import (
     Question,
     Wrong,
     call,
-    exercise,
     judge,
 )  # fmt: skip
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
-START = """
-    def double(x):
-        return ...
-"""
+START = "def double(x):\n    return ..."
 
 
-@exercise(title="Twice", task="Write `double`.", start=START, hint="Add.", right="Well done.",
-          solution="    def double(x):\n        return x + x")  # fmt: skip
+@made(title="Twice", task="Write `double`.", start=START, hint="Add.", right="Well done.",
+          solution="def double(x):\n    return x + x")  # fmt: skip
 def doubling(double):
     x = torch.randn(3)
     if not torch.equal(double(x), 2 * x):
@@ -43,8 +40,64 @@ def verdict(code):
     return judge(doubling, namespace)
 
 
-def test_texts_lose_their_common_indentation():
-    assert doubling.start == "def double(x):\n    return ..."
+TEXTS = """\
+# Notebook 99
+
+## Twice
+
+Write `double`.
+
+In two paragraphs.
+
+### Start
+
+```python
+def double(x):
+    return ...
+```
+
+### Hint
+
+Add.
+
+### Right
+
+Well done.
+
+## Thrice
+
+Write `triple`.
+
+### Start
+
+```python
+triple = ...
+```
+"""
+
+
+def test_texts_are_read_from_the_file_beside_the_checker(tmp_path):
+    (tmp_path / "n99.md").write_text(TEXTS, encoding="utf-8")
+    texts = question.read_texts(tmp_path / "n99.md")
+    assert texts == {
+        "Twice": {
+            "task": "Write `double`.\n\nIn two paragraphs.",
+            "start": "def double(x):\n    return ...",
+            "hint": "Add.",
+            "right": "Well done.",
+        },
+        "Thrice": {"task": "Write `triple`.", "start": "triple = ..."},
+    }
+
+
+def test_every_text_has_its_checker():
+    for number in numbers():
+        folder = Path(question.__file__).parent
+        titles = list(question.read_texts(folder / f"n{number}.md"))
+        assert titles == [exercise.title for exercise in exercises(number)]
+
+
+def test_variables_are_the_names_that_the_checker_asks_for():
     assert doubling.name == "doubling" and doubling.variables == ["double"]
 
 
@@ -111,8 +164,8 @@ def clumsy(f):
 def test_an_error_of_the_checker_is_not_the_answers():
     names = {}
     exec(compile(CLUMSY, question.__file__.replace("question", "n99"), "exec"), names)
-    made = exercise(title="", task="", start="def f():\n    ...", hint="", solution="", right="")
-    clumsy = made(names["clumsy"])
+    texts = {"title": "", "task": "", "hint": "", "solution": "", "right": ""}
+    clumsy = made(start="def f():\n    ...", **texts)(names["clumsy"])
     found = judge(clumsy, {"f": lambda: 3})
     assert found.outcome == FAILED and str(found).startswith("The check itself has failed: it")
     assert "TypeError: object of type 'int' has no len()" in found.why
@@ -122,7 +175,7 @@ def test_an_error_of_the_checker_is_not_the_answers():
 
 
 def test_an_error_inside_a_network_is_the_answers():
-    @exercise(title="", task="", start="net = ...", hint="", solution="", right="")
+    @made(title="", task="", start="net = ...", hint="", solution="", right="")
     def asking(net):
         call(net, torch.ones(1, 3))
 
@@ -132,7 +185,7 @@ def test_an_error_inside_a_network_is_the_answers():
 
 
 def test_half_an_answer_is_told_which_half_is_missing():
-    @exercise(title="", task="", start="a = ...\nb = ...", hint="", solution="", right="")
+    @made(title="", task="", start="a = ...\nb = ...", hint="", solution="", right="")
     def both(a, b): ...
 
     assert judge(both, {"a": ..., "b": 1}).why.startswith("`a` is still as it was delivered")
@@ -154,7 +207,7 @@ def test_exit_in_an_answer_does_not_end_the_kernel(name):
 
 
 def test_a_check_leaves_everything_as_it_is(capsys):
-    @exercise(title="", task="", start="net = ...", hint="", solution="", right="")
+    @made(title="", task="", start="net = ...", hint="", solution="", right="")
     def spoiling(net):
         net.eval()
         with torch.no_grad():
@@ -172,7 +225,7 @@ def test_a_check_leaves_everything_as_it_is(capsys):
 def test_an_answer_that_cannot_be_copied_is_checked_all_the_same():
     numbers_of = (n for n in (1, 2))
 
-    @exercise(title="", task="", start="numbers = ...", hint="", solution="", right="")
+    @made(title="", task="", start="numbers = ...", hint="", solution="", right="")
     def summing(numbers):
         assert sum(numbers) == 3
 

@@ -77,7 +77,7 @@ def the_block(conv_block):
 def _look_at_block(module, inside: int, outside: int, share: float) -> None:
     what = f"conv_block({inside}, {outside}, {share:.2f})"
     expect_module(module, what)
-    images = 10 * randn(8, inside, 12, 12)  # far above 6, where ReLU6 ends
+    images = 30 * randn(8, inside, 12, 12)  # far above 6, where ReLU6 ends
     output = call_with_copies(call(module.eval), images)
     if sum(p.numel() for p in module.parameters()) == 9 * inside * outside + 3 * outside:
         raise Wrong(f"{what} has {outside} parameters too many: has its convolution a bias?")

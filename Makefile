@@ -27,7 +27,7 @@ test-slow: $(READY)  ## the tests that take longer than two seconds each
 	MNIST_LAB_SOURCE=digits $(PYTEST) -m slow tests
 
 test-mnist: $(READY)  ## every notebook's outputs, the writers and the trained networks, on real MNIST
-	MNIST_LAB_SOURCE=mnist $(PYTEST) notebooks tests/test_writers.py tests/test_pretrained.py
+	MNIST_LAB_SOURCE=mnist $(PYTEST) notebooks tests/test_data.py tests/test_pretrained.py
 
 test-browser: $(BROWSER)  ## every notebook in JupyterLab, in Chromium; how it looks: runs/browser/
 	OMP_NUM_THREADS=1 $(RUN) pytest tests/browser

@@ -1,0 +1,49 @@
+"""Rows of a runner: written, read, refused when damaged, and shown as a table."""
+
+import json
+
+import pytest
+
+from mnist_lab.course.outcomes import (
+    Interrupted,
+    Outcome,
+    load_outcomes,
+    summary_table,
+    summary_text,
+)
+from mnist_lab.validation import UserError
+
+ROWS = [
+    Outcome("03_a_name", "ok", 1.25, 2, 1234, "MNIST", {"test": "99 %", "seed": "0"}),
+    Outcome("04_another", "failed", 0.5, 1, 7, "small digits", {}, "cell [3]:\nx\n\nE: wrong"),
+]
+
+
+def test_what_is_written_is_read(tmp_path):
+    file = tmp_path / "summary.json"
+    assert load_outcomes(file) == []
+    file.write_text(summary_text(ROWS), encoding="utf-8")
+    assert load_outcomes(file) == ROWS
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "[", "{}", "[{}]", json.dumps([{"notebook": "a", "status": "ok"}]), "[1]", "\x00"],
+)
+def test_a_damaged_summary_is_named(content, tmp_path):
+    file = tmp_path / "summary.json"
+    file.write_text(content, encoding="utf-8")
+    with pytest.raises(UserError, match=r"summary\.json"):
+        load_outcomes(file)
+
+
+def test_the_table_has_a_row_for_each_and_the_failures_in_full():
+    head, first, second, *rest = summary_table(ROWS).splitlines()
+    assert head.split()[:3] == ["notebook", "status", "seconds"]
+    assert first.split()[:4] == ["03_a_name", "ok", "1.2", "1,234"]
+    assert first.endswith("test: 99 %; seed: 0") and "failed" in second
+    assert "\n".join(rest) == "\n04_another, cell [3]:\nx\n\nE: wrong"
+
+
+def test_a_signal_is_named():
+    assert str(Interrupted(15)) == "Stopped by SIGTERM." and Interrupted(15).number == 15

@@ -11,11 +11,9 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from mnist_lab.recipes import NETWORKS
-from mnist_lab.records import as_recorded, kind_of_run
 from mnist_lab.validation import UserError, check, one_of
 
 WEIGHTS = Path(__file__).with_name("weights")
-SPLIT = {"name": "random", "train": 50_000, "validation": 10_000, "test": 10_000}
 
 
 def load_pretrained(name: str) -> nn.Module:
@@ -41,14 +39,11 @@ def load_weights(name: str, file: Path) -> nn.Module:
     found, _ = read_weights(file)
     with torch.random.fork_rng(devices=[]):  # the first weights are drawn, and not needed
         network = NETWORKS[name].network()
-    wanted = network.state_dict()
-    for part in wanted | found:
-        here, there = (list(w[part].shape) if part in w else "absent" for w in (wanted, found))
-        if here != there:
-            raise UserError(
-                f"{file} does not fit {type(network).__name__}: {part} must be {here}, not {there}."
-            )
-    network.load_state_dict(found)
+    try:
+        network.load_state_dict(found)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()  # one of many
+        raise UserError(f"{file} does not fit {type(network).__name__}: {reason}") from error
     return network.eval()
 
 
@@ -63,16 +58,3 @@ def read_weights(file: Path) -> tuple[dict, str | None]:
             return tensors, (weights.metadata() or {}).get("record")
     except (OSError, SafetensorError) as error:
         raise UserError(f"{file} holds no weights that can be read ({error}).") from error
-
-
-def published_kind(name: str) -> str:
-    """The kind of run (`kind_of_run`) whose seed 0 is the pretrained network of this name."""
-    entry = NETWORKS[name]
-    run = {
-        "network": entry.network.__name__,
-        "digits": "MNIST",
-        "split": SPLIT,
-        "precision": "fp32",
-        "recipe": as_recorded(entry.recipe),
-    }
-    return kind_of_run(run)

@@ -3,18 +3,15 @@
 A record holds everything that is needed to repeat the run and to judge it.
 """
 
-import ast
 import hashlib
 import inspect
 import json
 import os
 import platform
+import re
 from contextlib import suppress
-from dataclasses import asdict
-from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
-from textwrap import dedent
 
 import torch
 from safetensors.torch import save
@@ -22,7 +19,7 @@ from torch import Tensor, nn
 
 from mnist_lab.data import Digits
 from mnist_lab.evaluation import Evaluation
-from mnist_lab.files import project_root, read_json, write_file, write_files
+from mnist_lab.files import project_root, read_json, write_files
 from mnist_lab.layers import count_parameters
 from mnist_lab.recipes import NETWORKS, Recipe
 from mnist_lab.training import History
@@ -31,6 +28,7 @@ from mnist_lab.validation import UserError
 PUBLISHED = Path(__file__).with_name("published")  # what `python -m mnist_lab publish` writes
 RECORDS = "*-seed*.json"
 CURVES = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
+CONDITIONS = ("device", "precision", "threads")
 
 
 def save_record(network: nn.Module, data: Digits, history: History, test: Evaluation) -> Path:
@@ -44,15 +42,11 @@ def save_record(network: nn.Module, data: Digits, history: History, test: Evalua
         "network": history.network,
         **_architecture(network),
         "parameters": count_parameters(network),
-        "digits": history.digits,
         "split": {"name": data.split}
         | {part: len(getattr(data, part)) for part in ("train", "validation", "test")},
         "recipe": as_recorded(history.recipe),
         "seed": history.recipe.seed,
-        "train_loss": history.train_loss,
-        "train_accuracy": history.train_accuracy,
-        "validation_loss": history.validation_loss,
-        "validation_accuracy": history.validation_accuracy,
+        **{name: getattr(history, name) for name in ("digits", *CURVES, *CONDITIONS)},
         "test": {
             "correct": test.correct,
             "total": test.total,
@@ -63,9 +57,6 @@ def save_record(network: nn.Module, data: Digits, history: History, test: Evalua
             ],
         },
         "seconds_per_epoch": history.seconds,
-        "device": history.device,
-        "precision": history.precision,
-        "threads": history.threads,
         "processor": processor(),
         "versions": {
             "python": platform.python_version(),
@@ -94,28 +85,23 @@ def kind_of_run(record: dict) -> str:
     """Eight characters that runs share which differ in nothing but their seeds."""
     recipe = {name: value for name, value in record["recipe"].items() if name != "seed"}
     parts = [record[part] for part in ("network", "digits", "split", "precision")]
-    parts += [record[part] for part in ("architecture",) if part in record]
+    parts += [record["architecture"]] if "architecture" in record else []
     return hashlib.sha256(json.dumps([recipe, *parts], sort_keys=True).encode()).hexdigest()[:8]
 
 
 def as_recorded(recipe: Recipe) -> dict:
-    """Every hyperparameter, as JSON can hold it."""
-    return asdict(recipe) | {
-        "betas": list(recipe.betas),
-        "augment": [repr(transform) for transform in recipe.augment],
-        "schedule": repr(recipe.schedule),
-    }
+    """Every hyperparameter, as JSON can hold it: transforms and schedules as their `repr`."""
+    return json.loads(json.dumps(vars(recipe), default=repr))
 
 
 def _architecture(network: nn.Module) -> dict[str, str]:
     """What tells a network from others of its class's name; nothing for those of `NETWORKS`."""
-    found = _form(network)
+    form = _form(network)
     if type(network) in [entry.network for entry in NETWORKS.values()]:
         with torch.random.fork_rng(devices=[]):  # whoever made the record has drawn nothing
-            standard = type(network)()
-        if found == _form(standard):
-            return {}
-    return {"architecture": hashlib.sha256(found.encode()).hexdigest()[:8]}
+            if form == _form(type(network)()):
+                return {}
+    return {"architecture": hashlib.sha256(form.encode()).hexdigest()[:8]}
 
 
 def _form(network: nn.Module) -> str:
@@ -127,12 +113,12 @@ def _form(network: nn.Module) -> str:
 
 
 def _code(function) -> str:
-    """A function's source without comments and layout, else its bytecode; none of PyTorch's own."""
-    if (getattr(function, "__module__", None) or "").startswith("torch."):
+    """A function's source, else (typed at a prompt) its bytecode; none of PyTorch's own."""
+    if str(getattr(function, "__module__", None)).startswith("torch."):
         return ""
     try:
-        return ast.unparse(ast.parse(dedent(inspect.getsource(function))))
-    except (OSError, TypeError, SyntaxError):  # typed at a prompt, or compiled
+        return inspect.getsource(function)
+    except (OSError, TypeError):
         code = getattr(function, "__code__", None)
         return f"{code.co_code} {code.co_names} {code.co_consts}" if code else ""
 
@@ -140,23 +126,16 @@ def _code(function) -> str:
 def load_record(path: Path) -> dict:
     """The record in a file. Raises `UserError` unless it is whole, as `save_record` writes it."""
     record = read_json(path)
-    try:
+    with suppress(AttributeError, KeyError, TypeError):
+        kind_of_run(record)
         lengths = {record["recipe"]["num_epochs"], *(len(record[name]) for name in CURVES)}
-        is_training = record.get("kind", "training") == "training"  # older ones do not say
-        if is_training and len(lengths) == 1 and record["test"]["total"] > 0:
-            kind_of_run(record)
+        if len(lengths) == 1 and record["test"]["total"] > 0:
             return record
-        reason = "epochs or test digits are missing"
-    except (AttributeError, KeyError, TypeError) as error:
-        reason = repr(error)
-    raise UserError(f"{path} is not a whole record ({reason}): restore it or train again.")
+    raise UserError(f"{path} is not a whole record: restore it or train again.")
 
 
 def load_records(folder: str | os.PathLike = PUBLISHED) -> list[dict]:
-    """The records of a folder, by default the published ones, ordered by file name.
-
-    Raises `UserError` for one that is not whole.
-    """
+    """The records of a folder, ordered by file name. Raises `UserError` for one not whole."""
     return [load_record(path) for path in sorted(Path(folder).glob(RECORDS))]
 
 
@@ -183,19 +162,15 @@ def select_runs(
 ) -> list[dict]:
     """The records of one network on one split of a collection, in fp32, ordered by seed.
 
-    Raises `ValueError` if there is none, or if they differ in more than their seeds.
+    Raises `UserError` if there is none, or if they differ in more than their seeds.
     """
-    asked = (network, split, digits, "fp32")
-    runs = [
-        record for record in records
-        if (record["network"], record["split"]["name"], record["digits"], record["precision"])
-        == asked
-    ]  # fmt: skip
-    if len({kind_of_run(run) for run in runs}) != 1:
-        kinds = f"{len({kind_of_run(run) for run in runs})} kinds of runs"
+    asked = {"network": network, "digits": digits, "precision": "fp32"}.items()
+    runs = [run for run in records if run["split"]["name"] == split and asked <= run.items()]
+    kinds = len({kind_of_run(run) for run in runs})
+    if kinds != 1:
         raise UserError(
-            f"there are {kinds} of {network} on {digits}, split {split!r}, where one is needed: "
-            "publish the records of one recipe."
+            f"there are {kinds} kinds of runs of {network} on {digits}, split {split!r}, where one "
+            "is needed: publish the records of one recipe."
         )
     return sorted(runs, key=lambda run: run["seed"])
 
@@ -212,16 +187,7 @@ def processor() -> str:
     """The processor's name, as its system tells it, and the instructions that PyTorch uses."""
     name = platform.processor() or platform.machine()
     with suppress(OSError):
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-        names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-        name = next(iter(names), name)
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+        if found := re.search(r"^model name\s*: (.*)", text, re.MULTILINE):
+            name = found[1].strip()
     return f"{name}, {torch.backends.cpu.get_cpu_capability()}"
-
-
-def save_measurement(kind: str, record: dict) -> Path:
-    """Write what a study measured into `runs/<kind>/`, named after the time, and say where."""
-    stamp = datetime.now().strftime("%Y-%m-%dT%H-%M-%S")
-    path = project_root() / "runs" / kind / f"{stamp}.json"
-    write_file(path, json.dumps({"kind": kind} | record, indent=1) + "\n")
-    print(f"\nwritten: {path.relative_to(project_root())}")
-    return path

@@ -13,10 +13,10 @@ from safetensors.torch import load_file
 from torch import nn
 
 from mnist_lab import records
+from mnist_lab.course.publish import published_kind
 from mnist_lab.data import Digits, Split, load_data
 from mnist_lab.evaluation import Evaluation, evaluate
 from mnist_lab.networks import BottleneckNet, GapNet
-from mnist_lab.pretrained import published_kind
 from mnist_lab.recipes import BOTTLENECK_RECIPE, GAP_RECIPE
 from mnist_lab.records import (
     PUBLISHED,
@@ -29,7 +29,6 @@ from mnist_lab.records import (
     load_records,
     processor,
     record_name,
-    save_measurement,
     save_record,
     select_runs,
 )
@@ -289,10 +288,10 @@ DAMAGE = {
     "nothing in it": lambda text: "{}",
     "no split": without("split"),
     "no test": without("test"),
+    "no recipe": without("recipe"),
     "no losses": without("train_loss"),
     "an epoch too few": lambda text: text.replace('"num_epochs": 2', '"num_epochs": 3'),
     "no test digits": lambda text: text.replace('"total": 2', '"total": 0'),
-    "another's": lambda text: text.replace('"kind": "training"', '"kind": "ablations"'),
 }
 
 
@@ -308,12 +307,6 @@ def test_a_record_that_is_not_whole_is_named(damage, folder):
         assert str(path) in str(refusal.value) and "\n" not in str(refusal.value)
 
 
-def test_a_record_of_an_older_version_says_no_kind(folder):
-    path = save_record(GapNet(), digits(), history(), evaluation())
-    path.write_text(without("kind")(path.read_text()))
-    assert load_records(folder) == [load_record(path)]
-
-
 @pytest.mark.parametrize("content", [b"\xff\xfe", b'{"name": "\xe9"}'])
 def test_what_is_no_text_is_named(content, folder):
     path = folder / "x-seed0.json"
@@ -323,12 +316,17 @@ def test_what_is_no_text_is_named(content, folder):
         load_records(folder)
 
 
-def test_a_measurement_says_its_kind_and_lies_in_its_folder(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    path = save_measurement("epoch_time", {"digits": "MNIST", "runs": [{"é": 1}]})
-    assert path.parent == tmp_path / "runs" / "epoch_time"
-    assert load_measurement(path) == {"kind": "epoch_time", "digits": "MNIST", "runs": [{"é": 1}]}
-    assert str(path.relative_to(tmp_path)) in capsys.readouterr().out
+@pytest.mark.parametrize(
+    "damaged",
+    ["[]", "{}", '{"kind": "ablations", "runs": []}', '{"kind": "", "digits": "", "runs": [1]}'],
+)
+def test_a_measurement_that_is_not_whole_is_named(tmp_path, damaged):
+    path = tmp_path / "ablate.json"
+    path.write_text('{"kind": "ablations", "digits": "MNIST", "runs": [{"seed": 1}]}')
+    assert load_measurement(path)["runs"] == [{"seed": 1}]
+    path.write_text(damaged)
+    with pytest.raises(UserError, match=r"ablate\.json"):
+        load_measurement(path)
 
 
 @pytest.mark.parametrize(

@@ -24,13 +24,14 @@ from mnist_lab.course.outcomes import SUMMARY, Outcome, load_outcomes, summary_t
 from mnist_lab.course.published_studies import STUDIES, load_studies, merge, study_text
 from mnist_lab.course.readme_tables import cost_line, notebook_table, results_table, speed_tables
 from mnist_lab.files import read_text, write_files
-from mnist_lab.pretrained import load_weights, published_kind, read_weights
+from mnist_lab.pretrained import load_weights, read_weights
 from mnist_lab.recipes import NETWORKS
-from mnist_lab.records import RECORDS, kind_of_run, load_measurement, load_record
+from mnist_lab.records import RECORDS, as_recorded, kind_of_run, load_measurement, load_record
 from mnist_lab.validation import UserError
 
 PUBLISHED = Path("mnist_lab", "published")  # of the repository
 COSTS_FILE = "costs.json"
+SPLIT = {"name": "random", "train": 50_000, "validation": 10_000, "test": 10_000}
 # As `plots.show` writes it.
 PICTURE = re.compile(r'<img [^>]*src="data:image/png;base64,([^"]+)"')
 
@@ -133,6 +134,14 @@ def pretrained_files(
             files[target] = weights.read_bytes()
             files[target.with_suffix(".md")] = model_card(name, first, runs)
     return files
+
+
+def published_kind(name: str) -> str:
+    """The kind of run (`kind_of_run`) whose seed 0 is the pretrained network of this name."""
+    entry = NETWORKS[name]
+    run = {"network": entry.network.__name__, "digits": "MNIST", "split": SPLIT,
+           "precision": "fp32", "recipe": as_recorded(entry.recipe)}  # fmt: skip
+    return kind_of_run(run)
 
 
 def _taken_over(copy: Path, stored: Path, outcome: Outcome) -> NotebookNode:

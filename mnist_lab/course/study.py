@@ -6,8 +6,10 @@ processor have changed since.
 """
 
 import hashlib
+import json
 import shutil
 from collections.abc import Mapping
+from datetime import datetime
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -19,8 +21,8 @@ from mnist_lab.course import worker
 from mnist_lab.course.outcomes import StudyFailed, load_json, summary_table
 from mnist_lab.course.runner import Task, folder_name, run_tasks
 from mnist_lab.data import load_data
-from mnist_lab.files import project_root
-from mnist_lab.records import processor, save_measurement
+from mnist_lab.files import project_root, write_file
+from mnist_lab.records import processor
 
 RESULT = "result.json"
 
@@ -60,7 +62,9 @@ def conduct(
     runs = [_load_result(folder / task.home)["result"] for task in tasks]
     record = {"kind": name, "digits": data.name, "runs": runs}
     print(study.table(runs))
-    save_measurement(name, record)
+    path = root / "runs" / name / f"{datetime.now():%Y-%m-%dT%H-%M-%S}.json"
+    write_file(path, json.dumps(record, indent=1) + "\n")
+    print(f"\nwritten: {path.relative_to(root)}")
     if timing:
         shutil.rmtree(folder, ignore_errors=True)
     return record

@@ -14,9 +14,8 @@ from stand_ins import training
 from conftest import ROOT
 from mnist_lab.course.model_card import model_card
 from mnist_lab.course.outcomes import Outcome
-from mnist_lab.course.publish import PUBLISHED, newest_run, publish, publish_records
+from mnist_lab.course.publish import PUBLISHED, newest_run, publish, publish_records, published_kind
 from mnist_lab.course.readme_tables import cost_line
-from mnist_lab.pretrained import published_kind
 from mnist_lab.recipes import NETWORKS
 from mnist_lab.records import CURVES, kind_of_run
 from mnist_lab.validation import UserError

@@ -130,7 +130,7 @@ def change(part, tensor):
          "does not fit GapNet: Missing key(s) in state_dict: \"convblock2.0.weight\""),
         (change("convblock2.0.weight", torch.zeros(32, 16, 9)),
          "does not fit GapNet: size mismatch for convblock2.0.weight"),
-        (change("fc", torch.zeros(2)), 'does not fit GapNet: Unexpected key(s) in state_dict: "fc"'),
+        (change("fc", torch.zeros(2)), 'does not fit GapNet: Unexpected key(s) in state_dict: "f'),
     ],
     ids=["missing", "cut", "text", "another's", "less", "other shape", "more"],
 )  # fmt: skip

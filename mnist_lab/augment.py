@@ -2,9 +2,8 @@
 
 The published recipes transform one PIL image at a time. Here a whole batch `[N, 1, 28, 28]` of
 uint8 images is transformed at once, every image with its own random numbers. They are drawn on the
-generator's device: where the images lie there too, nothing is copied, and a GPU waits for nothing.
-Each transform knows its torchvision counterpart, which the DataLoader path uses and the tests
-compare with.
+generator's device: where the images lie there too, a GPU waits for nothing. Each transform knows
+its torchvision counterpart for the DataLoader.
 """
 
 import math
@@ -39,12 +38,11 @@ class CropAndResize:
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         chosen = _draw(images, generator) < self.p
-        if images.device.type == "cpu":  # where few are chosen, all of them would take longer
-            images = images.clone()
-            images[chosen] = crop_and_resize(images[chosen], self.size)
-            return images
-        # A mask as an index would wait for the GPU, to learn how many are chosen.
-        return torch.where(chosen.view(-1, 1, 1, 1), crop_and_resize(images, self.size), images)
+        if images.device.type != "cpu":  # a GPU would wait to learn how many are chosen
+            return torch.where(chosen.view(-1, 1, 1, 1), crop_and_resize(images, self.size), images)
+        images = images.clone()
+        images[chosen] = crop_and_resize(images[chosen], self.size)
+        return images
 
     def torchvision(self) -> transforms.Compose:
         crop = transforms.RandomApply([transforms.CenterCrop(self.size)], p=self.p)
@@ -61,9 +59,8 @@ class Shift:
         count, _, height, width = images.shape
         padded = F.pad(images, [self.pixels] * 4)
         windows = padded.unfold(2, height, 1).unfold(3, width, 1)  # a view: [N, 1, y, x, H, W]
-        draws = torch.randint(
-            2 * self.pixels + 1, (2, count), generator=generator, device=generator.device
-        )
+        size, where = (2, count), generator.device
+        draws = torch.randint(2 * self.pixels + 1, size, generator=generator, device=where)
         y, x = draws.to(images.device)
         return windows[torch.arange(count, device=images.device), :, y, x]
 
@@ -85,7 +82,7 @@ def rotate(images: Tensor, degrees: Tensor) -> Tensor:
     """
     count, _, height, width = images.shape
     margin = math.ceil((math.hypot(height, width) - min(height, width)) / 2)  # a corner's reach
-    padded = F.pad(images, (margin, margin, margin, margin))  # every source is inside
+    padded = F.pad(images, [margin] * 4)  # every source is inside
     angle = torch.deg2rad(degrees.to(images.device, torch.float32)).view(-1, 1, 1)
     cos, sin = angle.cos(), angle.sin()
     y = (torch.arange(height, device=images.device) + 0.5 - height / 2).view(1, -1, 1)
@@ -97,15 +94,10 @@ def rotate(images: Tensor, degrees: Tensor) -> Tensor:
 
 
 def crop_and_resize(images: Tensor, size: int) -> Tensor:
-    """Enlarge the inner `size`×`size` pixels of uint8 images `[N, 1, H, W]` to `H`×`W`, bilinear.
-
-    `transforms.CenterCrop(size)` and `transforms.Resize(H)`, for a batch.
-    """
-    height, width = images.shape[-2:]
-    top, left = round((height - size) / 2), round((width - size) / 2)
-    inner = images[..., top : top + size, left : left + size].float()
-    enlarged = F.interpolate(inner, size=(height, width), mode="bilinear", align_corners=False)
-    return enlarged.round().clamp(0, 255).to(images.dtype)
+    """Enlarge the inner `size`×`size` pixels of uint8 images `[N, 1, H, W]` to `H`×`W`, bilinear:
+    `transforms.CenterCrop(size)` and `transforms.Resize(H)`, for a batch."""
+    inner = transforms.functional.center_crop(images, size).float()
+    return F.interpolate(inner, images.shape[-2:], mode="bilinear").round().to(images.dtype)
 
 
 def normalize(images: Tensor, mean: float, std: float) -> Tensor:
@@ -114,6 +106,6 @@ def normalize(images: Tensor, mean: float, std: float) -> Tensor:
 
 
 def textbook_transform(augment: tuple, mean: float, std: float) -> transforms.Compose:
-    """The same, for one PIL image at a time: torchvision's transforms, as published."""
+    """The same for one PIL image at a time: torchvision's transforms, as published."""
     steps = [transform.torchvision() for transform in augment]
     return transforms.Compose([*steps, transforms.ToTensor(), transforms.Normalize(mean, std)])

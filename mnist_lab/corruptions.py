@@ -2,17 +2,15 @@
 
 How fast the accuracy falls with the strength says how robust a network is. The idea is Mu and
 Gilmer's, "MNIST-C: A Robustness Benchmark for Computer Vision", arXiv:1906.02337; that of five
-strengths is Hendrycks and Dietterich's, arXiv:1903.12261. The corruptions are the course's own:
-an accuracy on them is none on MNIST-C.
-
-Whoever adds a corruption writes its function and its entry in `CORRUPTIONS`.
+strengths is Hendrycks and Dietterich's, arXiv:1903.12261. The corruptions are the course's own: an
+accuracy on them is none on MNIST-C. Whoever adds one writes its function and its entry in
+`CORRUPTIONS`.
 """
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
@@ -24,7 +22,6 @@ from mnist_lab.data import check_images
 from mnist_lab.validation import Seed, check, one_of, whole
 
 SIDE = 28
-GREY = 128  # of the occluding square: on black and on white it is seen to be none of the digit
 
 
 @dataclass(frozen=True)
@@ -72,12 +69,10 @@ def _scale(images: Tensor, side: int, generator: torch.Generator) -> Tensor:
 
 
 def _shear(images: Tensor, degrees: float, generator: torch.Generator) -> Tensor:
-    bilinear = InterpolationMode.BILINEAR
-    slanted = [
-        functional.affine(images, 0, [0, 0], 1, [slant, 0], bilinear)
-        for slant in (-degrees, degrees)
-    ]
-    return _one_of(slanted, generator)
+    def slanted(slant: float) -> Tensor:
+        return functional.affine(images, 0, [0, 0], 1, [slant, 0], InterpolationMode.BILINEAR)
+
+    return _one_of([slanted(-degrees), slanted(degrees)], generator)
 
 
 def _gaussian_noise(images: Tensor, deviation: float, generator: torch.Generator) -> Tensor:
@@ -92,9 +87,7 @@ def _impulse_noise(images: Tensor, share: float, generator: torch.Generator) -> 
 
 def _blur(images: Tensor, deviation: float, generator: torch.Generator) -> Tensor:
     # SciPy's is separable: a tenth of the time that torchvision's takes.
-    blurred = gaussian_filter(
-        images.numpy(), deviation, output=np.float32, mode="constant", axes=(2, 3)
-    )
+    blurred = gaussian_filter(images.float().numpy(), deviation, mode="constant", axes=(2, 3))
     return torch.from_numpy(blurred).round().to(torch.uint8)
 
 
@@ -105,24 +98,23 @@ def _contrast(images: Tensor, share: float, generator: torch.Generator) -> Tenso
 def _inversion(images: Tensor, columns: int, generator: torch.Generator) -> Tensor:
     # Not a blend of both pictures: half-way between them everything is grey.
     left = torch.arange(SIDE) < columns
-    return _one_of(
-        [torch.where(part, 255 - images, images) for part in (left, left.flip(0))], generator
-    )
+    halves = [torch.where(part, 255 - images, images) for part in (left, left.flip(0))]
+    return _one_of(halves, generator)
 
 
 def _occlusion(images: Tensor, side: int, generator: torch.Generator) -> Tensor:
     y, x = torch.randint(9, 19, (len(images), 2, 1), generator=generator).unbind(1)  # its centre
     pixels = torch.arange(SIDE)
     rows, columns = (pixels - y).abs() <= side // 2, (pixels - x).abs() <= side // 2
-    square = rows.unsqueeze(2) & columns.unsqueeze(1)
-    return images.masked_fill(square.unsqueeze(1), GREY)
+    square = rows[:, None, :, None] & columns[:, None, None, :]
+    return images.masked_fill(square, 128)  # on black and on white it is none of the digit
 
 
 def _lines(images: Tensor, count: int, generator: torch.Generator) -> Tensor:
     most = max(CORRUPTIONS["lines"].strengths)  # all are drawn, so that no image's draws move
     draws = torch.rand(len(images), most, 2, 1, 1, generator=generator)
     x = torch.arange(SIDE) - (SIDE - 1) / 2
-    y = x.view(-1, 1)
+    y = x[:, None]
     for draw in draws[:, :count].unbind(1):
         angle, distance = math.pi * draw[:, :1], 16 * draw[:, 1:] - 8  # in pixels, of the centre
         line = (angle.cos() * x + angle.sin() * y - distance).abs() <= 0.5
@@ -142,8 +134,7 @@ def _one_of(versions: list[Tensor], generator: torch.Generator) -> Tensor:
     return torch.stack(versions)[draws, torch.arange(count)]
 
 
-# The strengths were chosen by eye on MNIST, and by no network: a person reads level 3, and most of
-# level 5.
+# The strengths were chosen by eye on MNIST: a person reads level 3, and most of level 5.
 CORRUPTIONS = {
     "rotation": Corruption("degrees, to the left or right", (10, 20, 30, 40, 50), _rotation),
     "shift": Corruption("pixels, both across and down", (1, 2, 3, 4, 6), _shift),

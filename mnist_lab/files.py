@@ -36,11 +36,8 @@ class WriteError(UserError, OSError):
 
 
 def folder_lock(folder: Path, **options) -> FileLock:
-    """A lock for a folder. Its file lies outside of the folder and stays: another process may hold
-    one that was deleted, while a third locks its successor.
-
-    `options` are `FileLock`'s.
-    """
+    """A lock for a folder, with `FileLock`'s options. Its file lies outside of it and stays: another
+    process may hold one that was deleted, while a third locks its successor."""
     name = hashlib.sha256(os.fsencode(os.path.realpath(folder))).hexdigest()[:32]
     # Whoever comes second to a folder that several share must be able to open the same file.
     return FileLock(Path(tempfile.gettempdir()) / f"mnist-lab-{name}.lock", mode=0o666, **options)
@@ -57,10 +54,9 @@ def read_text(path: Path) -> str:
 
 def read_json(path: Path) -> Any:
     """What a JSON file holds. Raises `UserError` for one that is missing, cut short or damaged."""
-    text = read_text(path)
     try:
-        return json.loads(text)
-    except ValueError as error:
+        return json.loads(read_text(path))
+    except json.JSONDecodeError as error:
         raise UserError(f"{path} cannot be read ({error}): restore it or make it anew.") from error
 
 
@@ -76,28 +72,22 @@ def write_files(files: Mapping[Path, str | bytes]) -> None:
     """Write several files, all of them or none.
 
     What can hinder it, a full disk or a protected file or folder, is found before the first is
-    replaced; then they are, in the order given. Raises `WriteError` for the first that cannot be
-    written.
+    replaced. Raises `WriteError` for the first that cannot be written.
     """
     with ExitStack() as clean_up:
         partials = {}
         try:
             for path, content in files.items():
-                partials[path] = _write_beside(path, content, clean_up)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                # In the same folder, for only there is a rename sure to be one step; tempfile's
+                # would be the user's alone.
+                partials[path] = partial = path.with_name(f".partial-{uuid4().hex}")
+                clean_up.callback(partial.unlink, missing_ok=True)
+                partial.write_bytes(content.encode() if isinstance(content, str) else content)
+                if path.exists():
+                    path.open("r+b").close()  # a rename asks the folder only, or fails too late
+                    shutil.copymode(path, partial)
             for path, partial in partials.items():
                 os.replace(partial, path)
         except OSError as error:
             raise WriteError(path, error.strerror) from error
-
-
-def _write_beside(path: Path, content: str | bytes, clean_up: ExitStack) -> Path:
-    """A file in the same folder, for only within a folder is a rename sure to be one step."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".partial-{uuid4().hex}")  # tempfile's would be the user's alone
-    with partial.open("xb") as file:
-        clean_up.callback(partial.unlink, missing_ok=True)
-        file.write(content.encode() if isinstance(content, str) else content)
-    if path.exists():
-        path.open("r+b").close()  # a rename asks the folder only, or on Windows fails too late
-        shutil.copymode(path, partial)
-    return partial

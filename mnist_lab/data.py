@@ -1,8 +1,5 @@
 """Where the digits come from, and how they are split.
 
-Where MNIST cannot be had, the course runs on the 1,797 handwritten digits that scikit-learn ships.
-Two harder collections have MNIST's format, and come in the same way.
-
 Sources: LeCun et al., "Gradient-based learning applied to document recognition",
 doi:10.1109/5.726791; Alpaydin and Kaynak, "Optical Recognition of Handwritten Digits",
 doi:10.24432/C50P49; Xiao et al., "Fashion-MNIST", arXiv:1708.07747; Clanuwat et al., "Deep Learning
@@ -10,21 +7,16 @@ for Classical Japanese Literature", arXiv:1812.01718.
 
 Who wrote which digit: `writers.npz` was made from the label files of QMNIST (Yadav and Bottou,
 "Cold Case: The Lost MNIST Digits", arXiv:1905.10498; repository facebookresearch/qmnist): the
-columns series and writer of the first 60,000 rows of its training file and of the first 10,000
-of its test file, which are MNIST's digits in MNIST's order; the classes in these rows are MNIST's
-70,000 labels. The MD5s:
-
-    qmnist-train-labels-idx2-int.gz    0058f8dd561b90ffdd0f734c6a30e5e4
-    qmnist-test-labels-idx2-int.gz     5b5b05890a5e13444e108efe57b788aa
-
-QMNIST: Copyright (c) Facebook, Inc. and its affiliates. All rights reserved. Its BSD licence lies
-in the file too: `np.load("writers.npz")["licence"]`.
+columns series and writer of the first 60,000 rows of qmnist-train-labels-idx2-int.gz (MD5
+0058f8dd561b90ffdd0f734c6a30e5e4) and of the first 10,000 of qmnist-test-labels-idx2-int.gz (MD5
+5b5b05890a5e13444e108efe57b788aa), which are MNIST's digits in MNIST's order. QMNIST: Copyright (c)
+Facebook, Inc. and its affiliates. All rights reserved. Its BSD licence lies in the file:
+`np.load("writers.npz")["licence"]`.
 """
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import cache
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -44,12 +36,7 @@ from mnist_lab.validation import Count, UserError, check, instance, one_of, show
 
 WRITERS = Path(__file__).with_name("writers.npz")
 SPLIT_SEED = 0  # one split for everybody, whatever the seed of a run
-NAMES = {
-    "mnist": "MNIST",
-    "digits": "small digits",
-    "fashion": "Fashion-MNIST",
-    "kmnist": "KMNIST",
-}
+NAMES = dict(mnist="MNIST", digits="small digits", fashion="Fashion-MNIST", kmnist="KMNIST")
 COLLECTIONS = {"mnist": MNIST, "fashion": FashionMNIST, "kmnist": KMNIST}
 SOURCES = ("auto", *NAMES)
 SPLITS = ("random", "by writer", "as published")
@@ -59,8 +46,7 @@ SPLITS = ("random", "by writer", "as published")
 class Split:
     """Images `[N, 1, 28, 28]` (uint8, 0 black to 255 white) and labels `[N]` (int64, 0 to 9).
 
-    Of MNIST's digits also who wrote them `[N]` (int64) and in which series `[N]` (int64; 0: Census
-    employees, 4: high-school students). Of other digits nobody knows: None.
+    Of MNIST's digits also who wrote them and in which series (see `load_writers`); else None.
     """
 
     images: Tensor
@@ -72,14 +58,12 @@ class Split:
         return len(self.labels)
 
     def first(self, count: int) -> "Split":
-        """The first `count` digits (or all, if there are fewer). What was held out from training,
-        and the rest, are shuffled: a random sample. MNIST's test digits are not, and begin with the
-        students'. Raises `UserError` for a count below 1."""
+        """The first `count` digits (or all, if there are fewer): a random sample, but for MNIST's
+        test digits, which begin with the students'. Raises `UserError` for a count below 1."""
         return self.take(slice(check("the number of digits", count, Count)))
 
     def take(self, indices: slice | Tensor | np.ndarray) -> "Split":
-        """The digits that are named by a slice, by their numbers or by a mask `[N]`, with all that
-        is known of them."""
+        """The digits that a slice, their numbers or a mask `[N]` name, with all that is known."""
         columns = (self.images, self.labels, self.writers, self.series)
         return Split(*(None if column is None else column[indices] for column in columns))
 
@@ -92,9 +76,8 @@ class Split:
 class Digits:
     """Three splits of one collection. `name` goes with every result measured on it.
 
-    `split` and `source`: what `load_data` was told, or has to be told to load them again; the
-    source of digits that it did not load is None. The three are disjoint, unless the split is "as
-    published": then the test digits stand in the place of validation, too.
+    `split` and `source`: what `load_data` has to be told to load them again; None as the source of
+    others. The three are disjoint, unless the split is "as published".
     """
 
     name: str
@@ -105,10 +88,9 @@ class Digits:
     source: str | None = None
 
     def __str__(self) -> str:
-        parts = ("train", "validation", "test")
-        sizes = ", ".join(f"{len(getattr(self, part)):,} {part}" for part in parts)
         how = "" if self.split == "random" else f", split {self.split}"
-        return f"{self.name}{how}: {sizes}"
+        sizes = f"{len(self.train):,} train, {len(self.validation):,} validation"
+        return f"{self.name}{how}: {sizes}, {len(self.test):,} test"
 
     @property
     def is_mnist(self) -> bool:
@@ -130,10 +112,9 @@ def check_digits(name: str, images: Tensor, labels: Tensor, dtype: str) -> None:
     _check_form(f"the labels of {name}, one for each image,", labels, f"int64 [{len(images)}]")
     if not len(images):
         raise UserError(f"{name} holds no digits: it needs one at least.")
-    low, high = (int(label) for label in labels.aminmax())
-    if low < 0 or high > 9:
-        wrong = low if low < 0 else high
-        raise UserError(f"the labels of {name} must be from 0 to 9, not {wrong}.")
+    for label in labels.aminmax():
+        if not 0 <= label <= 9:
+            raise UserError(f"the labels of {name} must be from 0 to 9, not {label}.")
 
 
 def check_images(name: str, images: Tensor, dtype: str) -> None:
@@ -143,15 +124,12 @@ def check_images(name: str, images: Tensor, dtype: str) -> None:
 
 
 def _check_form(name: str, value: object, wanted: str) -> None:
-    if form(value) != wanted:
-        raise UserError(f"{name} must be a tensor {wanted}, not {form(value)}.")
-
-
-def form(value: object) -> str:
-    """A tensor's type and shape, such as `uint8 [80, 1, 28, 28]`; of anything else, its value."""
+    """Whether this is a tensor of a type and shape such as `uint8 [80, 1, 28, 28]`."""
+    found = shown(value)
     if isinstance(value, Tensor):
-        return f"{value.dtype} {list(value.shape)}".removeprefix("torch.")
-    return shown(value)
+        found = f"{value.dtype} {list(value.shape)}".removeprefix("torch.")
+    if found != wanted:
+        raise UserError(f"{name} must be a tensor {wanted}, not {found}.")
 
 
 class _OneByOne(Dataset):
@@ -175,7 +153,7 @@ def load_data(
     `"digits"` takes scikit-learn's 8×8 digits, brought to 28×28 (1,197, 300, 300); `"auto"`
     prefers MNIST, and says in one sentence when it has to take the small digits. The variable
     `MNIST_LAB_SOURCE` decides for `"auto"` (the tests use it). `"fashion"` and `"kmnist"` are no
-    digits, but ten kinds of clothes and ten Japanese characters, as many and as large as MNIST's.
+    digits, but ten kinds of clothes and ten Japanese characters, as many as MNIST's.
 
     `root`: a folder with MNIST's four original files, packed or not, or a torchvision root.
     Without it: `$MNIST_LAB_DATA` if set, else the repository's `data/`. MNIST is downloaded into
@@ -183,19 +161,18 @@ def load_data(
 
     `split`: `"by writer"` parts MNIST's 60,000 so that nobody wrote digits of both parts: 449
     writers train (49,986 digits), 90 validate (10,014). The shares of the two series and of the
-    ten digits stay the same within 0.2 percentage points; the test digits are the same. `"as
-    published"` trains on all 60,000 and validates on the test digits, as was done for the second
-    network: what is chosen by looking at them is no longer a test.
+    ten digits stay the same within 0.2 percentage points. `"as published"` trains on all 60,000
+    and validates on the test digits, as was done for the second network: what is chosen by looking
+    at them is no longer a test.
 
     Raises `UserError` for an unknown source or split, `DataError` for files that are incomplete,
     unreadable or not the originals to the bit, or for a split by writer where writers are unknown,
     and `DataUnavailable` if what is insisted on cannot be had.
     """
-    told_by = "source"
-    if source == "auto" and os.environ.get("MNIST_LAB_SOURCE"):
-        told_by, source = "MNIST_LAB_SOURCE", os.environ["MNIST_LAB_SOURCE"]
-    check(told_by, source, one_of(*SOURCES))
+    check("source", source, one_of(*SOURCES))
     check("split", split, one_of(*SPLITS))
+    if source == "auto" and os.environ.get("MNIST_LAB_SOURCE"):
+        source = check("MNIST_LAB_SOURCE", os.environ["MNIST_LAB_SOURCE"], one_of(*SOURCES))
     if source not in ("auto", "mnist") and split == "by writer":
         raise DataError(
             f"it is unknown who wrote the {NAMES[source]}: take split='random' or source='mnist'."
@@ -219,33 +196,25 @@ def _root(root: str | os.PathLike | None) -> Path:
         return project_root() / "data"
     # A relative path counts from the repository, so that it means the same in notebooks/.
     folder = project_root() / os.path.expanduser(variable)
-    if not os.path.isdir(folder):
-        raise DataError(
-            f"MNIST_LAB_DATA is {variable!r}, which is not a folder: create it or unset it."
-        )
-    return folder
+    if os.path.isdir(folder):
+        return folder
+    raise DataError(f"MNIST_LAB_DATA is {variable!r}, which is not a folder: make or unset it.")
 
 
 def _load_collection(source: str, root: Path, split: str) -> Digits:
     kind = COLLECTIONS[source]
     contents = [unpack(kind, file) for file in find_or_download(kind, root)]
-    rest, test = _parse(*contents[:2]), _parse(*contents[2:])
-    if source == "mnist":
-        rest, test = _with_writers(rest, train=True), _with_writers(test, train=False)
+    who = (load_writers(True), load_writers(False)) if source == "mnist" else ((), ())
+    rest, test = _parse(*contents[:2], *who[0]), _parse(*contents[2:], *who[1])
     return _digits(source, rest, test, 10_000, split)
 
 
-def _parse(images: bytearray, labels: bytearray) -> Split:
+def _parse(images: bytearray, labels: bytearray, *who: Tensor) -> Split:
     # Known to the bit, so that nothing is left to check: behind a header of 16 or 8 bytes, one byte
     # for each pixel or label. (torchvision's readers would want it unpacked on a disk.)
     pixels = torch.frombuffer(images, dtype=torch.uint8, offset=16)
     classes = torch.frombuffer(labels, dtype=torch.uint8, offset=8)
-    return Split(pixels.view(-1, 1, 28, 28), classes.long())
-
-
-def _with_writers(split: Split, train: bool) -> Split:
-    writers, series = load_writers(train)
-    return replace(split, writers=writers, series=series)
+    return Split(pixels.view(-1, 1, 28, 28), classes.long(), *who)
 
 
 def _small_digits(split: str) -> Digits:
@@ -271,9 +240,8 @@ def _digits(source: str, rest: Split, test: Split, held_out: int, split: str) ->
 
 def _cut(split: Split, held_out: int) -> tuple[Split, Split]:
     """Shuffle, keeping the share of every digit, and hold some out; the same for everybody."""
-    kept, out = train_test_split(
-        np.arange(len(split)), test_size=held_out, stratify=split.labels, random_state=SPLIT_SEED
-    )
+    how = {"test_size": held_out, "stratify": split.labels, "random_state": SPLIT_SEED}
+    kept, out = train_test_split(np.arange(len(split)), **how)
     return split.take(kept), split.take(out)
 
 
@@ -307,10 +275,5 @@ def validation_writers() -> Tensor:
 
 
 def _column(name: str) -> Tensor:
-    return torch.from_numpy(_file()[name].astype(np.int64))
-
-
-@cache
-def _file() -> dict[str, np.ndarray]:
     with np.load(WRITERS) as file:
-        return dict(file)
+        return torch.from_numpy(file[name].astype(np.int64))

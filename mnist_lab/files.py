@@ -36,7 +36,7 @@ class WriteError(UserError, OSError):
 
 
 def folder_lock(folder: Path, **options) -> FileLock:
-    """A lock for a folder, with `FileLock`'s options. Its file lies outside of it and stays: another
+    """A lock for a folder, with `FileLock`'s options. Its file lies elsewhere and stays: another
     process may hold one that was deleted, while a third locks its successor."""
     name = hashlib.sha256(os.fsencode(os.path.realpath(folder))).hexdigest()[:32]
     # Whoever comes second to a folder that several share must be able to open the same file.

@@ -1,7 +1,6 @@
 """The files of MNIST, and of two collections in its format: found, downloaded, and checked.
 
-They come through torchvision (its mirrors, its MD5s), and no file is used that is not the original
-to the bit.
+They come through torchvision, and no file is used that is not the original to the bit.
 """
 
 import gzip
@@ -11,7 +10,6 @@ import shutil
 import socket
 import tempfile
 import threading
-import time
 from contextlib import suppress
 from http.client import HTTPException
 from pathlib import Path
@@ -25,17 +23,11 @@ from mnist_lab.files import folder_lock
 from mnist_lab.validation import UserError
 
 CONNECT_SECONDS = 5  # how long a mirror may take to answer before we call it unreachable
-# Bytes and MD5 of MNIST's files. The MD5s of the packed ones are those of torchvision's
-# MNIST.resources; all else was taken from files that have these MD5s.
-ORIGINALS = {
-    "train-images-idx3-ubyte.gz": (9_912_422, "f68b3c2dcbeaaa9fbdd348bbdeb94873"),
-    "train-labels-idx1-ubyte.gz": (28_881, "d53e105ee54ea40749a09fcbcd1e9432"),
-    "t10k-images-idx3-ubyte.gz": (1_648_877, "9fb629c4189551a2d022fa330f9573f3"),
-    "t10k-labels-idx1-ubyte.gz": (4_542, "ec29112dd5afa0611ce80d1b7f02629c"),
-    "train-images-idx3-ubyte": (47_040_016, "6bbc9ace898e44ae57da46a324031adb"),
-    "train-labels-idx1-ubyte": (60_008, "a25bea736e30d166cdddb491f175f624"),
-    "t10k-images-idx3-ubyte": (7_840_016, "2646ac647ad5339dbf082846283269ea"),
-    "t10k-labels-idx1-ubyte": (10_008, "27ae3e4e09519cfbb04c329615203637"),
+UNPACKED = {  # MD5s of MNIST's files unpacked from those whose MD5s torchvision knows
+    "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
+    "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
+    "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
+    "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
 }
 
 
@@ -58,45 +50,35 @@ def find_or_download(kind: type[MNIST], root: Path) -> list[Path]:
 def unpack(kind: type[MNIST], file: Path) -> bytearray:
     """The unpacked content of one of the collection's files.
 
-    Raises `DataError` for what is not the original. It is refused before it is unpacked, and what
-    has not even its size, where that is known, before it is read.
+    Raises `DataError` for what is not the original, before it is unpacked.
     """
-    size, md5 = _originals(kind)[file.name]
     remedy = f"delete it and download {kind.__name__} again."
     try:
-        found = file.stat().st_size
-        if size not in (None, found):
-            raise DataError(
-                f"{file} has {found:,} bytes, but {kind.__name__}'s original {size:,}: {remedy}"
-            )
         content = file.read_bytes()
     except OSError as error:
         raise DataError(
             f"{file} cannot be read ({error.strerror}): make it readable, or {remedy}"
         ) from error
-    if hashlib.md5(content, usedforsecurity=False).hexdigest() != md5:
+    md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    if md5 != (dict(kind.resources) | UNPACKED)[file.name]:
         raise DataError(f"{file} has the wrong MD5, it is not {kind.__name__}'s original: {remedy}")
     return bytearray(gzip.decompress(content) if file.suffix == ".gz" else content)
-
-
-def _originals(kind: type[MNIST]) -> dict[str, tuple[int | None, str]]:
-    """Size, where it is known, and MD5 of each file that may be used."""
-    return ORIGINALS if kind is MNIST else {name: (None, md5) for name, md5 in kind.resources}
 
 
 def _find(kind: type[MNIST], root: Path) -> list[Path] | None:
     """All four files, None if there is none; of a file's two forms, the packed one."""
     own = root / kind.__name__ / "raw"
-    # The other collections' files have MNIST's names: they must lie in a folder of their own.
-    for folder in (root, own) if kind is MNIST else (own,):
-        files = []
+    # The other collections' files have MNIST's names: they must lie, packed, in their own folder.
+    folders, endings = ((root, own), ("", ".gz")) if kind is MNIST else ((own,), ("",))
+    for folder in folders:
+        files = {}
         for name, _ in kind.resources:
-            forms = [form for form in (name, name.removesuffix(".gz")) if form in _originals(kind)]
-            files.append(next((folder / f for f in forms if os.path.isfile(folder / f)), None))
-        if all(files):
-            return files
-        if any(files):
-            missing = ", ".join(name for (name, _), file in zip(kind.resources, files) if not file)
+            forms = [folder / name.removesuffix(ending) for ending in endings]
+            files[name] = next(filter(os.path.isfile, forms), None)
+        if all(files.values()):
+            return list(files.values())
+        if any(files.values()):
+            missing = ", ".join(name for name, file in files.items() if not file)
             raise DataError(
                 f"{folder} holds a part of {kind.__name__}, but {missing} is missing: put it "
                 "there, or empty the folder to download all four files again."
@@ -148,9 +130,8 @@ def _any_answers(urls: list[str]) -> bool:
     answers = Queue()
     for url in urls:
         threading.Thread(target=lambda url=url: answers.put(_answers(url)), daemon=True).start()
-    deadline = time.monotonic() + CONNECT_SECONDS
     with suppress(Empty):
-        return any(answers.get(timeout=max(0, deadline - time.monotonic())) for _ in urls)
+        return any(answers.get(timeout=CONNECT_SECONDS) for _ in urls)
     return False
 
 

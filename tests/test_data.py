@@ -31,7 +31,7 @@ from mnist_lab.validation import UserError
 
 NAMES = [name for name, _ in MNIST.resources]
 PARTS = ("train", "validation", "test")
-ORIGINALS = mnist_files.ORIGINALS
+RESOURCES = list(MNIST.resources)  # as they are: the tests' own take their place
 
 
 def idx(array):
@@ -60,13 +60,13 @@ def originals(tmp_path_factory):
         images[:, 0, :3] = np.stack([labels, index // 256, index % 256], 1)
         for name, array in zip(names, (images, labels)):
             packed = gzip.compress(idx(array), 1)
-            pins[name] = (len(packed), hashlib.md5(packed).hexdigest())
+            pins[name] = hashlib.md5(packed).hexdigest()
             for place in (folder / name, folder / "FashionMNIST" / "raw" / name):
                 place.parent.mkdir(parents=True, exist_ok=True)
                 place.write_bytes(packed)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(mnist_files, "ORIGINALS", pins)
-        patch.setattr(FashionMNIST, "resources", [(name, pins[name][1]) for name in NAMES])
+        for kind in (MNIST, FashionMNIST):
+            patch.setattr(kind, "resources", list(pins.items()))
         yield folder
 
 
@@ -487,7 +487,7 @@ def real():
     if not folder:
         pytest.skip("MNIST_LAB_DATA does not say where MNIST is")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(mnist_files, "ORIGINALS", ORIGINALS)  # not those of the tests above
+        patch.setattr(MNIST, "resources", RESOURCES)  # not those of the tests above
         return load_data("mnist", ROOT / folder, "by writer"), load_data("mnist", ROOT / folder)
 
 
@@ -507,6 +507,14 @@ def test_the_classes_in_qmnists_files_are_mnists_labels(real):
         for name in ("labels", "series", "writers")
     ]
     assert digest(*columns) == "c0566fe58e641e47ecdc6c08b946b77d94b9125a826be8c5cd72c817443711e8"
+
+
+def test_what_the_real_files_hold_is_known_unpacked(real):
+    folder = ROOT / os.environ["MNIST_LAB_DATA"]
+    folder = folder if (folder / NAMES[0]).exists() else folder / "MNIST" / "raw"
+    for name, md5 in mnist_files.UNPACKED.items():
+        packed = (folder / f"{name}.gz").read_bytes()
+        assert hashlib.md5(gzip.decompress(packed)).hexdigest() == md5
 
 
 def test_the_random_split_is_the_published_one(real):

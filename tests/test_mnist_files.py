@@ -2,13 +2,11 @@
 
 import gzip
 import hashlib
-import os
 import shutil
 import socket
 import tempfile
 import threading
 import time
-import tracemalloc
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -19,16 +17,9 @@ from torchvision.datasets import KMNIST, MNIST, FashionMNIST
 from torchvision.datasets import mnist as torchvision_mnist
 
 from mnist_lab import mnist_files
-from mnist_lab.mnist_files import (
-    ORIGINALS,
-    DataError,
-    DataUnavailable,
-    find_or_download,
-    unpack,
-)
+from mnist_lab.mnist_files import DataError, DataUnavailable, find_or_download, unpack
 
 TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = NAMES = [name for name, _ in MNIST.resources]
-RESOURCES = list(MNIST.resources)  # as they are: the tests' own take their place
 UNPACKED = [name.removesuffix(".gz") for name in NAMES]
 
 
@@ -47,14 +38,12 @@ def folder(tmp_path, monkeypatch):
     folder = tmp_path / "files"
     folder.mkdir()
     packed = [gzip.compress(content, 1) for content in CONTENTS]
-    pins = {}
-    for name, content in zip(NAMES + UNPACKED, packed + CONTENTS):
-        pins[name] = (len(content), hashlib.md5(content).hexdigest())
-        if name in NAMES:
-            (folder / name).write_bytes(content)
-    monkeypatch.setattr(mnist_files, "ORIGINALS", pins)
+    pins = [hashlib.md5(content).hexdigest() for content in packed + CONTENTS]
+    for name, content in zip(NAMES, packed):
+        (folder / name).write_bytes(content)
+    monkeypatch.setattr(mnist_files, "UNPACKED", dict(zip(UNPACKED, pins[4:])))
     for kind in (MNIST, FashionMNIST, KMNIST):
-        monkeypatch.setattr(kind, "resources", [(name, pins[name][1]) for name in NAMES])
+        monkeypatch.setattr(kind, "resources", list(zip(NAMES, pins)))
         monkeypatch.setattr(kind, "mirrors", ["http://127.0.0.1:9/"])  # nobody is there
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
@@ -148,13 +137,6 @@ def test_other_collections_lie_packed_in_folders_of_their_own(folder, tmp_path):
         find_or_download(FashionMNIST, tmp_path / "root")
 
 
-def test_the_originals_are_those_of_torchvision_and_have_mnists_shapes():
-    assert {name: ORIGINALS[name][1] for name in NAMES} == dict(RESOURCES)
-    sizes = [16 + 60_000 * 784, 8 + 60_000, 16 + 10_000 * 784, 8 + 10_000]
-    assert [ORIGINALS[name][0] for name in UNPACKED] == sizes
-    assert set(ORIGINALS) == {*NAMES, *UNPACKED}
-
-
 def no_mnist(path):
     path.write_bytes(b"<html>moved</html>")
 
@@ -169,30 +151,15 @@ def cut_short(path):
     path.write_bytes(path.read_bytes()[:-1])
 
 
-def huge(path):
-    os.truncate(path, 2**26)
-
-
-SIZE, PIXEL = r"has [\d,]+ bytes, but MNIST's original [\d,]+: delete it", "has the wrong MD5"
-
-
 @pytest.mark.parametrize("name", [TRAIN_IMAGES, TEST_LABELS, *UNPACKED])
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [(no_mnist, SIZE), (bit_flipped, PIXEL), (cut_short, SIZE), (huge, "has 67,108,864 bytes")],
-)
-def test_a_bad_file_is_named_with_the_remedy(folder, name, change, words):
+@pytest.mark.parametrize("change", [no_mnist, bit_flipped, cut_short])
+def test_a_bad_file_is_named_with_the_remedy(folder, name, change):
     if name in UNPACKED:
         (folder / f"{name}.gz").unlink()
         (folder / name).write_bytes(CONTENTS[UNPACKED.index(name)])
     change(folder / name)
-    tracemalloc.start()
-    try:
-        with pytest.raises(DataError, match=words) as caught:
-            contents(MNIST, find_or_download(MNIST, folder))
-        assert tracemalloc.get_traced_memory()[1] < 2**24, "it was read"
-    finally:
-        tracemalloc.stop()
+    with pytest.raises(DataError, match="has the wrong MD5, it is not MNIST's original") as caught:
+        contents(MNIST, find_or_download(MNIST, folder))
     message = str(caught.value)
     assert str(folder / name) in message and "download MNIST again" in message
     assert "\n" not in message and not isinstance(caught.value, DataUnavailable)

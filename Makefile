@@ -4,9 +4,9 @@ VENV := .venv
 RUN := $(VENV)/bin/python -m
 READY := $(VENV)/.ready
 BROWSER := $(VENV)/.browser
-# Two at a time, one thread each: on two cores faster than one with two threads. A notebook is dealt
-# out whole, tests one by one: neither core waits for the other at the end.
-PYTEST := OMP_NUM_THREADS=1 $(RUN) pytest -n 2 --dist loadgroup --no-loadscope-reorder
+# Two at a time, one thread each: on two cores faster than one with two threads. conftest.py deals
+# out notebooks whole and tests one by one: neither core waits for the other at the end.
+PYTEST := OMP_NUM_THREADS=1 $(RUN) pytest -n 2 --dist loadscope --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help course lab test test-slow test-mnist test-browser lint publish clean

@@ -74,15 +74,24 @@ def pytest_report_header() -> str:
     )
 
 
-@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if isinstance(item, IPyNbCell):
-            if not compared(item.cell):
-                item.options["check"] = False
-            if config.pluginmanager.hasplugin("xdist"):  # `make test` deals out single tests
-                item.add_marker(pytest.mark.xdist_group(item.path.stem))
+        if isinstance(item, IPyNbCell) and not compared(item.cell):
+            item.options["check"] = False
     items.sort(key=_place)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log):
+    """A notebook goes to one process as a whole; tests are dealt out one by one."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.split("::")[0]
+            return file if file.endswith(".ipynb") else nodeid
+
+    return Scheduling(config, log)
 
 
 def _place(item: pytest.Item) -> int:

@@ -6,18 +6,17 @@ from torch import Tensor, nn
 from mnist_lab.layers import evaluation_mode, list_layers
 from mnist_lab.validation import Count, UserError, check, whole
 
-POOLS = (nn.AvgPool2d, nn.AdaptiveAvgPool2d)
 PASSING = (nn.Flatten, nn.Identity, nn.Dropout, nn.Dropout2d, nn.LogSoftmax, nn.Softmax)
 
 
 def feature_maps(network: nn.Module, images: Tensor, layer: nn.Module) -> Tensor:
     """What `layer`, a module of `network`, answers to normalised images `[N, 1, 28, 28]`.
 
-    In evaluation mode; the network is left in the mode that it was in. Of a layer that is used
-    twice it is the last answer. Raises `UserError` when the images do not pass through the layer.
+    In evaluation mode; of a layer that is used twice it is the last answer. Raises `UserError` when
+    the images do not pass through the layer.
     """
     with evaluation_mode(network), torch.no_grad():
-        return _answer_of(layer, network, images)
+        return _passed(layer, network, images)[1]
 
 
 def class_activation_maps(network: nn.Module, images: Tensor) -> Tensor:
@@ -29,16 +28,11 @@ def class_activation_maps(network: nn.Module, images: Tensor) -> Tensor:
     `UserError` for a network that ends otherwise.
     """
     pool, classifier = _pooled_head(network)
-    features: list[Tensor] = []
-    hook = pool.register_forward_pre_hook(lambda _, inputs: features.append(inputs[0]))
-    try:
-        with evaluation_mode(network), torch.no_grad():
-            network(images)
-            if isinstance(classifier, nn.Linear):
-                return classifier(features[-1].movedim(1, -1)).movedim(-1, 1)
-            return classifier(features[-1])
-    finally:
-        hook.remove()
+    with evaluation_mode(network), torch.no_grad():
+        features, _ = _passed(pool, network, images)
+        if isinstance(classifier, nn.Linear):
+            return classifier(features.movedim(1, -1)).movedim(-1, 1)
+        return classifier(features)
 
 
 def occlusion_map(network: nn.Module, image: Tensor, digit: int, size: int = 7) -> Tensor:
@@ -53,7 +47,8 @@ def occlusion_map(network: nn.Module, image: Tensor, digit: int, size: int = 7) 
     if size % 2 == 0:
         raise UserError(f"size must be odd, so that a patch has a middle, not {size}.")
     height, width = image.shape[-2:]
-    rows, columns = (_near(length, size).to(image.device) for length in (height, width))
+    rows, columns = (torch.arange(length, device=image.device) for length in (height, width))
+    rows, columns = ((x[:, None] - x).abs() <= size // 2 for x in (rows, columns))
     covered = rows[:, None, :, None] & columns[None, :, None, :]  # where the patch is, each pixel
     pictures = torch.where(covered.reshape(-1, 1, height, width), image.min(), image)
     with evaluation_mode(network), torch.no_grad():
@@ -74,7 +69,7 @@ def measure_receptive_field(network: nn.Module, layer: nn.Module, draws: int = 3
                         generator=torch.Generator().manual_seed(0))  # fmt: skip
     with evaluation_mode(network), torch.enable_grad():
         images = drawn.to(like.device, like.dtype).requires_grad_()
-        answer = _answer_of(layer, network, images)
+        answer = _passed(layer, network, images)[1]
         if answer.ndim != 4:
             raise UserError(f"the output of {layer} is no maps, so it has no value in the middle.")
         middle = answer[..., answer.shape[-2] // 2, answer.shape[-1] // 2]
@@ -94,34 +89,24 @@ def bounding_box(field: Tensor) -> tuple[int, int, int, int]:
     return top, left, int(rows[-1]) - top + 1, int(columns[-1]) - left + 1
 
 
-def _near(length: int, size: int) -> Tensor:
-    """Whether pixel j lies in the patch centred at i, `[length, length]`."""
-    places = torch.arange(length)
-    return (places[:, None] - places[None]).abs() <= size // 2
-
-
 def _pooled_head(network: nn.Module) -> tuple[nn.Module, nn.Module]:
     """The last pooling to one pixel, and the layer that alone weighs its channels."""
-    rows = list_layers(network)
-    pools = [i for i, row in enumerate(rows)
-             if isinstance(row.module, POOLS) and row.output[1:] == (1, 1)]  # fmt: skip
-    behind = [row.module for row in rows[pools[-1] + 1 :]] if pools else []
-    weighing = [module for module in behind if not isinstance(module, PASSING)]
-    if len(weighing) != 1 or not isinstance(weighing[0], nn.Conv2d | nn.Linear):
-        raise UserError(
-            f"{type(network).__name__} does not end in global average pooling and one linear "
-            "layer, so it has no class activation maps: use occlusion_map."
-        )
-    return rows[pools[-1]].module, weighing[0]
+    rows = [row for row in list_layers(network) if not isinstance(row.module, PASSING)]
+    match [row.module for row in rows[-2:]]:
+        case [nn.AvgPool2d() | nn.AdaptiveAvgPool2d() as pool, nn.Conv2d() | nn.Linear() as last]:
+            if rows[-2].output[1:] == (1, 1):
+                return pool, last
+    raise UserError(
+        f"{type(network).__name__} does not end in global average pooling and one linear layer, "
+        "so it has no class activation maps: use occlusion_map."
+    )
 
 
-def _answer_of(layer: nn.Module, network: nn.Module, images: Tensor) -> Tensor:
-    answers: list[Tensor] = []
-    hook = layer.register_forward_hook(lambda *parts: answers.append(parts[2]))
-    try:
+def _passed(layer: nn.Module, network: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
+    """What `layer` was given last, and what it answered."""
+    passed: list[tuple[Tensor, Tensor]] = []
+    with layer.register_forward_hook(lambda _, given, answer: passed.append((given[0], answer))):
         network(images)
-    finally:
-        hook.remove()
-    if not answers:
+    if not passed:
         raise UserError(f"nothing passed through {layer}: is it a layer of this network?")
-    return answers[-1]
+    return passed[-1]

@@ -1,12 +1,11 @@
 """What a network is made of: its layers, its parameters, its cost, and what one output sees.
 
-Everything is read off the modules and the tensors that pass through them, never off names. Where
-the rows of the table would not be the truth about a network, one sentence says why.
+Everything is read off the modules and the tensors that pass through them, never off names.
 """
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -18,7 +17,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from mnist_lab.validation import Count, Fraction, UserError, check
 
 MAX_PARAMETERS, MAX_EPOCHS, MIN_ACCURACY = 20_000, 20, 0.994  # the published assignment
-Window = tuple[int, int, int]  # kernel, stride, dilation, along one side
+MIXING = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveMaxPool2d, nn.AdaptiveAvgPool2d,
+          nn.Linear)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -54,16 +54,16 @@ def list_layers(network: nn.Module, image_size: tuple[int, int, int] = (1, 28, 2
 
     The receptive field grows by `(kernel - 1) × jump` at every convolution and pooling: Araujo et
     al., "Computing Receptive Fields of Convolutional Neural Networks", doi:10.23915/distill.00021.
-    A leaf that is used twice has two rows. The network is left as it was.
-
-    Raises `UserError` for a network that cannot take such an image, and for one of which the rows
-    would not be the truth: where a layer looks at something else than what the layer before it
-    made, or in a way that is unknown here, uneven or not square; where parameters are in no row; or
-    where PyTorch's own counter finds more products than the rows.
+    A leaf that is used twice has two rows. The network is left as it was. Raises `UserError` for a
+    network that cannot take such an image, and for one whose rows would not be the truth.
     """
     trace = _pass_through(network, image_size)
     if trace.doubts:
-        raise UserError(f"{type(network).__name__} has no table of layers: {trace.doubts[0]}.")
+        raise UserError(
+            f"{type(network).__name__} has no table of layers: the rows would not add up at "
+            f"{trace.doubts[0]}. Use {', '.join(kind.__name__ for kind in MIXING)} as modules, one "
+            "after the other, with square windows; between them, what works pixel by pixel."
+        )
     return trace.rows
 
 
@@ -83,10 +83,8 @@ def layer_table(network: nn.Module) -> str:
 def describe(network: nn.Module) -> str:
     """Where a network stands, in one line: output shape, parameters, receptive field."""
     last = list_layers(network)[-1]
-    return (
-        f"output {'×'.join(map(str, last.output))}, {count_parameters(network):,} parameters, "
-        f"sees {last.field}×{last.field} pixels"
-    )
+    shape, count = "×".join(map(str, last.output)), count_parameters(network)
+    return f"output {shape}, {count:,} parameters, sees {last.field}×{last.field} pixels"
 
 
 def receptive_field(network: nn.Module) -> int:
@@ -101,10 +99,7 @@ def count_macs(network: nn.Module) -> int:
 
 @dataclass(frozen=True)
 class Requirement:
-    """One row of the requirement table: what is asked, what was measured, whether it is met.
-
-    `met` is None where the measurement cannot tell.
-    """
+    """What is asked, what was measured, and whether it is met: None if that cannot be told."""
 
     asked: str
     measured: str
@@ -120,11 +115,10 @@ def check_requirements(
 ) -> list[Requirement]:
     """Hold a network against the published assignment, whose limit is for frozen parameters too.
 
-    Batch norm, dropout and the head are looked for among the modules that an image passes through,
-    not among functions. `accuracy` and the interval around it, `low` to `high`, are fractions: as
-    long as the interval holds what is asked for, the row is undecided. Raises `UserError` for one
-    outside 0 to 1 or out of order, for an epoch count that is no whole number from 1 on, and for a
-    network that takes no such image.
+    Batch norm, dropout and the head are looked for among the modules that an image passes through.
+    `accuracy` and the interval around it, `low` to `high`, are fractions: as long as the interval
+    holds what is asked for, the row is undecided. Raises `UserError` for one outside 0 to 1 or out
+    of order, for a wrong epoch count, and for a network that takes no 28×28 image.
     """
     num_epochs = check("num_epochs", num_epochs, Count)
     fractions = (("accuracy", accuracy), ("low", low), ("high", high))
@@ -132,55 +126,31 @@ def check_requirements(
     if not low <= accuracy <= high:
         raise UserError(f"the accuracy {accuracy} must lie in its interval, {low} to {high}.")
     rows = _pass_through(network, (1, 28, 28)).rows
-    parameters = sum(p.numel() for p in network.parameters())
-    pooled = [row for row in rows if _pools_globally(row)]
-    linear = [row for row in rows if isinstance(row.module, nn.Linear)]
+    norms, dropouts, linear, pools = (
+        [row for row in rows if isinstance(row.module, kinds)]
+        for kinds in (_BatchNorm, _DropoutNd, nn.Linear, nn.AvgPool2d | nn.AdaptiveAvgPool2d)
+    )
     head = f"{len(linear)} linear layers" if linear else "neither"
-    if pooled:
-        head = f"{pooled[0].kind} over {pooled[0].input[-2]}×{pooled[0].input[-1]}"
-    return [
-        Requirement(f"fewer than {MAX_PARAMETERS:,} parameters", f"{parameters:,}",
-                    parameters < MAX_PARAMETERS),
-        Requirement(f"fewer than {MAX_EPOCHS} epochs", str(num_epochs), num_epochs < MAX_EPOCHS),
-        _has("batch norm", rows, _BatchNorm),
-        _has("dropout", rows, _DropoutNd),
-        Requirement("global average pooling or a linear head", head, bool(pooled or linear)),
-        Requirement(f"accuracy of at least {MIN_ACCURACY:.1%}",
-                    f"{accuracy:.2%} [{low:.2%}, {high:.2%}]",
-                    None if low < MIN_ACCURACY <= high else low >= MIN_ACCURACY),
+    pool = next((row for row in pools if row.output[-2:] == (1, 1) != row.input[-2:]), None)
+    if pool:
+        head = f"{pool.kind} over {pool.input[-2]}×{pool.input[-1]}"
+    parameters = sum(p.numel() for p in network.parameters())
+    certain = not low < MIN_ACCURACY <= high
+    table = [
+        (f"fewer than {MAX_PARAMETERS:,} parameters", f"{parameters:,}",
+         parameters < MAX_PARAMETERS),
+        (f"fewer than {MAX_EPOCHS} epochs", str(num_epochs), num_epochs < MAX_EPOCHS),
+        ("batch norm", f"{len(norms)} layers", bool(norms)),
+        ("dropout", f"{len(dropouts)} layers", bool(dropouts)),
+        ("global average pooling or a linear head", head, head != "neither"),
+        (f"accuracy of at least {MIN_ACCURACY:.1%}", f"{accuracy:.2%} [{low:.2%}, {high:.2%}]",
+         low >= MIN_ACCURACY if certain else None),
     ]  # fmt: skip
-
-
-def _has(what: str, rows: list[Layer], kind: type[nn.Module]) -> Requirement:
-    count = sum(isinstance(row.module, kind) for row in rows)
-    return Requirement(what, f"{count} layers", count > 0)
-
-
-def _pools_globally(row: Layer) -> bool:
-    pools = isinstance(row.module, nn.AvgPool2d | nn.AdaptiveAvgPool2d)
-    return pools and row.output[-2:] == (1, 1) and row.input[-2:] != (1, 1)
-
-
-def _fixed(leaf: nn.Module, size: torch.Size, made: torch.Size) -> set[Window]:
-    sides = (getattr(leaf, name, 1) for name in ("kernel_size", "stride", "dilation"))
-    return set(zip(*(2 * ((side,) if isinstance(side, int) else tuple(side)) for side in sides)))
-
-
-def _adaptive(leaf: nn.Module, size: torch.Size, made: torch.Size) -> set[Window]:
-    return {(k, k, 1) for n, m in zip(size, made) for k in (n // m, -(-n // m))}
-
-
-def _all(leaf: nn.Module, size: torch.Size, made: torch.Size) -> set[Window]:
-    return {(side, 1, 1) for side in size}
-
-
-# Through which windows a leaf looks at a map of a size, down and across: one, if all are alike.
-WINDOWS = {nn.Conv2d: _fixed, nn.MaxPool2d: _fixed, nn.AvgPool2d: _fixed, nn.Linear: _all,
-           nn.AdaptiveMaxPool2d: _adaptive, nn.AdaptiveAvgPool2d: _adaptive}  # fmt: skip
+    return [Requirement(*row) for row in table]
 
 
 class _Trace:
-    """Rows, one for each use of a leaf, and doubts: what the rows would not tell.
+    """Rows, one for each use of a leaf, and doubts: the places where they would not add up.
 
     In each image of the batch one pixel is NaN, and what is made of it is NaN: so `seen`, `[N,
     height, width]`, says which places of the last map look at this pixel, and until the next window
@@ -188,92 +158,83 @@ class _Trace:
     """
 
     def __init__(self, network: nn.Module, images: Tensor):
-        self.network, self.seen, self.maker = network, images.isnan().any(1), "the image"
         self.leaves = {m: name for name, m in network.named_modules() if not any(m.children())}
         self.rows, self.doubts, self.parameters = [], [], set()
-        self.field, self.jump = 1, 1
+        self.seen, self.field, self.jump = images.isnan().any(1), 1, 1
 
     def add_row(self, leaf: nn.Module, args: tuple, kwargs: dict, output: Tensor) -> None:
         """A forward hook of every leaf."""
-        name = f"{type(leaf).__name__} {self.leaves[leaf]}".rstrip()
+        place = f"{type(leaf).__name__} {self.leaves[leaf]}"
         given = [x for x in (*args, *kwargs.values()) if isinstance(x, Tensor)]
         if len(given) != 1 or not isinstance(output, Tensor):
-            self.doubts.append(f"{name} does not take one tensor and return one")
+            self.doubts.append(place)
             return
-        kind = next((kind for kind in WINDOWS if type(leaf).forward is kind.forward), None)
-        if kind and given[0].ndim == (2 if kind is nn.Linear else 4):
-            self.compare(given[0], f"{name} is given")
-            self.look_through(WINDOWS[kind], leaf, name, output)
-        else:
-            self.compare(output, f"{name} returns")
-        shapes = (tuple(x.shape[1:]) for x in (*given, output))
+        kind = next((kind for kind in MIXING if type(leaf).forward is kind.forward), None)
+        mixes = kind is not None and given[0].ndim == (2 if kind is nn.Linear else 4)
+        fits = self.is_last_map(given[0] if mixes else output)
+        if mixes:
+            fits &= self.look_through(leaf, output)
+        self.doubts += [] if fits else [place]
         new = set(leaf.parameters()) - self.parameters
         self.parameters |= new
         trainable = sum(p.numel() for p in new if p.requires_grad)
-        numbers = trainable, _macs(leaf, output), self.field, self.jump
+        multiplies = isinstance(leaf, nn.Conv2d | nn.Linear)  # a product per weight of each output
+        macs = leaf.weight[0].numel() * output[0].numel() if multiplies else 0
+        numbers = trainable, macs, self.field, self.jump
+        shapes = tuple(given[0].shape[1:]), tuple(output.shape[1:])
         self.rows.append(Layer(self.leaves[leaf], leaf, *shapes, *numbers))
 
-    def look_through(self, windows: Callable, leaf: nn.Module, name: str, output: Tensor) -> None:
-        made = output.isnan().any(1).reshape(len(output), *(output.shape[2:] or (1, 1)))
-        found = windows(leaf, self.seen.shape[1:], made.shape[1:])
-        if len(found) > 1:
-            self.doubts.append(f"the windows of {name} are not square, alike and evenly spaced")
-        kernel, stride, dilation = max(found)
-        self.field += (kernel - 1) * dilation * self.jump
-        self.jump *= stride
-        self.seen, self.maker = made, name
-
-    def compare(self, x: Tensor, what: str) -> None:
-        """Doubt what is not the last map, or made of it pixel by pixel, flattened or not."""
+    def is_last_map(self, x: Tensor) -> bool:
+        """Whether x is the last map, or made of it pixel by pixel, flattened or not."""
         batch, *size = self.seen.shape
         shaped = x.shape[:1] == (batch,) and list(x.shape[2:]) in ([], size)
         fits = shaped and x[0].numel() % math.prod(size) == 0
-        if fits and torch.equal(x.isnan().reshape(batch, -1, *size).any(1), self.seen):
-            return
-        kinds = ", ".join(kind.__name__ for kind in WINDOWS)
-        self.doubts.append(
-            f"what {what} is not made of {self.maker} alone, pixel by pixel (only the modules "
-            f"{kinds} may mix pixels, one after the other, and Linear behind Flatten)"
-        )
+        return fits and torch.equal(x.isnan().reshape(batch, -1, *size).any(1), self.seen)
 
-    def add_up(self, output: Tensor, flops: int) -> None:
-        """Doubt rows that are not all of the network."""
-        if not self.rows:
-            self.doubts.append("an image passes through none of its modules")
-        for name, parameter in self.network.named_parameters():
-            if parameter not in self.parameters:
-                self.doubts.append(f"{name} is in no layer that an image passes through")
-        if flops != 2 * len(self.seen) * sum(row.macs for row in self.rows):
-            self.doubts.append("it multiplies elsewhere than in modules Conv2d and Linear")
-        if isinstance(output, Tensor):
-            self.compare(output, "it returns")
+    def look_through(self, leaf: nn.Module, output: Tensor) -> bool:
+        """Follow the windows of a leaf; whether all of them are alike, down and across."""
+        size = self.seen.shape[1:]
+        self.seen = output.isnan().any(1).reshape(len(output), *(output.shape[2:] or (1, 1)))
+        if isinstance(leaf, nn.Linear):
+            windows = {(side, 1, 1) for side in size}
+        elif isinstance(leaf, nn.AdaptiveMaxPool2d | nn.AdaptiveAvgPool2d):
+            parts = {n / m for n, m in zip(size, self.seen.shape[1:])}
+            windows = {(k, k, 1) for part in parts for k in (math.floor(part), math.ceil(part))}
         else:
-            self.doubts.append(f"it returns a {type(output).__name__}, not one tensor")
+            settings = leaf.kernel_size, leaf.stride, getattr(leaf, "dilation", 1)
+            windows = set(zip(*(2 * nn.modules.utils._pair(setting) for setting in settings)))
+        kernel, stride, dilation = max(windows)
+        self.field += (kernel - 1) * dilation * self.jump
+        self.jump *= stride
+        return len(windows) == 1
 
 
 def _pass_through(network: nn.Module, image_size: tuple[int, int, int]) -> _Trace:
     """Send marked images through a network; leave it, and the random state, as they were."""
     like = next(network.parameters(), torch.empty(0))
-    hooks = []
+    random = torch.random.fork_rng([like.device] if like.is_cuda else [])
+    counter = FlopCounterMode(display=False)
     try:
         marked = range(0, min(image_size[1:]), 3)  # on the diagonal, a pixel an image
         images = torch.ones(len(marked), *image_size, dtype=like.dtype, device=like.device)
         images[range(len(marked)), :, marked, marked] = torch.nan
         trace = _Trace(network, images)
-        for leaf in trace.leaves:
-            hooks.append(leaf.register_forward_hook(trace.add_row, with_kwargs=True))
-        random = torch.random.fork_rng([like.device] if like.is_cuda else [])
-        counter = FlopCounterMode(display=False)
-        with evaluation_mode(network), torch.no_grad(), random, counter:
+        with ExitStack() as hooks, evaluation_mode(network), torch.no_grad(), random, counter:
+            for leaf in trace.leaves:
+                hooks.enter_context(leaf.register_forward_hook(trace.add_row, with_kwargs=True))
             output = network(images)
     except Exception as error:
         kind, size = type(network).__name__, "×".join(map(str, image_size))
         reason = str(error).partition("\n")[0]
         raise UserError(f"{kind} cannot take an image of {size}: {reason}") from error
-    finally:
-        for hook in hooks:
-            hook.remove()
-    trace.add_up(output, counter.get_total_flops())
+    products = len(images) * sum(row.macs for row in trace.rows)
+    adds_up = {
+        "its modules, of which it uses none": bool(trace.rows),
+        "parameters that are in no layer": trace.parameters.issuperset(network.parameters()),
+        "products that are in no layer": counter.get_total_flops() == 2 * products,
+        "its output": isinstance(output, Tensor) and trace.is_last_map(output),
+    }
+    trace.doubts += [place for place, fits in adds_up.items() if not fits]
     return trace
 
 
@@ -287,9 +248,3 @@ def evaluation_mode(network: nn.Module) -> Iterator[None]:
     finally:
         for module, training in modes.items():
             module.training = training
-
-
-def _macs(leaf: nn.Module, output: Tensor) -> int:
-    if not isinstance(leaf, nn.Conv2d | nn.Linear):
-        return 0
-    return leaf.weight[0].numel() * output[0].numel()  # one product per weight of each output

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from scipy.optimize import brentq
 from scipy.stats import binomtest, bootstrap, nct, t, ttest_1samp
 
-from mnist_lab.validation import Count, Positive, Seed, UserError, check, number, shown, whole
+from mnist_lab.validation import Count, Positive, UserError, check, number, shown, whole
 
 MOST_SEEDS = 1_000_000
 Power = number("a number from 0.5 to 0.999", ge=0.5, le=0.999)
@@ -51,9 +51,7 @@ def wilson_interval(correct: int, total: int) -> tuple[float, float]:
     return float(interval.low), float(interval.high)
 
 
-def writer_interval(
-    correct: ArrayLike, writers: ArrayLike, resamples: int = 10_000, seed: int = 0
-) -> tuple[float, float]:
+def writer_interval(correct: ArrayLike, writers: ArrayLike) -> tuple[float, float]:
     """The interval of an accuracy if the digits of one writer may resemble each other.
 
     `correct` `[N]` says which digits were read right, `writers` `[N]` who wrote them, as whole
@@ -63,7 +61,7 @@ def writer_interval(
     answer where nothing is wrong. There the percentiles have no width, and Wilson's says more.
     Raises `UserError` unless there is a writer for each digit, and two writers or more.
     """
-    return _over_writers(_answers("correct", correct), writers, resamples, seed)
+    return _over_writers(_answers("correct", correct), writers)
 
 
 def writer_difference(
@@ -74,20 +72,15 @@ def writer_difference(
 
     Raises `UserError` as that does, and for two lengths.
     """
-    a, b = _answers("correct_a", correct_a), _answers("correct_b", correct_b)
-    _check_same_digits(a, b)
-    return _over_writers(b.astype(int) - a, writers, resamples=10_000, seed=0)
+    a, b = _answers_of_two(correct_a, correct_b)
+    return _over_writers(b.astype(int) - a, writers)
 
 
-def _over_writers(
-    values: np.ndarray, writers: ArrayLike, resamples: int, seed: int
-) -> tuple[float, float]:
-    """The percentiles of the mean value of a digit, over draws of whole writers."""
+def _over_writers(values: np.ndarray, writers: ArrayLike) -> tuple[float, float]:
+    """The percentiles of the mean value of a digit, over 10,000 draws of whole writers."""
     names = np.asarray(writers)
     if names.shape != values.shape or names.dtype.kind not in "iu":
-        wanted = f"{len(values):,} whole numbers, one for each digit"
-        raise UserError(f"writers must be {wanted}, not {shown(writers)}.")
-    resamples, seed = check("resamples", resamples, Count), check("seed", seed, Seed)
+        raise UserError(f"writers must be {len(values):,} whole numbers, not {shown(writers)}.")
     _, writer, digits = np.unique(names, return_inverse=True, return_counts=True)
     if len(digits) < 2:
         raise UserError(f"writers must be two or more, not writer {names[0]} alone.")
@@ -95,10 +88,9 @@ def _over_writers(
         (np.bincount(writer, values), digits),
         lambda sums, digits, axis: sums.sum(axis) / digits.sum(axis),
         paired=True,
-        vectorized=True,
-        n_resamples=resamples,
+        n_resamples=10_000,
         method="percentile",
-        random_state=np.random.default_rng(seed),  # called rng from SciPy 1.15 on; it takes both
+        random_state=np.random.default_rng(0),  # called rng from SciPy 1.15 on; it takes both
     ).confidence_interval
     return float(interval.low), float(interval.high)
 
@@ -128,11 +120,9 @@ def prediction_interval(accuracies: Sequence[float], cases: int = 1) -> tuple[fl
 def paired_interval(a: Sequence[float], b: Sequence[float], cases: int = 1) -> Difference:
     """How much better b is than a, on average; each seed has the same place in both.
 
-    `cases`: see `seed_interval`; p is that of the one case.
-
-    Student's t over the differences b − a (doi:10.1093/biomet/6.1.1): if all of them are alike,
-    the interval has no width and p is 0, or 1 if they are 0. Raises `UserError` for fewer than
-    two seeds, for nan, and for lists of two lengths.
+    `seed_interval` of the differences b − a, with `cases` as there; p is that of the one case. If
+    all differences are alike, p is 0, or 1 if they are 0. Raises `UserError` as that does, and for
+    lists of two lengths.
     """
     a, b = _numbers("a", a, 2), _numbers("b", b, 2)
     if len(a) != len(b):
@@ -155,11 +145,9 @@ def mcnemar(correct_a: ArrayLike, correct_b: ArrayLike) -> Disagreement:
     """Whether two networks are equally good on the same, independent digits: `[N]`, right or not.
 
     McNemar's test, doi:10.1007/BF02295996, exact: a digit that only one of them has right is as
-    likely one's as the other's. Raises `UserError` for what is not True or False, and for two
-    lengths.
+    likely one's as the other's. Raises `UserError` for other than True or False, and two lengths.
     """
-    a, b = _answers("correct_a", correct_a), _answers("correct_b", correct_b)
-    _check_same_digits(a, b)
+    a, b = _answers_of_two(correct_a, correct_b)
     only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
     either = only_a + only_b
     return Disagreement(only_a, only_b, float(binomtest(only_a, either).pvalue) if either else 1.0)
@@ -185,14 +173,13 @@ def seeds_needed(difference: float, deviation: float, power: float = 0.8) -> int
     Raises `UserError` as that does, unless difference > 0, and where a million seeds are too few.
     """
     difference = check("difference", difference, Positive)
-    found = 2 + bisect_left(
-        range(2, MOST_SEEDS + 1),
-        True,
-        key=lambda seeds: detectable_difference(deviation, seeds, power) <= difference,
-    )
+
+    def shows(seeds: int) -> bool:
+        return detectable_difference(deviation, seeds, power) <= difference
+
+    found = 2 + bisect_left(range(2, MOST_SEEDS + 1), True, key=shows)
     if found > MOST_SEEDS:
-        unseen = f"a difference of {difference} at a deviation of {deviation}"
-        raise UserError(f"{unseen} needs more than {MOST_SEEDS:,} seeds: ask for a larger one.")
+        raise UserError(f"{difference} needs more than {MOST_SEEDS:,} seeds: ask for a larger one.")
     return found
 
 
@@ -204,9 +191,8 @@ def binomial_scatter(error_rates: ArrayLike) -> float:
     Raises `UserError` unless there are shares, from 0 to 1.
     """
     p = _numbers("error_rates", error_rates, 1)
-    beyond = p[(p < 0) | (p > 1)]
-    if len(beyond):
-        raise UserError(f"error_rates must be from 0 to 1, not {beyond[0]}.")
+    if p.min() < 0 or p.max() > 1:
+        raise UserError(f"error_rates must be from 0 to 1, not from {p.min()} to {p.max()}.")
     return math.sqrt((p * (1 - p)).sum()) / len(p)
 
 
@@ -217,10 +203,11 @@ def _answers(name: str, values: ArrayLike) -> np.ndarray:
     return array
 
 
-def _check_same_digits(a: np.ndarray, b: np.ndarray) -> None:
+def _answers_of_two(correct_a: ArrayLike, correct_b: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    a, b = _answers("correct_a", correct_a), _answers("correct_b", correct_b)
     if len(a) != len(b):
-        counts = f"{len(a):,} and {len(b):,}"
-        raise UserError(f"correct_a and correct_b must be of the same digits, not of {counts}.")
+        raise UserError(f"a and b must be of the same digits, not of {len(a):,} and {len(b):,}.")
+    return a, b
 
 
 def _numbers(name: str, values: ArrayLike, least: int) -> np.ndarray:

@@ -98,30 +98,28 @@ def test_the_writers_interval_is_that_of_a_loop_over_whole_writers():
 
 def test_the_writers_interval_covers_where_wilsons_does_not():
     covered = {"writers": 0, "wilson": 0}
-    for seed in range(100):
+    for seed in range(50):
         right, writers = families(seed, shape=0.5)
-        low, high = writer_interval(right, writers, resamples=500)
+        low, high = writer_interval(right, writers)
         covered["writers"] += low <= 0.9 <= high
         low, high = wilson_interval(int(right.sum()), len(right))
         covered["wilson"] += low <= 0.9 <= high
-    assert 86 <= covered["writers"] <= 99
-    assert covered["wilson"] < 65
+    assert 43 <= covered["writers"] <= 49
+    assert covered["wilson"] < 32
 
 
 def test_digits_of_as_many_writers_are_independent():
     right = np.random.default_rng(2).random(2_000) > 0.1
     wilson = wilson_interval(int(right.sum()), len(right))
-    alone = writer_interval(right, np.arange(2_000), resamples=2_000)
+    alone = writer_interval(right, np.arange(2_000))
     assert alone == pytest.approx(wilson, abs=0.002)
 
 
-def test_the_seed_alone_decides_and_tensors_do_as_well():
+def test_the_callers_random_state_does_not_matter_and_tensors_do_as_well():
     right, writers = families(seed=3)
-    first = writer_interval(right, writers, 200, seed=4)
+    first = writer_interval(right, writers)
     np.random.seed(0)
-    assert first == writer_interval(torch.tensor(right), torch.tensor(writers), 200, seed=4)
-    assert first != writer_interval(right, writers, 200, seed=5)
-    assert first != writer_interval(right, writers, 201, seed=4)
+    assert first == writer_interval(torch.tensor(right), torch.tensor(writers))
 
 
 def test_nothing_wrong_leaves_the_writers_interval_no_width():
@@ -240,8 +238,6 @@ REFUSED = [
     (lambda: writer_interval(RIGHT, None), "writers must be 3 whole numbers"),
     (lambda: writer_interval(RIGHT, [1, 2, NAN]), "writers must be 3 whole numbers"),
     (lambda: writer_interval(RIGHT, [7, 7, 7]), "writers must be two or more, not writer 7 alone"),
-    (lambda: writer_interval(RIGHT, [1, 2, 3], resamples=0), "resamples"),
-    (lambda: writer_interval(RIGHT, [1, 2, 3], seed=-1), "seed"),
     (lambda: writer_difference(RIGHT, RIGHT[1:], [1, 2, 3]), "of the same digits, not of 3 and 2"),
     (lambda: writer_difference(RIGHT, RIGHT, [1, 2]), "writers must be 3 whole numbers"),
     (lambda: seed_interval([0.9, 0.8], cases=0), "cases"),
@@ -264,8 +260,11 @@ REFUSED = [
     (lambda: seeds_needed(-0.1, 1.0), "difference must be a number above 0, not -0.1"),
     (lambda: seeds_needed(1e-9, 0.5), "more than 1,000,000 seeds: ask for a larger one"),
     (lambda: binomial_scatter([]), "error_rates must be finite numbers, 1 or more"),
-    (lambda: binomial_scatter([0.5, 1.5]), "error_rates must be from 0 to 1, not 1.5"),
-    (lambda: binomial_scatter([-0.5, 0.5]), "error_rates must be from 0 to 1, not -0.5"),
+    (lambda: binomial_scatter([0.5, 1.5]), "error_rates must be from 0 to 1, not from 0.5 to 1.5"),
+    (
+        lambda: binomial_scatter([-0.5, 0.5]),
+        "error_rates must be from 0 to 1, not from -0.5 to 0.5",
+    ),
 ]
 
 

@@ -20,6 +20,7 @@ from mnist_lab.exercises.question import RIGHT, Verdict
 from mnist_lab.files import write_files
 from mnist_lab.validation import UserError
 
+QUIET = ["--log-level=CRITICAL"]  # the kernel's start is no news
 EXPERIMENTS = "## Experiments"
 CALL = "# q{0}.hint()\n# q{0}.solution()\nq{0}.check()"
 INTRODUCTION = """\
@@ -86,7 +87,7 @@ def exercise_cells(number: str, solved: bool = False) -> list[NotebookNode]:
     found = exercises(number)
     names = ", ".join(f"q{i}" for i in range(1, len(found) + 1))
     begin = f"from mnist_lab.exercises import questions\n\n{names} = "
-    cells = [_code(f"q{number}-begin", f'{begin}questions("{number}", globals())')]
+    cells = [new_code_cell(f'{begin}questions("{number}", globals())', id=f"q{number}-begin")]
     if not solved:
         text = INTRODUCTION.format(name=solutions_path(Path(), number).name)
         cells.insert(0, new_markdown_cell(text, id=f"q{number}-text"))
@@ -94,12 +95,11 @@ def exercise_cells(number: str, solved: bool = False) -> list[NotebookNode]:
         task = f"### Exercise {i}: {exercise.title}\n\n{exercise.task}"
         cells.append(new_markdown_cell(task, id=f"q{number}-{i}-task"))
         if exercise.given:
-            cells.append(_code(f"q{number}-{i}-given", exercise.given))
-        answer, call = (
-            (exercise.solution, f"q{i}.check()") if solved else (exercise.start, CALL.format(i))
-        )
-        gap = "\n\n\n" if answer.splitlines()[-1].startswith(" ") else "\n\n"
-        cells.append(_code(f"q{number}-{i}-answer", answer + gap + call))
+            cells.append(new_code_cell(exercise.given, id=f"q{number}-{i}-given"))
+        answer = exercise.solution if solved else exercise.start
+        answer += "\n\n\n" if answer.splitlines()[-1].startswith(" ") else "\n\n"
+        answer += f"q{i}.check()" if solved else CALL.format(i)
+        cells.append(new_code_cell(answer, id=f"q{number}-{i}-answer"))
     return cells
 
 
@@ -111,7 +111,7 @@ def solutions(path: Path) -> NotebookNode:
     setup = next(cell for cell in notebook.cells if cell.cell_type == "code")
     cells = [
         new_markdown_cell(top, id=f"s{number}-top"),
-        _code(f"s{number}-setup", setup.source),
+        new_code_cell(setup.source, id=f"s{number}-setup"),
         *exercise_cells(number, solved=True),
     ]
     kernel = {"kernelspec": notebook.metadata["kernelspec"]}
@@ -127,20 +127,10 @@ def is_current(stored: NotebookNode, solved: NotebookNode, number: str) -> bool:
 
 
 def _executed(notebook: NotebookNode, target: Path) -> NotebookNode:
-    quiet = ["--log-level=CRITICAL"]  # the kernel's start is no news
+    options = {"record_timing": False, "extra_arguments": QUIET}
     try:
         with TemporaryDirectory() as folder:
-            NotebookClient(
-                notebook,
-                record_timing=False,
-                extra_arguments=quiet,
-                config=kernel_config(folder),
-            ).execute()
+            return NotebookClient(notebook, config=kernel_config(folder), **options).execute()
     except CellExecutionError as error:
         reason = f"{error.ename}: {error.evalue}"
         raise UserError(f"{target.name} does not run: {reason}") from error
-    return notebook
-
-
-def _code(name: str, source: str) -> NotebookNode:
-    return new_code_cell(source, id=name)

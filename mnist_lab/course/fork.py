@@ -5,15 +5,17 @@ addresses have to repeat it, because Colab, Binder and git are given nothing els
 `rewrite_addresses` makes them follow.
 """
 
-import json
 import re
-import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
+from nbformat import writes
+
+from mnist_lab.course.notebooks import read_notebook
 from mnist_lab.files import read_text, write_files
 from mnist_lab.validation import UserError
 
-START = "00_start_here"  # where the README's badges lead
+START = "00_start_here.ipynb"  # where the README's badges lead
 GITHUB = "https://github.com/"
 COLAB_IMAGE = "https://colab.research.google.com/assets/colab-badge.svg"
 BINDER_IMAGE = "https://mybinder.org/badge_logo.svg"
@@ -31,6 +33,7 @@ REPO = re.compile(
 )
 # Stricter than git: what means the same in a Colab path, a Binder path and pip's `@ref`.
 REF = re.compile(r"\w+([.-]\w+)*", re.ASCII)
+REPOSITORY = re.compile(rf'^(Repository\s*=\s*"{GITHUB})([^"\n]*)"', re.MULTILINE)
 # Whatever it is called, and wherever it leads.
 BADGE = re.compile(rf"\[!\[[^]\n]*\]\(({'|'.join(map(re.escape, TARGETS))})\)\]\(([^)\s]*)\)")
 SETUP = """\
@@ -42,7 +45,7 @@ if "google.colab" in sys.modules and importlib.util.find_spec("mnist_lab") is No
     %pip install --quiet --no-deps anywidget psygnal git+{address}@{ref}"""
 
 
-def badges(repo: str, ref: str, notebook: str | None = None) -> str:
+def badges(repo: str, ref: str, notebook: str = START) -> str:
     """The Markdown of both badges; they open a notebook of the course, or else its first one."""
     return " ".join(_badge(image, repo, ref, notebook) for image in TARGETS)
 
@@ -73,71 +76,40 @@ def rewrite_addresses(root: Path, repo: str, ref: str = "main") -> list[Path]:
         )
     pyproject = root / "pyproject.toml"
     texts = {path: read_text(path) for path in (root / "README.md", pyproject)}
-    old = _repository(texts[pyproject])
+    found = REPOSITORY.search(texts[pyproject])
+    if not found:
+        raise UserError(f'{pyproject} has no line Repository = "{GITHUB}OWNER/NAME".')
     # `name.git` is the same repository; `name-2` or `name.github.io` is another.
-    address = re.compile(re.escape(GITHUB + old) + r"(?![\w-]|\.(?!git\b)\w)")
+    address = re.compile(re.escape(GITHUB + found[2]) + r"(?![\w-]|\.(?!git\b)\w)")
 
     def follow(text: str) -> str:
         text = address.sub(GITHUB + repo, text)
-        return BADGE.sub(lambda badge: _badge(badge[1], repo, ref, _notebook(badge[2])), text)
+        return BADGE.sub(lambda badge: _badge(badge[1], repo, ref, badge[2]), text)
 
     changed = {root / "README.md": follow(texts[root / "README.md"])}
     folder = root / "notebooks"
     for path in sorted([*folder.glob("*.ipynb"), *folder.glob("solutions/*.ipynb")]):
         texts[path] = read_text(path)
-        changed[path] = _rewrite_cells(path, texts[path], follow, setup_cell(repo, ref))
+        changed[path] = _rewrite_cells(path, follow, setup_cell(repo, ref))
     # The last to be written: after an interruption, the old address is still known.
-    changed[pyproject] = re.sub(
-        r'^(Repository\s*=\s*)"[^"\n]*"',
-        lambda line: f'{line[1]}"{GITHUB}{repo}"',
-        texts[pyproject],
-        flags=re.MULTILINE,
-    )
-    if _repository(changed[pyproject]) != repo:
-        raise UserError(f'{pyproject} has no line Repository = "{GITHUB}{old}".')
+    changed[pyproject] = REPOSITORY.sub(rf'\g<1>{repo}"', texts[pyproject])
     changed = {path: text for path, text in changed.items() if text != texts[path]}
     write_files(changed)
     return list(changed)
 
 
-def _badge(image: str, repo: str, ref: str, notebook: str | None) -> str:
-    path = f"notebooks/{(notebook or START).removesuffix('.ipynb')}.ipynb"
+def _badge(image: str, repo: str, ref: str, address: str) -> str:
+    """A badge that opens the notebook which this address, an older one perhaps, ends with."""
+    found = re.search(r"[\w-]+\.ipynb$", address)
+    path = f"notebooks/{found[0] if found else START}"
     name = "Open in Colab" if image == COLAB_IMAGE else "Open in Binder"
     return f"[![{name}]({image})]({TARGETS[image].format(repo=repo, ref=ref, path=path)})"
 
 
-def _notebook(address: str) -> str | None:
-    """The notebook that a badge opens."""
-    name = re.search(r"([\w-]+)\.ipynb$", address)
-    return name and name[1]
-
-
-def _rewrite_cells(path: Path, text: str, follow, setup: str) -> str:
-    try:
-        notebook = json.loads(text)
-        cells = notebook["cells"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} is not a notebook ({error!r}).") from error
-    changed = False
-    for cell in cells:
-        old = "".join(cell["source"])
-        is_setup = cell["cell_type"] == "code" and old.startswith(SETUP.splitlines()[0])
-        new = setup if is_setup else follow(old)
-        if new != old:
-            cell["source"] = new.splitlines(keepends=True)
-            changed = True
-    # As Jupyter itself writes a notebook: the difference to the old file is these lines alone.
-    return json.dumps(notebook, indent=1, ensure_ascii=False) + "\n" if changed else text
-
-
-def _repository(pyproject: str) -> str:
-    try:
-        address = tomllib.loads(pyproject)["project"]["urls"]["Repository"]
-    except (tomllib.TOMLDecodeError, KeyError) as error:
-        raise UserError(
-            f"pyproject.toml names no Repository in [project.urls] ({error})."
-        ) from error
-    repo = address.removeprefix(GITHUB)
-    if repo == address or not REPO.fullmatch(repo):
-        raise UserError(f"pyproject.toml's Repository is {address!r}, not {GITHUB}OWNER/NAME.")
-    return repo
+def _rewrite_cells(path: Path, follow: Callable[[str], str], setup: str) -> str:
+    """The notebook's text, as Jupyter itself writes it: the difference is these cells alone."""
+    notebook = read_notebook(path)
+    for cell in notebook.cells:
+        is_setup = cell.cell_type == "code" and cell.source.startswith(SETUP.splitlines()[0])
+        cell.source = setup if is_setup else follow(cell.source)
+    return writes(notebook) + "\n"

@@ -6,7 +6,7 @@ The outputs of the notebooks, the published records and the tables of the README
 import base64
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from nbformat import NotebookNode, writes
@@ -52,10 +52,12 @@ def publish(run: Path, root: Path) -> None:
     rows = [outcomes[path.stem] for path in executed]
     readme = _with_tables(root / "README.md", {"notebooks": notebook_table(rows)})
     write_files(
-        {path: writes(notebook) + "\n" for path, notebook in executed.items()}
-        | {root / PUBLISHED / COSTS_FILE: summary_text(rows)}
-        | {root / PUBLISHED / "picture.png": _picture(list(executed.values()))}
-        | {root / "README.md": readme}
+        {
+            **{path: writes(notebook) + "\n" for path, notebook in executed.items()},
+            root / PUBLISHED / COSTS_FILE: summary_text(rows),
+            root / PUBLISHED / "picture.png": _picture(list(executed.values())),
+            root / "README.md": readme,
+        }
     )
 
 
@@ -74,18 +76,20 @@ def publish_records(sweep: Path, root: Path) -> list[Path]:
             new[path.name], left[path.name] = record, path.with_suffix(".safetensors")
     old = {path.name: load_record(path) for path in folder.glob(RECORDS)}
     records, studies = dict(sorted((old | new).items())), load_studies(folder)
-    for measured in _measurements(root / "runs"):
-        studies = merge(studies, measured, folder)
+    paths = [path for kind in STUDIES for path in sorted((root / "runs" / kind).glob("*.json"))]
+    for measured in map(load_measurement, paths):  # of each study, the oldest first
+        if measured["digits"] == "MNIST":
+            studies = merge(studies, measured, folder)
     tables = {
         "results": results_table(list(records.values())),
         "speed": speed_tables(studies.values()),
     }
-    files = (
-        {folder / name: json.dumps(record, indent=1) + "\n" for name, record in new.items()}
-        | {path: study_text(record) for path, record in studies.items()}
-        | pretrained_files(root / "mnist_lab" / "weights", left, records)
-        | {root / "README.md": _with_tables(root / "README.md", tables)}
-    )
+    files = {
+        **{folder / name: json.dumps(record, indent=1) + "\n" for name, record in new.items()},
+        **{path: study_text(record) for path, record in studies.items()},
+        **pretrained_files(root / "mnist_lab" / "weights", left, records),
+        root / "README.md": _with_tables(root / "README.md", tables),
+    }
     changed = {path: content for path, content in files.items() if not _holds(path, content)}
     write_files(changed)
     return list(changed)
@@ -94,15 +98,6 @@ def publish_records(sweep: Path, root: Path) -> list[Path]:
 def _holds(path: Path, content: str | bytes) -> bool:
     content = content.encode() if isinstance(content, str) else content
     return path.is_file() and path.read_bytes() == content
-
-
-def _measurements(runs: Path) -> Iterator[dict]:
-    """What the studies have measured of MNIST, the oldest first."""
-    for kind in STUDIES:
-        for path in sorted((runs / kind).glob("*.json")):
-            measured = load_measurement(path)
-            if measured["digits"] == "MNIST":
-                yield measured
 
 
 def pretrained_files(
@@ -116,17 +111,18 @@ def pretrained_files(
     """
     files = {}
     for name, entry in NETWORKS.items():
-        kind = published_kind(name)
+        if not entry.weights:
+            continue
+        kind, target = published_kind(name), folder / entry.weights
         runs = {file: record for file, record in records.items() if kind_of_run(record) == kind}
-        first = next((file for file, record in runs.items() if record["seed"] == 0), None)
-        target = folder / (entry.weights or "")
-        weights = next(
-            (path for path in (left.get(first), target) if path and path.is_file()), None
-        )
-        if entry.weights and weights:
+        first = next((file for file, record in runs.items() if record["seed"] == 0), "")
+        weights = left.get(first, target)
+        if not weights.is_file():
+            weights = target
+        if weights.is_file():
             load_weights(name, weights)
             _, source = read_weights(weights)
-            if first is None or source != first:
+            if source != first:
                 raise UserError(
                     f"{weights} must be from seed 0 of the published {name} recipe, not from "
                     f"{source or 'an unnamed run'}: sweep again."
@@ -160,12 +156,11 @@ def _taken_over(copy: Path, stored: Path, outcome: Outcome) -> NotebookNode:
 
 def _picture(notebooks: Sequence[NotebookNode]) -> bytes:
     """The README's picture: that of the notebook cell tagged `readme-picture`."""
-    for notebook in notebooks:
-        for cell in notebook.cells:
-            if has_tag(cell, "readme-picture"):
-                for output in cell.outputs:
-                    if found := PICTURE.search(output.get("data", {}).get("text/html", "")):
-                        return base64.b64decode(found[1])
+    cells = [cell for notebook in notebooks for cell in notebook.cells]
+    tagged = [cell for cell in cells if has_tag(cell, "readme-picture")]
+    for output in [output for cell in tagged for output in cell.outputs]:
+        if found := PICTURE.search(output.get("data", {}).get("text/html", "")):
+            return base64.b64decode(found[1])
     raise UserError("no cell tagged readme-picture has made a picture: the README needs one.")
 
 
@@ -174,11 +169,10 @@ def _with_tables(readme: Path, tables: Mapping[str, str]) -> str:
     text = read_text(readme)
     for name, table in tables.items():
         marks = rf"(<!-- {name} -->\n).*?(\n<!-- end -->)"
-        text, count = re.subn(
-            marks, lambda match, table=table: match[1] + table + match[2], text, flags=re.DOTALL
-        )
-        if count != 1:
-            raise UserError(f"{readme} needs one <!-- {name} --> and its <!-- end -->: {count}.")
+        before, *found = re.split(marks, text, flags=re.DOTALL)
+        if len(found) != 3:
+            raise UserError(f"{readme} needs one <!-- {name} --> and its <!-- end -->.")
+        text = "".join([before, found[0], table, *found[1:]])
     return text
 
 

@@ -33,7 +33,7 @@ README = f"""\
 
 | notebook | |
 |---|---|
-| [03](notebooks/03_more.ipynb) | {badges(*OLD, "03_more")} |
+| [03](notebooks/03_more.ipynb) | {badges(*OLD, "03_more.ipynb")} |
 
     git clone https://github.com/ada/course
     git clone https://github.com/ada/course.git course
@@ -87,11 +87,18 @@ def course(tmp_path):
             },
             code
             | {
+                "id": "y",
                 "execution_count": 7,
                 "outputs": [{"name": "stdout", "output_type": "stream", "text": printed}],
                 "source": setup_cell(*OLD).splitlines(keepends=True),
             },
-            code | {"execution_count": None, "outputs": [], "source": ["lr = 1e-05\n", "π = 3.0"]},
+            code
+            | {
+                "id": "x",
+                "execution_count": None,
+                "outputs": [],
+                "source": ["lr = 1e-05\n", "π = 3.0"],
+            },
         ],
         "metadata": {"b": 0.1, "a": 1e-05},
         "nbformat": 4,
@@ -99,7 +106,8 @@ def course(tmp_path):
     }
     path = tmp_path / "notebooks" / "00_start_here.ipynb"
     path.parent.mkdir()
-    path.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    text = json.dumps(notebook, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+    path.write_text(text, encoding="utf-8")  # as Jupyter writes it
     return tmp_path
 
 
@@ -119,8 +127,7 @@ def test_the_badges_open_the_notebook_on_colab_and_in_binders_jupyterlab():
         " [![Open in Binder](https://mybinder.org/badge_logo.svg)]"
         "(https://mybinder.org/v2/gh/ada/course/main?urlpath=lab/tree/notebooks/03_more.ipynb)"
     )
-    assert badges("ada/course", "main", "03_more") == badges("ada/course", "main", "03_more.ipynb")
-    assert badges("ada/course", "main") == badges("ada/course", "main", "00_start_here")
+    assert badges("ada/course", "main") == badges("ada/course", "main", "00_start_here.ipynb")
 
 
 def test_every_notebook_has_its_badges_and_its_setup_cell():
@@ -172,7 +179,7 @@ def test_rewrite_changes_each_place_and_only_those(course):
 
     readme = (course / "README.md").read_text(encoding="utf-8")
     expected = README.replace(badges(*OLD), badges(*NEW))
-    expected = expected.replace(badges(*OLD, "03_more"), badges(*NEW, "03_more"))
+    expected = expected.replace(badges(*OLD, "03_more.ipynb"), badges(*NEW, "03_more.ipynb"))
     for end in ("\n", ".git ", '"', "/issues", ".\n"):
         address = "https://github.com/{}" + end
         expected = expected.replace(address.format(OLD[0]), address.format(NEW[0]))
@@ -235,10 +242,8 @@ def test_a_bad_ref_is_refused_in_one_sentence(course, ref):
     [
         ("notebooks/01_broken.ipynb", "<<<<<<<", "is not a notebook"),
         ("notebooks/01_broken.ipynb", "[]", "01_broken.ipynb is not a notebook"),
-        ("pyproject.toml", "[project]\n", "names no Repository"),
-        ("pyproject.toml", PYPROJECT.replace("github.com", "example.org"), "Repository is"),
-        ("pyproject.toml", PYPROJECT.replace("ada/course", "ada/.course"), "Repository is"),
-        ("pyproject.toml", PYPROJECT.replace("Repository =", '"Repository" ='), "has no line"),
+        ("pyproject.toml", "[project]\n", "pyproject.toml has no line Repository"),
+        ("pyproject.toml", PYPROJECT.replace("github.com", "example.org"), "has no line"),
         ("README.md", None, "README.md cannot be read"),
         ("pyproject.toml", None, "pyproject.toml cannot be read"),
     ],

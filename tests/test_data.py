@@ -481,14 +481,18 @@ def test_the_file_is_small_is_installed_and_brings_its_licence():
 
 
 @pytest.fixture(scope="module")
-def real():
-    """The folder that holds MNIST."""
-    folder = os.environ.get("MNIST_LAB_DATA")
-    if not folder:
+def real_folder():
+    if not os.environ.get("MNIST_LAB_DATA"):
         pytest.skip("MNIST_LAB_DATA does not say where MNIST is")
+    return ROOT / os.environ["MNIST_LAB_DATA"]
+
+
+@pytest.fixture(scope="module")
+def real(real_folder):
+    """MNIST, split by writer and at random."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(MNIST, "resources", RESOURCES)  # not those of the tests above
-        return load_data("mnist", ROOT / folder, "by writer"), load_data("mnist", ROOT / folder)
+        return [load_data("mnist", real_folder, split) for split in ("by writer", "random")]
 
 
 def test_the_classes_in_qmnists_files_are_mnists_labels(real):
@@ -509,11 +513,9 @@ def test_the_classes_in_qmnists_files_are_mnists_labels(real):
     assert digest(*columns) == "c0566fe58e641e47ecdc6c08b946b77d94b9125a826be8c5cd72c817443711e8"
 
 
-def test_what_the_real_files_hold_is_known_unpacked(real):
-    folder = ROOT / os.environ["MNIST_LAB_DATA"]
-    folder = folder if (folder / NAMES[0]).exists() else folder / "MNIST" / "raw"
+def test_what_the_real_files_hold_is_known_unpacked(real_folder):
     for name, md5 in mnist_files.UNPACKED.items():
-        packed = (folder / f"{name}.gz").read_bytes()
+        packed = next(real_folder.rglob(f"{name}.gz")).read_bytes()
         assert hashlib.md5(gzip.decompress(packed)).hexdigest() == md5
 
 

@@ -78,15 +78,15 @@ def show_images(images: Tensor, titles: Sequence[str], alt: str, columns: int = 
             axis.imshow(picture, cmap="gray")
             axis.set_title(title)
             if maps is not None:
-                _contours(axis, maps[number].detach().cpu().numpy(), picture.shape, jump)
+                _draw_contours(axis, maps[number].detach().cpu().numpy(), picture.shape, jump)
 
 
-def _contours(axis: Axes, one: np.ndarray, size: tuple[int, ...], jump: int) -> None:
-    levels = np.quantile(one, [2 / 3, 0.9])
-    if np.ptp(one) > 1e-4 and levels[0] < levels[1]:  # what is even has no contours
+def _draw_contours(axis: Axes, values: np.ndarray, size: tuple[int, ...], jump: int) -> None:
+    levels = np.quantile(values, [2 / 3, 0.9])
+    if np.ptp(values) > 1e-4 and levels[0] < levels[1]:  # what is even has no contours
         y, x = ((side - 1) / 2 + jump * (np.arange(count) - (count - 1) / 2)
-                for side, count in zip(size, one.shape))  # fmt: skip
-        axis.contour(x, y, one, levels=levels, colors=[BLUE, ORANGE], linestyles=["--", "-"],
+                for side, count in zip(size, values.shape))  # fmt: skip
+        axis.contour(x, y, values, levels=levels, colors=[BLUE, ORANGE], linestyles=["--", "-"],
                      linewidths=[1.5, 2.2])  # fmt: skip
 
 
@@ -140,7 +140,7 @@ def plot_bars(names: Sequence[str], panels: Mapping[str, Sequence[float]], alt: 
     with _drawing(alt, 0.7 + 0.3 * len(names), columns=len(panels), sharey=True) as axes:
         for axis, colour, (label, values) in zip(axes, (BLUE, ORANGE), panels.items()):
             bars = axis.barh(range(len(names)), values, color=colour)
-            axis.bar_label(bars, [write(value) for value in values], padding=3, fontsize=9)
+            axis.bar_label(bars, fmt=write, padding=3, fontsize=9)
             _name_rows(axis, names, label, None)
             axis.margins(x=0.18)  # room for the texts
         if limit is not None:
@@ -162,9 +162,9 @@ def plot_layers(rows: Sequence[Layer]) -> None:
     rows = [row for row in rows if row.parameters or row.macs]
     names = [f"{row.kind}  {'×'.join(map(str, row.output))}" for row in rows]
     texts = (f"{row.kind} {row.name} {row.parameters:,} and {row.macs:,}" for row in rows)
+    panels = {"parameters": [row.parameters for row in rows],
+              "thousand MACs per image": [row.macs / 1e3 for row in rows]}  # fmt: skip
     alt = f"Parameters and multiply-accumulates of each layer: {'; '.join(texts)}."
-    work = [row.macs / 1e3 for row in rows]
-    panels = {"parameters": [row.parameters for row in rows], "thousand MACs per image": work}
     plot_bars(names, panels, alt)
 
 
@@ -239,9 +239,10 @@ def plot_history(history: History) -> None:
         # The first epochs of the training may lie so low that the rest would look like one line.
         shown = [*validation, *np.sort(train)[len(train) // 2 :]]
         margin = max(0.05 * np.ptp(shown), 0.2)
-        accuracy.set(ylabel="accuracy, %", ylim=(min(shown) - margin, max(shown) + margin))
-        accuracy.set_yticks([y for y in accuracy.get_yticks() if min(shown) - margin <= y <= 100])
-        if min(train) < min(shown) - margin:
+        low = min(shown) - margin
+        accuracy.set(ylabel="accuracy, %", ylim=(low, max(shown) + margin))
+        accuracy.set_yticks([y for y in accuracy.get_yticks() if low <= y <= 100])
+        if min(train) < low:
             accuracy.set_title(f"not shown: down to {min(train):.0f} %")
         at = np.linspace(0, len(epochs), len(history.batch_lr) + 1)[1:]
         rate.plot(at, history.batch_lr, ".-", ms=1, color=GREEN)

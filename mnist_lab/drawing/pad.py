@@ -4,6 +4,7 @@ The browser's side is `pad.js`; it sends strokes or a photo, and `answer` looks 
 """
 
 import base64
+from contextlib import suppress
 from pathlib import Path
 
 import anywidget
@@ -44,7 +45,10 @@ class DrawingPad(anywidget.AnyWidget):
     def __init__(self, **traits):
         super().__init__(**traits)
         self.networks = load_networks()
-        self.mapped = next(filter(self._has_maps, self.networks), "")
+        for name in reversed(self.networks):  # so that the first which has maps stays
+            with suppress(UserError):
+                self._maps(name, torch.zeros(1, 28, 28))
+                self.mapped = name
         self.observe(lambda _: self.answer(), "asked")
 
     def answer(self) -> None:
@@ -69,13 +73,6 @@ class DrawingPad(anywidget.AnyWidget):
 
     def _maps(self, name: str, image: Tensor) -> Tensor:
         return class_activation_maps(self.networks[name], normalize_for(name, image[None]))[0]
-
-    def _has_maps(self, name: str) -> bool:
-        try:
-            self._maps(name, torch.zeros(1, 28, 28))
-        except UserError:
-            return False
-        return True
 
     def __repr__(self) -> str:
         return "The writing pad: run this cell, then write a digit on it."

@@ -40,19 +40,15 @@ def _fullest_frame(picture: Image.Image) -> Image.Image:
     """An animation's frame in which most differs from the ground."""
     if picture.format not in ANIMATIONS or getattr(picture, "n_frames", 1) == 1:
         return picture
-
-    def fullness(frame: Image.Image) -> float:
-        grey = np.asarray(_grey(frame), dtype=float)
-        return np.abs(grey - np.median(grey)).sum()
-
     shown = picture.tell()
-    fullest = max((frame.copy() for frame in ImageSequence.Iterator(picture)), key=fullness)
+    frames = (frame.copy() for frame in ImageSequence.Iterator(picture))
+    fullest = max(frames, key=lambda frame: np.std(_grey(frame)))
     picture.seek(shown)
     return fullest
 
 
 def _grey(picture: Image.Image) -> Image.Image:
-    """Grey values of 8 bits."""
+    """Grey values of 8 bits, what is transparent as paper."""
     if picture.mode == "F" or picture.mode.startswith("I"):  # Pillow would cut all above 255
         values = np.nan_to_num(np.asarray(picture, dtype=float), posinf=0, neginf=0).clip(min=0)
         most = values.max(initial=0)
@@ -60,16 +56,12 @@ def _grey(picture: Image.Image) -> Image.Image:
         return Image.fromarray((values * (255 / white)).astype(np.uint8))
     if picture.has_transparency_data:
         picture = picture.convert("RGBA")
-        ground = Image.new("RGBA", picture.size, _ground(picture))
-        picture = Image.alpha_composite(ground, picture)
+        grey, opaque = (np.asarray(band) for band in picture.convert("LA").split())
+        visible = grey[(opaque == opaque.max()) & (opaque > 0)]
+        white_ink = visible.min(initial=255) > 255 - GRAIN
+        ground = "black" if white_ink else "white"
+        picture = Image.alpha_composite(Image.new("RGBA", picture.size, ground), picture)
     return picture.convert("L")
-
-
-def _ground(picture: Image.Image) -> str:
-    """The colour behind a picture that is transparent in parts: paper, but for white ink."""
-    grey, opaque = np.asarray(picture.convert("L")), np.asarray(picture.getchannel("A"))
-    visible = grey[(opaque == opaque.max()) & (opaque > 0)]
-    return "black" if visible.min(initial=255) > 255 - GRAIN else "white"
 
 
 def _ink(grey: np.ndarray) -> np.ndarray:
@@ -77,10 +69,10 @@ def _ink(grey: np.ndarray) -> np.ndarray:
     if _is_board(dark):
         grey, dark = 255 - grey, ~dark
     difference = np.clip(_paper(grey, dark) - grey, 0, 255)
-    blots, count = ndimage.label(difference > max(_otsu(difference), GRAIN), DIAGONAL_TOO)
-    sizes = ndimage.sum_labels(np.ones_like(difference), blots, range(1, count + 1))
-    keep = [blot for blot, size in enumerate(sizes, 1) if size > SPECK * sizes.max()]
-    ink = _thick_enough(np.where(np.isin(blots, keep), difference, 0))
+    blots, _ = ndimage.label(difference > max(_otsu(difference), GRAIN), DIAGONAL_TOO)
+    sizes = np.bincount(blots.flat)
+    sizes[0] = 0  # the paper's
+    ink = _thick_enough(np.where((sizes > SPECK * sizes.max())[blots], difference, 0))
     return np.clip(ink * 255 / max(ink.max(), 1), 0, 255).astype(np.uint8)
 
 

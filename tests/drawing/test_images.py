@@ -62,7 +62,7 @@ def test_numpys_numbers_and_arrays_are_points(kind):
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_points_are_finite(value):
-    with pytest.raises(ValueError, match="must be finite"):
+    with pytest.raises(ValueError, match="finite numbers"):
         rasterize([[(value, 0.5)]])
 
 

@@ -14,7 +14,6 @@ import itertools
 import json
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -27,7 +26,7 @@ from mnist_lab.course.notebooks import read_notebook, runs_alone, same_source
 from mnist_lab.course.outcomes import Outcome, load_json
 from mnist_lab.course.runner import Task, folder_name, run_tasks
 from mnist_lab.data import load_data
-from mnist_lab.files import WriteError, write_file
+from mnist_lab.files import write_file
 from mnist_lab.records import RECORDS, load_record
 from mnist_lab.validation import Count, Seed, UserError, check
 
@@ -67,7 +66,7 @@ def begin(
     if dataset not in (None, source):
         raise UserError(f"-p dataset {source} contradicts --dataset {dataset}: give one of them.")
     data = load_data(source or "auto")  # once for all: it may download, or say why it cannot
-    folder = _new_folder(runs)
+    folder = runs / f"{datetime.now():%Y-%m-%dT%H-%M-%S-%f}"  # two may begin in the same second
     paths = [os.path.relpath(path, folder) for path in notebooks]
     batch = asdict(Batch(paths, data.source, parameters, jobs))
     write_file(folder / BATCH, json.dumps(batch, indent=1) + "\n")
@@ -163,17 +162,3 @@ def _declared_parameters(notebooks: Sequence[Path]) -> dict[Path, dict[str, str]
     if len({path.stem for path in notebooks}) < len(notebooks):
         raise UserError("two of the notebooks have the same name: run them one after the other.")
     return declared
-
-
-def _new_folder(runs: Path) -> Path:
-    """A folder of its own for each batch, also for two that begin in the same second."""
-    stamp = datetime.now().strftime("%Y-%m-%dT%H-%M-%S")
-    try:
-        runs.mkdir(parents=True, exist_ok=True)
-        for number in itertools.count(1):
-            folder = runs / (f"{stamp}-{number}" if number > 1 else stamp)
-            with suppress(FileExistsError):
-                folder.mkdir()
-                return folder
-    except OSError as error:
-        raise WriteError(runs, error.strerror) from error

@@ -7,6 +7,7 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
+from mnist_lab.files import read_text
 from mnist_lab.validation import UserError
 
 COST = re.compile(r"^\*\*Cost:\*\*.*$", re.MULTILINE)  # measured, like an output
@@ -46,10 +47,9 @@ def _named(name: str, course: list[Path]) -> list[Path]:
 
 def read_notebook(path: Path) -> NotebookNode:
     """A notebook. Raises `UserError` for a file that is none."""
+    text = read_text(path)
     try:
-        return nbformat.read(path, as_version=4)
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}).") from error
+        return nbformat.reads(text, as_version=4)
     except (nbformat.ValidationError, nbformat.reader.NotJSONError, AttributeError) as error:
         raise UserError(f"{path} is not a notebook.") from error
 

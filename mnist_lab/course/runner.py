@@ -28,7 +28,7 @@ from pathlib import Path
 from queue import SimpleQueue
 
 import psutil
-from filelock import Timeout
+from filelock import AcquireReturnProxy, Timeout
 from joblib import Parallel, cpu_count, delayed
 from tqdm import tqdm
 
@@ -132,21 +132,18 @@ def folder_name(title: str, digits: str, arguments: dict, *identity: str) -> str
     return re.sub(r"[^\w.,=-]", "_", f"{title}-{digits}-{said}")[:80] + f"-{key}"
 
 
-@contextmanager
-def only_runner(folder: Path) -> Iterator[None]:
-    """Make the folder, and refuse a second runner in it: each would overwrite the other's files."""
-    lock = folder_lock(folder, timeout=0)
+def only_runner(folder: Path) -> AcquireReturnProxy:
+    """Make the folder, and refuse a second runner in it: each would overwrite the other's files.
+
+    The folder is free again at the end of a `with` statement.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
+        return folder_lock(folder, timeout=0).acquire()
     except Timeout:
         raise UserError(f"another runner is at work in {folder}: wait until it ends.") from None
     except OSError as error:
         raise WriteError(error.filename or folder, error.strerror) from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 @contextmanager

@@ -143,7 +143,7 @@ def test_what_cannot_begin_is_refused(tmp_path):
         "-p dataset digits contradicts --dataset mnist": {
             "dataset": "mnist", "parameters": {"dataset": "digits"},
         },
-        "unknown source 'cifar'": {"parameters": {"dataset": "cifar"}},
+        "source must be .*'cifar'": {"parameters": {"dataset": "cifar"}},
         "jobs must be": {"jobs": 0},
     }.items():  # fmt: skip
         asks = write_notebook(path, parameters="n = 1\ndataset = 'auto'")
@@ -184,7 +184,8 @@ def trains(path, leaves="net-seed{seed}.json"):
     source = """
 import json, os, pathlib
 record = {"network": "N", "digits": "MNIST", "split": {"name": "random"}, "precision": "fp32",
-          "recipe": {"num_epochs": 1}, "validation_accuracy": [lr], "test": {"total": 1}}
+          "recipe": {"num_epochs": 1}, "train_loss": [1], "train_accuracy": [1],
+          "validation_loss": [1], "validation_accuracy": [lr], "test": {"total": 1}}
 for name in {names}:
     pathlib.Path(os.environ["MNIST_LAB_RECORDS"], name).write_text(json.dumps(record))
 """.replace("{names}", f"[f{leaves!r}]" if leaves else "[]")

@@ -74,8 +74,7 @@ def layer_table(network: nn.Module) -> str:
     """
     lines = [f"{'layer':<18}{'output':>10}{'parameters':>12}{'MACs':>11}{'sees':>7}"]
     for row in list_layers(network):
-        shape = "×".join(map(str, row.output))
-        sees = f"{row.field}×{row.field}"
+        shape, sees = ("×".join(map(str, sides)) for sides in (row.output, [row.field] * 2))
         lines.append(f"{row.kind:<18}{shape:>10}{row.parameters:>12,}{row.macs:>11,}{sees:>7}")
     return "\n".join(lines)
 

@@ -92,7 +92,7 @@ def _draw_contours(axis: Axes, values: np.ndarray, size: tuple[int, ...], jump: 
 
 def show_digits(split: Split, count: int = 20) -> None:
     """The first digits of a split, their labels above them."""
-    labels = [str(int(label)) for label in split.labels[:count]]
+    labels = list(map(str, split.labels[:count].tolist()))
     show_images(split.images[:count], labels, f"Handwritten digits: {', '.join(labels)}.")
 
 
@@ -111,8 +111,8 @@ def plot_receptive_fields(rows: Sequence[Layer], image: Tensor | None = None,
                           fields: Sequence[Tensor] = ()) -> None:  # fmt: skip
     """What the middle value of some layers sees: a frame around it for each.
 
-    On an `image` `[1, 28, 28]` the computed frame; or on the `fields` `[28, 28]`, which
-    `measure_receptive_field` gave for each layer, the measured one.
+    On an `image` `[1, 28, 28]` the computed frame; or on the `fields` `[28, 28]` that
+    `measure_receptive_field` gave, the measured ones.
     """
     pictures = fields or [image[0]] * len(rows)
     kind, far = "measured" if fields else "computed", pictures[0].shape[-1] - 1
@@ -195,9 +195,8 @@ def plot_intervals(rows: Mapping[str, Sequence[float]], label: str, bound: float
                       for name, value, start, end in zip(rows, middle, low, high))  # fmt: skip
     line = "" if bound is None else f" A line at {100 * bound:.2f}."
     with _drawing(f"{label}, {unit}: {texts}.{line}", 1.0 + 0.34 * len(rows)) as (axis,):
-        axis.errorbar(
-            middle, range(len(rows)), xerr=[middle - low, high - middle], fmt="o", capsize=3
-        )
+        lengths = middle - low, high - middle
+        axis.errorbar(middle, range(len(rows)), xerr=lengths, fmt="o", capsize=3)
         if bound is not None:
             axis.axvline(100 * bound, color=ORANGE, linestyle="--")
         _name_rows(axis, list(rows), f"{label}, {unit} (bars: 95 % interval)", crosses)
@@ -205,9 +204,9 @@ def plot_intervals(rows: Mapping[str, Sequence[float]], label: str, bound: float
 
 def plot_reliability(bins: Sequence[Bin]) -> None:
     """How often the network is right, by how sure it is: calibrated, if the crosses lie near."""
-    names = [f"up to {100 * b.upper:g} % sure, {b.count:,} digits" for b in bins]
-    right = {name: (b.accuracy, b.low, b.high) for name, b in zip(names, bins)}
-    sure = {name: b.confidence for name, b in zip(names, bins)}
+    rows = {f"up to {100 * b.upper:g} % sure, {b.count:,} digits": b for b in bins}
+    right = {name: (b.accuracy, b.low, b.high) for name, b in rows.items()}
+    sure = {name: b.confidence for name, b in rows.items()}
     plot_intervals(right, "right answers (cross: how sure)", unit="%", crosses=sure)
 
 
@@ -216,19 +215,18 @@ def _name_rows(axis: Axes, names: Sequence[str], label: str, crosses: Mapping | 
         if crosses and name in crosses:
             axis.plot(100 * crosses[name], row, "X", color=ORANGE, ms=10)
     axis.set_yticks(range(len(names)), names)
-    axis.set_ylim(len(names) - 0.5, -0.5)  # the first on top
+    axis.set(xlabel=label, ylim=(len(names) - 0.5, -0.5))  # the first on top
     axis.grid(axis="x", alpha=0.3)
-    axis.set_xlabel(label)
 
 
 def plot_history(history: History) -> None:
     """Loss, accuracy and learning rate of a run, over its epochs."""
     epochs = range(1, len(history.seconds) + 1)
     train, validation = 100 * np.array([history.train_accuracy, history.validation_accuracy])
-    alt = f"Loss, accuracy and learning rate over {len(epochs)} epochs on {history.digits}: "
-    alt += f"the validation loss ends at {history.validation_loss[-1]:.4f}, the accuracy at "
-    with _drawing(f"{alt}{history.validation_accuracy[-1]:.2%}.", 2.8, columns=3) as axes:
-        loss, accuracy, rate = axes
+    alt = (f"Loss, accuracy and learning rate over {len(epochs)} epochs on {history.digits}: the "
+           f"validation loss ends at {history.validation_loss[-1]:.4f}, the accuracy at "
+           f"{history.validation_accuracy[-1]:.2%}.")  # fmt: skip
+    with _drawing(alt, 2.8, columns=3) as (loss, accuracy, rate):
         lines = (loss, history.train_loss, history.validation_loss), (accuracy, train, validation)
         for axis, of_training, of_validation in lines:
             axis.plot(epochs, of_training, "--o", ms=3, color=ORANGE, label="training (augmented)")
@@ -239,8 +237,8 @@ def plot_history(history: History) -> None:
         # The first epochs of the training may lie so low that the rest would look like one line.
         shown = [*validation, *np.sort(train)[len(train) // 2 :]]
         margin = max(0.05 * np.ptp(shown), 0.2)
-        low = min(shown) - margin
-        accuracy.set(ylabel="accuracy, %", ylim=(low, max(shown) + margin))
+        low, high = min(shown) - margin, max(shown) + margin
+        accuracy.set(ylabel="accuracy, %", ylim=(low, high))
         accuracy.set_yticks([y for y in accuracy.get_yticks() if low <= y <= 100])
         if min(train) < low:
             accuracy.set_title(f"not shown: down to {min(train):.0f} %")
@@ -294,9 +292,8 @@ def plot_grid(tables: Mapping[str, Sequence[Sequence[float]]], rows: Sequence, c
             axis.imshow(percent, cmap="Blues", vmin=every.min() - 1, vmax=every.max(), alpha=0.6)
             for (y, x), value in np.ndenumerate(percent):
                 axis.text(x, y, f"{value:.1f}", ha="center", va="center")
-            axis.set_xticks(range(len(columns)), columns)
-            axis.set_yticks(range(len(rows)), rows)
-            axis.set(title=name, xlabel=column_label)
+            axis.set(title=name, xlabel=column_label, xticks=range(len(columns)),
+                     xticklabels=columns, yticks=range(len(rows)), yticklabels=rows)  # fmt: skip
         axes[0].set_ylabel(row_label)
 
 
@@ -341,9 +338,9 @@ def plot_confusion(evaluation: Evaluation) -> None:
 def plot_embedding(points: Tensor, labels: Tensor, alt: str) -> None:
     """Points `[N, 2]` of digits: a cloud of dots, and each digit's name where its middle is."""
     shades = plt.get_cmap("cividis")(np.linspace(0, 0.9, 10))
-    clouds = {int(digit): points[labels == digit].cpu() for digit in labels.unique()}
     with _drawing(alt, 5.0) as (axis,):
-        for digit, cloud in clouds.items():
+        for digit in labels.unique().tolist():
+            cloud = points[labels == digit].cpu()
             axis.scatter(*cloud.T.numpy(), s=5, color=shades[digit], alpha=0.6, linewidths=0)
             box = {"boxstyle": "circle", "fc": "white", "ec": GREY, "alpha": 0.9}
             axis.annotate(str(digit), cloud.median(0).values.tolist(), ha="center", va="center",

@@ -65,8 +65,8 @@ def measure_receptive_field(network: nn.Module, layer: nn.Module, draws: int = 3
     it lies in the image. Raises `UserError` for a layer whose output is no maps.
     """
     like = next(network.parameters(), torch.empty(0))
-    drawn = torch.randn(check("draws", draws, Count), 1, 28, 28,
-                        generator=torch.Generator().manual_seed(0))  # fmt: skip
+    draws, generator = check("draws", draws, Count), torch.Generator().manual_seed(0)
+    drawn = torch.randn(draws, 1, 28, 28, generator=generator)
     with evaluation_mode(network), torch.enable_grad():
         images = drawn.to(like.device, like.dtype).requires_grad_()
         answer = _passed(layer, network, images)[1]
@@ -82,11 +82,11 @@ def bounding_box(field: Tensor) -> tuple[int, int, int, int]:
 
     Raises `UserError` where all values are zero.
     """
-    if not field.any():
+    places = field.nonzero()
+    if not len(places):
         raise UserError("the field is zero everywhere, so there is nothing to put a frame around.")
-    rows, columns = field.any(1).nonzero().flatten(), field.any(0).nonzero().flatten()
-    top, left = int(rows[0]), int(columns[0])
-    return top, left, int(rows[-1]) - top + 1, int(columns[-1]) - left + 1
+    first, size = places.amin(0), places.amax(0) - places.amin(0) + 1
+    return *first.tolist(), *size.tolist()
 
 
 def _pooled_head(network: nn.Module) -> tuple[nn.Module, nn.Module]:

@@ -67,8 +67,7 @@ def writer_interval(correct: ArrayLike, writers: ArrayLike) -> tuple[float, floa
 def writer_difference(
     correct_a: ArrayLike, correct_b: ArrayLike, writers: ArrayLike
 ) -> tuple[float, float]:
-    """The interval of how much better b is than a on the same digits, if those of one writer may
-    resemble each other: `writer_interval`'s bootstrap, of the difference.
+    """`writer_interval` of how much better b is than a on the same digits.
 
     Raises `UserError` as that does, and for two lengths.
     """
@@ -107,10 +106,9 @@ def seed_interval(accuracies: Sequence[float], cases: int = 1) -> tuple[float, f
 
 
 def prediction_interval(accuracies: Sequence[float], cases: int = 1) -> tuple[float, float]:
-    """Where one more run would lie, with 95 %: Student's prediction interval, wider than that of
-    the mean, for it holds the scatter of a single run as well.
+    """Where one more run would lie, with 95 %: wider than the mean's, by the scatter of that run.
 
-    `cases`: see `seed_interval`. Raises `UserError` as that does.
+    `cases` and what is raised: see `seed_interval`.
     """
     low, high = seed_interval(accuracies, cases)
     middle, wider = (low + high) / 2, math.sqrt(len(accuracies) + 1)

@@ -142,7 +142,7 @@ def load_records(folder: str | os.PathLike = PUBLISHED) -> list[dict]:
 def load_measurement(path: Path) -> dict:
     """A study's record: its name ("kind"), the "digits", and what each of its "runs" returned.
 
-    Raises `UserError` unless it is whole, as `save_measurement` writes it.
+    Raises `UserError` unless it is whole.
     """
     record = read_json(path)
     runs = record.get("runs") if isinstance(record, dict) else None

@@ -24,7 +24,6 @@ from mnist_lab.records import (
     as_recorded,
     correct_answers,
     kind_of_run,
-    load_measurement,
     load_record,
     load_records,
     processor,
@@ -314,19 +313,6 @@ def test_what_is_no_text_is_named(content, folder):
     path.write_bytes(content)
     with pytest.raises(UserError, match=r"x-seed0\.json cannot be read"):
         load_records(folder)
-
-
-@pytest.mark.parametrize(
-    "damaged",
-    ["[]", "{}", '{"kind": "ablations", "runs": []}', '{"kind": "", "digits": "", "runs": [1]}'],
-)
-def test_a_measurement_that_is_not_whole_is_named(tmp_path, damaged):
-    path = tmp_path / "ablate.json"
-    path.write_text('{"kind": "ablations", "digits": "MNIST", "runs": [{"seed": 1}]}')
-    assert load_measurement(path)["runs"] == [{"seed": 1}]
-    path.write_text(damaged)
-    with pytest.raises(UserError, match=r"ablate\.json"):
-        load_measurement(path)
 
 
 @pytest.mark.parametrize(

@@ -198,7 +198,7 @@ def _root(root: str | os.PathLike | None) -> Path:
     folder = project_root() / os.path.expanduser(variable)
     if os.path.isdir(folder):
         return folder
-    raise DataError(f"MNIST_LAB_DATA is {variable!r}, which is not a folder: make or unset it.")
+    raise DataError(f"MNIST_LAB_DATA is {variable!r}, which is not a folder: make it or unset it.")
 
 
 def _load_collection(source: str, root: Path, split: str) -> Digits:

@@ -128,18 +128,17 @@ def _any_answers(urls: list[str]) -> bool:
     A name look-up may hang, and knows no time limit: so nobody waits for these threads.
     """
     answers = Queue()
+
+    def ask(url: str) -> None:
+        answered = True
+        try:
+            urlopen(Request(url, method="HEAD"), timeout=CONNECT_SECONDS).close()
+        except (OSError, HTTPException, ValueError) as error:  # ValueError: no proxy's address
+            answered = isinstance(error, HTTPError)  # the download will tell what it has against us
+        answers.put(answered)
+
     for url in urls:
-        threading.Thread(target=lambda url=url: answers.put(_answers(url)), daemon=True).start()
+        threading.Thread(target=ask, args=(url,), daemon=True).start()
     with suppress(Empty):
         return any(answers.get(timeout=CONNECT_SECONDS) for _ in urls)
     return False
-
-
-def _answers(url: str) -> bool:
-    try:
-        urlopen(Request(url, method="HEAD"), timeout=CONNECT_SECONDS).close()
-    except HTTPError:
-        return True  # the download will tell what it has against us
-    except (OSError, HTTPException, ValueError):  # ValueError: a proxy that is no address
-        return False
-    return True

@@ -108,3 +108,26 @@ def one_thread() -> None:
     import torch  # not above: notebooks are checked in kernels of their own, without it here
 
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch):
+    """100 training digits, 40 for validation and 20 to test: what every study takes for all."""
+    from mnist_lab.data import Digits, load_data  # not above: see `one_thread`
+    from mnist_lab.studies import measuring
+
+    small = load_data("digits")
+    parts = (small.train.first(100), small.validation.first(40), small.test.first(20))
+    data = Digits("few digits", *parts)
+    monkeypatch.setattr(measuring, "load_data", lambda: data)
+    measuring.digits.cache_clear()
+    yield data
+    measuring.digits.cache_clear()
+
+
+@pytest.fixture
+def time():
+    """Time that passes only when a test says so."""
+    from stand_ins import FakeTime
+
+    return FakeTime()

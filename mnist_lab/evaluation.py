@@ -145,7 +145,7 @@ def evaluate(network: nn.Module, split: Split, recipe: Recipe) -> Evaluation:
     """Ask a trained network about every digit of a split, normalised as in its recipe.
 
     Outputs may be logits or log-probabilities: softmax turns both into probabilities. Raises
-    `ValueError` as `predict` does, and for outputs that are not finite.
+    `UserError` as `predict` does, and for outputs that are not finite.
     """
     probabilities = predict(network, split, recipe).softmax(1)
     release_memory()

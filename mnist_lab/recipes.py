@@ -80,7 +80,7 @@ Transforms = Annotated[
 
 @validated
 class Recipe:
-    """Every hyperparameter of a run. Raises `ValueError` for values that cannot be meant.
+    """Every hyperparameter of a run. Raises `UserError` for a wrong value, by its name.
 
     `loss`: "nll" for log-probabilities, "cross_entropy" for logits. `augment`: transforms of
     `mnist_lab.augment`, applied in order to the training images. `mean`, `std`: of the pixels,

@@ -17,7 +17,7 @@ def numbers() -> list[str]:
 
 
 def exercises(number: str) -> list[Exercise]:
-    """The exercises of a notebook, in order. Raises `ValueError` for a notebook that has none."""
+    """The exercises of a notebook, in order. Raises `UserError` for a notebook that has none."""
     if number not in numbers():
         raise ValueError(
             f"notebook {number!r} has no exercises; there are: {', '.join(numbers())}."
@@ -29,6 +29,6 @@ def exercises(number: str) -> list[Exercise]:
 def questions(number: str, namespace: dict) -> tuple[Question, ...]:
     """The questions of a notebook, in order; their answers are looked up in `namespace`.
 
-    Raises `ValueError` for a notebook that has none.
+    Raises `UserError` for a notebook that has none.
     """
     return tuple(Question(exercise, namespace) for exercise in exercises(number))

@@ -8,6 +8,7 @@ import importlib
 import pkgutil
 
 from mnist_lab.exercises.question import Exercise, Question
+from mnist_lab.validation import UserError
 
 
 def numbers() -> list[str]:
@@ -19,7 +20,7 @@ def numbers() -> list[str]:
 def exercises(number: str) -> list[Exercise]:
     """The exercises of a notebook, in order. Raises `UserError` for a notebook that has none."""
     if number not in numbers():
-        raise ValueError(
+        raise UserError(
             f"notebook {number!r} has no exercises; there are: {', '.join(numbers())}."
         )
     module = importlib.import_module(f"{__name__}.n{number}")

@@ -274,10 +274,8 @@ def _train_epoch(step: Callable, batches, optimizer, schedule, history: History,
         if on_cpu:  # on an accelerator a look at the loss would stop the pipeline
             _check_finite(losses[-1:], history, len(losses))
         lines.step()
-    losses, weights = (
-        torch.stack(losses).cpu(),
-        torch.tensor(counts, dtype=torch.float64, device="cpu"),
-    )
+    losses = torch.stack(losses).cpu()
+    weights = torch.tensor(counts, dtype=torch.float64, device="cpu")
     _check_finite(losses, history, 1)
     history.batch_loss.extend(losses.tolist())
     # The last batch may be smaller: every digit counts once.

@@ -20,9 +20,7 @@ def numbers() -> list[str]:
 def exercises(number: str) -> list[Exercise]:
     """The exercises of a notebook, in order. Raises `UserError` for a notebook that has none."""
     if number not in numbers():
-        raise UserError(
-            f"notebook {number!r} has no exercises; there are: {', '.join(numbers())}."
-        )
+        raise UserError(f"notebook {number!r} has no exercises; there are: {', '.join(numbers())}.")
     module = importlib.import_module(f"{__name__}.n{number}")
     return [value for value in vars(module).values() if isinstance(value, Exercise)]
 

@@ -232,7 +232,7 @@ def plot_history(history: History) -> None:
             axis.plot(epochs, of_training, "--o", ms=3, color=ORANGE, label="training (augmented)")
             axis.plot(epochs, of_validation, "-s", ms=3, color=BLUE, label="validation")
             axis.set(xlabel="epoch", xlim=(0.5, len(epochs) + 0.5))
-            axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+            axis.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
         loss.set(ylabel="loss", yscale="log")
         # The first epochs of the training may lie so low that the rest would look like one line.
         shown = [*validation, *np.sort(train)[len(train) // 2 :]]

@@ -39,14 +39,14 @@ def test_a_trained_network_is_ready_to_be_asked(name):
 
 @pytest.mark.parametrize("name", ["dense", "GAP", "", None, 0, ["gap"]])
 def test_any_other_name_is_refused(name):
-    with pytest.raises(UserError, match="one of gap, bottleneck, not "):
+    with pytest.raises(UserError, match=r"name must be one of .*gap.*, not "):
         load_pretrained(name)
 
 
 def test_a_network_without_weights_is_refused_and_disturbs_nothing_else(monkeypatch):
     recipe = replace(NETWORKS["gap"].recipe, num_epochs=1)
     monkeypatch.setitem(NETWORKS, "new", Entry(StridedNet, recipe))
-    with pytest.raises(UserError, match="one of gap, bottleneck, not 'new'"):
+    with pytest.raises(UserError, match=r"name must be one of .*gap.*, not 'new'"):
         load_pretrained("new")
     assert published_kind("new") not in {published_kind(name) for name in ("gap", "bottleneck")}
     names = {path.stem for path in pretrained_files(WEIGHTS, {}, RUNS)}

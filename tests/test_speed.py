@@ -432,20 +432,23 @@ def test_a_number_of_threads_must_be_one(number):
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc keeps holes")
 def test_memory_in_holes_is_given_back():
     script = """
-import torch
+import ctypes
 from mnist_lab.speed import release_memory
 def resident():
     return int(open("/proc/self/statm").read().split()[1]) * 4096
-kept = []
-for _ in range(2_000):  # between small ones that stay, larger ones that go
-    larger = torch.ones(25_000)
-    kept.append(torch.ones(10))
-    del larger
-holes = [torch.ones(25_000) for _ in range(2_000) if kept.append(torch.ones(10)) is None]
-del holes
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+def block(size):
+    memory = libc.malloc(size)
+    ctypes.memset(memory, 1, size)
+    return memory
+# Between large ones that go, small ones that stay, each larger than any hole there was before.
+pairs = [(block(100_000), block(5_000)) for _ in range(2_000)]
+for large, small in pairs:
+    libc.free(large)
 before = resident()
 release_memory()
 print((before - resident()) // 10**6)
 """
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert int(run.stdout) > 50
+    assert int(run.stdout) > 100

@@ -174,11 +174,11 @@ def test_only_runs_that_differ_in_nothing_but_the_seed_are_of_a_kind(folder):
     paths = [save_record(GapNet(), digits(), history(recipe), evaluation()) for recipe in recipes]
     more = replace(digits(), train=digits().validation)
     paths.append(save_record(GapNet(), more, history(), evaluation()))
-    short = replace(history(), precision="fp32")
-    paths.append(save_record(GapNet(), digits(), short, evaluation()))
+    for change in ({"precision": "fp32"}, {"device": "cuda"}):
+        paths.append(save_record(GapNet(), digits(), replace(history(), **change), evaluation()))
     assert len(set(paths)) == len(paths), "one run has overwritten another"
     kinds = [kind_of_run(json.loads(path.read_text())) for path in paths]
-    assert kinds[0] == kinds[1] and len(set(kinds)) == 4
+    assert kinds[0] == kinds[1] and len(set(kinds)) == 5
     assert save_record(GapNet(), digits(), history(), evaluation()) == paths[0]
 
 

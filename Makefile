@@ -8,6 +8,9 @@ BROWSER := $(VENV)/.browser
 # out notebooks whole and tests one by one: neither core waits for the other at the end.
 PYTEST := OMP_NUM_THREADS=1 $(RUN) pytest -n 2 --dist loadscope --no-loadscope-reorder
 
+# In a container one is often root, where Jupyter starts only if it is told that this is meant.
+AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
+
 .DEFAULT_GOAL := help
 .PHONY: help course lab test test-slow test-mnist test-browser lint publish clean
 
@@ -18,7 +21,7 @@ course: $(READY)  ## execute every notebook into runs/<timestamp>/ (offline: on 
 	$(RUN) mnist_lab run
 
 lab: $(READY)  ## open the first notebook in JupyterLab
-	$(RUN) jupyterlab notebooks/00_start_here.ipynb
+	$(RUN) jupyterlab $(AS_ROOT) notebooks/00_start_here.ipynb
 
 test: $(READY)  ## the library, the runner, and every notebook's outputs, on the small digits
 	MNIST_LAB_SOURCE=digits $(PYTEST) -m "not slow"

@@ -86,7 +86,7 @@ def kind_of_run(record: dict) -> str:
     recipe = {name: value for name, value in record["recipe"].items() if name != "seed"}
     parts = [record[part] for part in ("network", "digits", "split", "precision")]
     parts += [record["architecture"]] if "architecture" in record else []
-    # Older records do not count the device: all of theirs were made on the CPU.
+    # The CPU is not named: so the published records keep the names that they were given.
     parts += [record["device"]] if record.get("device", "cpu") != "cpu" else []
     return hashlib.sha256(json.dumps([recipe, *parts], sort_keys=True).encode()).hexdigest()[:8]
 

@@ -3,13 +3,10 @@
 import os
 import stat
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from threading import Barrier
 
 import pytest
 from filelock import Timeout
 
-from mnist_lab import files
 from mnist_lab.files import folder_lock, read_json, read_text, write_file, write_files
 from mnist_lab.validation import UserError
 
@@ -27,6 +24,11 @@ def old(tmp_path):
     return paths
 
 
+def is_unchanged(old):
+    assert [path.read_text() for path in old[:2]] == ["old", "old"]
+    return names(old[0].parent) == ["a", "b"]
+
+
 @pytest.mark.parametrize(
     ("content", "expected"), [("½\r\n×\n", "½\r\n×\n".encode()), (b"\x89PNG\r\n", b"\x89PNG\r\n")]
 )
@@ -36,21 +38,6 @@ def test_a_write_replaces_the_whole_file(tmp_path, content, expected):
     write_file(path, content)
     assert path.read_bytes() == expected
     assert names(path.parent) == ["file"]
-
-
-def test_no_file_is_replaced_before_all_are_written(old, monkeypatch):
-    seen, replace = [], os.replace
-
-    def look_first(source, target):
-        texts = [path.read_text() for path in old if path.exists()]
-        seen.append((texts, os.path.dirname(source) == os.path.dirname(target)))
-        replace(source, target)
-
-    monkeypatch.setattr(files.os, "replace", look_first)
-    write_files({path: "new" for path in old})
-    assert seen == [(["old", "old"], True), (["new", "old"], True), (["new", "new"], True)]
-    assert [path.read_text() for path in old] == ["new"] * 3
-    assert names(old[0].parent) == ["a", "b", "c"]
 
 
 def folder_in_its_place(path):
@@ -68,31 +55,16 @@ def read_only(path):
         pytest.skip("this user may write everywhere")
 
 
-def read_only_folder(path):
-    path.parent.mkdir()
-    path.parent.chmod(0o555)
-    if os.name == "nt" or os.access(path.parent, os.W_OK):
-        pytest.skip("this user may write everywhere")
-
-
 @pytest.mark.parametrize(
     ("name", "hinder"),
-    [
-        ("c", folder_in_its_place),
-        ("c/d", file_in_its_folders_place),
-        ("c", read_only),
-        ("c/d", read_only_folder),
-    ],
+    [("c", folder_in_its_place), ("c/d", file_in_its_folders_place), ("c", read_only)],
 )
 def test_one_that_cannot_be_written_is_named_and_none_is_replaced(old, name, hinder):
     path = old[0].parent / name
     hinder(path)
     before = names(old[0].parent)
-    with pytest.raises(ValueError) as caught:
+    with pytest.raises(UserError, match=rf"^{path} cannot be written \(.*try again\.$"):
         write_files({old[0]: "new", path: "new", old[1]: "new"})
-    message = str(caught.value)
-    assert message.startswith(f"{path} cannot be written (")
-    assert "\n" not in message and message.endswith("try again.")
     assert [path.read_text() for path in old[:2]] == ["old", "old"]
     assert names(old[0].parent) == before
 
@@ -102,40 +74,32 @@ def test_a_full_disk_replaces_none(old):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, limits[1]))
     try:
-        with pytest.raises(ValueError, match=r"b cannot be written \(.*\): make room for it"):
+        with pytest.raises(UserError, match=r"b cannot be written \(.*\): make room for it"):
             write_files({old[0]: "new", old[1]: "new" * 1_000})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert [path.read_text() for path in old[:2]] == ["old", "old"]
-    assert names(old[0].parent) == ["a", "b"]
+    assert is_unchanged(old)
 
 
-@pytest.mark.parametrize(
-    ("death", "seen"),
-    [(OSError(5, "Input/output error"), ValueError), (KeyboardInterrupt(), KeyboardInterrupt)],
-)
-def test_a_rename_that_fails_leaves_nothing_partial(old, monkeypatch, death, seen):
-    def dies(source, target):
-        raise death
+def test_an_interruption_replaces_none(old):
+    class Interrupted(dict):
+        def items(self):
+            yield from super().items()
+            assert len(names(old[0].parent)) == 5, "three are ready, none is in its place"
+            raise KeyboardInterrupt
 
-    monkeypatch.setattr(files.os, "replace", dies)
-    with pytest.raises(seen):
-        write_files({path: "new" for path in old})
-    assert [path.read_text() for path in old[:2]] == ["old", "old"]
-    assert names(old[0].parent) == ["a", "b"]
+    with pytest.raises(KeyboardInterrupt):
+        write_files(Interrupted({path: "new" for path in old}))
+    assert is_unchanged(old)
+    write_files({path: "new" for path in old})
+    assert [path.read_text() for path in old] == ["new"] * 3
 
 
-def test_two_threads_may_write_the_same_file(tmp_path, monkeypatch):
-    both, replace = Barrier(2, timeout=60), os.replace
-
-    def wait_for_the_other(source, target):
-        both.wait()
-        replace(source, target)
-
-    monkeypatch.setattr(files.os, "replace", wait_for_the_other)
-    with ThreadPoolExecutor(2) as pool:
-        list(pool.map(write_file, [tmp_path / "file"] * 2, ["one", "two"]))
-    assert (tmp_path / "file").read_text() in ("one", "two")
+def test_many_threads_may_write_the_same_file(tmp_path):
+    contents = [letter * 100_000 for letter in "abcdefgh"]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write_file, [tmp_path / "file"] * 80, contents * 10))
+    assert (tmp_path / "file").read_text() in contents
     assert names(tmp_path) == ["file"]
 
 
@@ -149,15 +113,13 @@ def test_a_new_file_has_the_mode_of_any_and_a_replaced_one_its_own(old):
     assert modes == [0o750, usual, usual]
 
 
-def test_a_folder_has_one_lock_by_whatever_path_and_user_it_is_reached(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    lock = folder_lock(tmp_path / "new")
-    assert lock.lock_file == folder_lock(Path("new")).lock_file
+def test_a_folder_has_one_lock_by_whatever_path_and_user_it_is_reached(tmp_path):
+    lock, same = folder_lock(tmp_path / "new"), os.path.relpath(tmp_path / "new")
     assert lock.lock_file != folder_lock(tmp_path / "other").lock_file
     with lock:
         assert os.stat(lock.lock_file).st_mode & 0o666 == 0o666
         with pytest.raises(Timeout):
-            folder_lock(Path("new"), timeout=0).acquire()
+            folder_lock(same, timeout=0).acquire()
     assert list(tmp_path.iterdir()) == []
     assert os.path.exists(lock.lock_file), "whoever waits for it would hold a deleted file"
 
@@ -170,9 +132,8 @@ def test_a_text_and_what_json_holds_are_read_in_utf8(tmp_path):
 
 @pytest.mark.parametrize(
     ("read", "content"),
-    [(read_text, None), (read_text, b"\xe9"), (read_json, None), (read_json, b"\xe9"),
-     (read_json, b""), (read_json, b'{"a": [1, 2'), (read_json, b"{}}")],
-)  # fmt: skip
+    [(read_text, None), (read_text, b"\xe9"), (read_json, b"\xe9"), (read_json, b'{"a": [1, 2')],
+)
 def test_a_damaged_file_is_named(tmp_path, read, content):
     path = tmp_path / "a.json"
     if content is not None:

@@ -42,6 +42,14 @@ def conv(inputs=1, outputs=1, kernel=3, **settings):
 # Parameters and multiply-accumulates
 
 
+def test_multiply_accumulates_are_half_the_operations_that_torch_counts():
+    padded = [conv(1, 4, padding=(2, 0)), conv(4, 4, groups=4), conv(4, 8, 1, stride=2)]
+    for network in (StridedNet(), nn.Sequential(*padded, conv(8, 8, padding="same", dilation=2))):
+        with FlopCounterMode(display=False) as counter:
+            network(torch.zeros(2, 1, 28, 28))
+        assert count_macs(network) == counter.get_total_flops() // 2 // 2
+
+
 def test_multiply_accumulates_are_counted_as_by_hand():
     network = nn.Sequential(
         nn.Conv2d(1, 6, 3),  # 6×26×26 values of 9 products
@@ -53,24 +61,6 @@ def test_multiply_accumulates_are_counted_as_by_hand():
     )
     by_hand = [6 * 26 * 26 * 9, 0, 0, 4 * 7 * 7 * 27, 0, 1_960]
     assert [row.macs for row in list_layers(network)] == by_hand
-    assert count_macs(network) == sum(by_hand)
-
-
-COUNTED = {
-    "gap": GapNet(),
-    "bottleneck": BottleneckNet(),
-    "strided": StridedNet(),
-    "depthwise": nn.Sequential(conv(1, 4), conv(4, 4, groups=4), conv(4, 8, 1, stride=2)),
-    "padded": nn.Sequential(conv(1, 2, padding=(2, 0)), conv(2, 3, padding="same", dilation=2)),
-    "used twice": nn.Sequential(conv(), *[conv()] * 2),
-}
-
-
-@pytest.mark.parametrize("network", COUNTED.values(), ids=COUNTED)
-def test_multiply_accumulates_are_half_the_operations_that_torch_counts(network):
-    with FlopCounterMode(display=False) as counter:
-        network(torch.zeros(2, 1, 28, 28))
-    assert count_macs(network) == counter.get_total_flops() // 2 // 2
 
 
 def test_a_layer_that_is_used_twice_works_twice_but_has_its_parameters_once():
@@ -90,9 +80,8 @@ def test_frozen_parameters_are_not_counted():
 
 def test_layers_are_the_leaves_in_the_order_of_the_forward_pass():
     rows = list_layers(GapNet())
-    assert len(rows) == 28
     assert [row.kind for row in rows[:5]] == ["Conv2d", "ReLU", "BatchNorm2d", "Dropout", "Conv2d"]
-    assert (rows[0].name, rows[9].name, rows[9].kind) == ("convblock1.0", "pool1", "MaxPool2d")
+    assert (len(rows), rows[0].name, rows[9].name) == (28, "convblock1.0", "pool1")
     assert (rows[9].input, rows[9].output) == ((10, 24, 24), (10, 12, 12))
 
 
@@ -165,19 +154,14 @@ def seen(network, size):
 
 
 CHAINS = {
-    "strides": [nn.Conv2d(1, 2, 5, stride=2), nn.Conv2d(2, 2, 3, stride=3), nn.Conv2d(2, 2, 3)],
-    "dilation": [nn.Conv2d(1, 2, 3, dilation=3), nn.Conv2d(2, 2, 3, stride=2, dilation=2)],
-    "max pooling": [nn.Conv2d(1, 2, 3), nn.MaxPool2d(2), nn.Conv2d(2, 2, 3), nn.MaxPool2d(3, 2)],
-    "dilated max pooling": [nn.MaxPool2d(3, stride=1, dilation=2), nn.Conv2d(1, 1, 3)],
-    "average pooling": [nn.AvgPool2d(3), nn.BatchNorm2d(1), nn.Conv2d(1, 2, 3), nn.AvgPool2d(2)],
-    "padding": [nn.Conv2d(1, 2, 3, padding=1), nn.MaxPool2d(2), nn.Conv2d(2, 2, 5, padding="same")],
-    "tuples": [nn.Conv2d(1, 2, (3, 3), (2, 2)), nn.MaxPool2d((2, 2)), nn.Conv2d(2, 2, (3, 3))],
-    "1×1": [nn.Conv2d(1, 2, 1), nn.Dropout(0.5), nn.Conv2d(2, 2, 3)],
-    "padding of two sides": [nn.Conv2d(1, 2, 5, padding=(2, 0)), nn.MaxPool2d(2, padding=(1, 0))],
-    "groups": [nn.Conv2d(1, 4, 3), nn.Conv2d(4, 4, 3, groups=4), nn.Conv2d(4, 2, 3, groups=2)],
-    "used twice": [nn.Conv2d(1, 1, 3), nn.MaxPool2d(2), *[nn.Conv2d(1, 1, 3), nn.ReLU()] * 2],
-    "adaptive average pooling": [nn.Conv2d(1, 2, 3, padding=1), nn.AdaptiveAvgPool2d(16)],
-    "adaptive max pooling": [nn.Conv2d(1, 2, 3, padding=1), nn.AdaptiveMaxPool2d((16, 16))],
+    "strides": [conv(1, 2, 5, stride=2), conv(2, 2, 3, stride=3), conv(2, 2)],
+    "dilation": [conv(1, 2, 3, dilation=3), conv(2, 1, 3, stride=2, dilation=2), nn.ReLU()],
+    "max pooling": [conv(), nn.MaxPool2d(2), nn.MaxPool2d(3, stride=1, dilation=2), conv()],
+    "average pooling": [nn.AvgPool2d(3), nn.BatchNorm2d(1), conv(1, 2, 1), nn.AvgPool2d(3, 2)],
+    "padding": [conv(1, 2, 5, padding=(2, 0)), nn.MaxPool2d((2, 2)), conv(2, 2, padding="same")],
+    "groups": [conv(1, 4), conv(4, 4, groups=4), conv(4, 2, groups=2)],
+    "used twice": [conv(), nn.MaxPool2d(2, padding=(1, 0)), *[conv(), nn.Dropout(0.5)] * 2],
+    "adaptive pooling": [conv(padding=1), nn.AdaptiveAvgPool2d(32), nn.AdaptiveMaxPool2d((8, 8))],
 }
 
 
@@ -198,7 +182,6 @@ def test_the_published_networks_see_what_the_table_says(make, linear):
 HEADS = {
     "adaptive": [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 10)],
     "linear": [nn.Flatten(), nn.Linear(2 * 13 * 13, 4), nn.ReLU(), nn.Linear(4, 10)],
-    "average": [nn.AvgPool2d(13), nn.Conv2d(2, 10, 1)],
 }
 
 
@@ -222,9 +205,7 @@ FOLLOWED = [
     (nn.Sequential(nn.Flatten(), nn.Unflatten(1, (1, 28, 28)), conv()), 3),
     (nn.Sequential(nn.LazyConv2d(2, 3), nn.AdaptiveAvgPool2d(1)), 28),
     (GapNet().double(), 32),
-    (BottleneckNet().to(memory_format=torch.channels_last), 36),
     (Wired(lambda net, x: net.conv(input=(x - 0.13) / 0.31), conv=conv()), 3),
-    (Wired(lambda net, x: net.b(F.dropout(F.leaky_relu(net.a(x)))), a=conv(), b=conv()), 5),
     (Wired(lambda net, x: net.b(net.a(x).squeeze()), a=conv(1, 2, 28), b=nn.Linear(2, 2)), 28),
     # What a short cut adds is part of what the layer saw that it goes around.
     (Wired(lambda net, x: net.b(net.a(x) + x), a=conv(padding=1), b=conv()), 5),
@@ -263,16 +244,27 @@ def test_branches_are_refused_but_held_against_the_assignment(network):
     assert verdicts(network)[:2] == ["batch norm", "dropout"]
 
 
-UNEVEN = [
-    conv(kernel=(3, 5)), conv(stride=(1, 2)), conv(dilation=(1, 2)), conv(dilation=(2, 1)),
-    nn.MaxPool2d((2, 1)), nn.AvgPool2d([2, 3]), nn.MaxPool2d((3, 5), stride=(2,)),
-    nn.AdaptiveMaxPool2d((4, 7)), nn.AdaptiveMaxPool2d(5), nn.AdaptiveAvgPool2d((1, 28)),
-    nn.AdaptiveAvgPool2d(56),
+WINDOWS = [
+    conv(kernel=(3, 5)), conv(stride=(1, 2)), conv(dilation=(2, 1)), nn.AvgPool2d([2, 3]),
+    nn.MaxPool2d((3, 5), stride=(2,)), nn.AdaptiveMaxPool2d((4, 7)), nn.AdaptiveMaxPool2d(5),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("leaf", UNEVEN, ids=str)
-def test_windows_that_are_not_square_or_not_even_are_refused(leaf):
+class Blurred(nn.Conv2d):
+    """A convolution of another kind."""
+
+    def forward(self, x):
+        return super().forward(F.avg_pool2d(x, 3, 1, 1))
+
+
+UNKNOWN = [
+    Blurred(1, 1, 3), nn.Upsample(scale_factor=2), nn.LayerNorm((28, 28)), nn.Linear(28, 28),
+    nn.BatchNorm2d(1, track_running_stats=False), nn.Softmax(-1), nn.Flatten(2),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("leaf", WINDOWS + UNKNOWN, ids=str)
+def test_leaves_that_mix_pixels_unevenly_or_in_unknown_ways_are_refused(leaf):
     refuses(nn.Sequential(leaf), f"add up at {type(leaf).__name__} 0")
 
 
@@ -283,28 +275,9 @@ def test_what_sees_all_of_an_image_that_is_not_square_is_refused(head):
     refuses(nn.Sequential(*head), f"add up at {type(head[-1]).__name__}", (1, 28, 20))
 
 
-class Blurred(nn.Conv2d):
-    """A convolution of another kind."""
-
-    def forward(self, x):
-        return super().forward(F.avg_pool2d(x, 3, 1, 1))
-
-
-@pytest.mark.parametrize("leaf", [
-    Blurred(1, 1, 3), nn.ConvTranspose2d(1, 1, 2, stride=2), nn.Upsample(scale_factor=2),
-    nn.ZeroPad2d(1), nn.LayerNorm((28, 28)), nn.GroupNorm(1, 1), nn.Linear(28, 28),
-    nn.BatchNorm2d(1, track_running_stats=False), nn.Softmax(-1), nn.Softmax(-2), nn.LPPool2d(2, 2),
-    nn.MaxPool3d((1, 2, 2)), nn.FractionalMaxPool2d(2, output_size=14), nn.Flatten(2),
-], ids=lambda leaf: type(leaf).__name__)  # fmt: skip
-def test_leaves_that_mix_pixels_in_unknown_ways_are_refused(leaf):
-    refuses(nn.Sequential(leaf), f"add up at {type(leaf).__name__} 0")
-
-
 @pytest.mark.parametrize("function", [
-    lambda x: F.max_pool2d(x, 2), lambda x: F.avg_pool2d(x, 3, 1, 1), lambda x: x.cumsum(2),
-    lambda x: x.flip(3).cumsum(3).flip(3), lambda x: F.pad(x, [1] * 4), lambda x: x[:, :, 1:, 1:],
-    lambda x: F.interpolate(x, scale_factor=2), lambda x: x - x.mean(), lambda x: x.roll(1, 2),
-    lambda x: x.sort(3).values, lambda x: torch.zeros_like(x), lambda x: x.roll(1, 0),
+    lambda x: F.max_pool2d(x, 2), lambda x: F.avg_pool2d(x, 3, 1, 1), lambda x: x[:, :, 1:, 1:],
+    lambda x: x - x.mean(), lambda x: x.roll(1, 2), lambda x: x.roll(1, 0), torch.zeros_like,
 ])  # fmt: skip
 def test_functions_that_mix_pixels_are_refused_before_a_layer_and_at_the_end(function):
     between = Wired(lambda net, x: net.b(function(net.a(x))), **TWO)
@@ -313,25 +286,20 @@ def test_functions_that_mix_pixels_are_refused_before_a_layer_and_at_the_end(fun
     refuses(behind, "add up at its output")
 
 
-LINEAR = nn.Linear(784, 2)
 FROZEN = nn.Parameter(torch.ones(1), requires_grad=False)
 UNTOLD = [
     (Wired(lambda net, x: net.fc(x.view(-1, 392)), fc=nn.Linear(392, 2)), "Linear fc"),
     (Wired(lambda net, x: net.a(x.flatten(2)), a=nn.Conv1d(1, 2, 3)), "Conv1d a"),
-    (nn.Sequential(nn.Flatten(), nn.MaxPool1d(2)), "MaxPool1d 1"),
     (nn.Sequential(nn.Flatten(), nn.Linear(784, 49), nn.Unflatten(1, (1, 7, 7))), "Unflatten 2"),
-    (Wired(lambda net, x: net.fc(x.flatten(1)).argmax(1), fc=LINEAR), "its output"),
     (Wired(lambda net, x: net.a(x).mean(), a=conv()), "its output"),
     (Wired(lambda net, x: [net.a(x)], a=conv()), "its output"),
     (Wired(lambda net, x: net.lstm(x[:, 0])[0], lstm=nn.LSTM(28, 2)), "LSTM lstm"),
     (Wired(lambda net, x: net.a(x, x), a=nn.Bilinear(28, 28, 2)), "Bilinear a"),
-    (nn.Sequential(nn.MaxPool2d(2, return_indices=True)), "MaxPool2d 0"),
     (Wired(lambda net, x: x, spare=nn.Identity()), "its modules"),
     (Wired(lambda net, x: net.scale * net.a(x), a=conv(), scale=FROZEN), "parameters that"),
-    (Wired(lambda net, x: net.a(x), **TWO), "parameters that"),
     (nn.Sequential(conv(), nn.ConvTranspose2d(1, 1, 1)), "products that"),
     (nn.Sequential(nn.utils.parametrizations.weight_norm(conv())), "add up at _?(Param|Weight)"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("network", "word"), UNTOLD, ids=[word for _, word in UNTOLD])
@@ -343,12 +311,8 @@ WEIGHT = torch.eye(2)
 
 
 @pytest.mark.parametrize("multiply", [
-    lambda y: y @ WEIGHT, lambda y: torch.addmm(y, y, WEIGHT), lambda y: F.linear(y, WEIGHT),
-    lambda y: torch.einsum("ni,ij->nj", y, WEIGHT), lambda y: torch.tensordot(y, WEIGHT, 1),
-    lambda y: torch.bmm(y[:, None], WEIGHT.expand(len(y), 2, 2))[:, 0],
-    lambda y: F.conv2d(y[:, :, None, None], WEIGHT[:, :, None, None]).flatten(1),
-    lambda y: F.scaled_dot_product_attention(*[y[:, None]] * 3)[:, 0],
-    nn.Linear(2, 2), nn.GRUCell(2, 2),
+    lambda y: y @ WEIGHT, lambda y: torch.einsum("ni,ij->nj", y, WEIGHT),
+    lambda y: F.conv2d(y[:, :, None, None], WEIGHT[:, :, None, None]).flatten(1), nn.Linear(2, 2),
 ])  # fmt: skip
 def test_products_outside_of_a_networks_modules_are_refused(multiply):
     """The functions and the modules alike: a module in a closure is in no network."""
@@ -360,10 +324,7 @@ def stumble(net, x):
     raise RuntimeError("a reason\nof several lines")
 
 
-@pytest.mark.parametrize("network", [
-    nn.Sequential(conv(3)), nn.Sequential(nn.BatchNorm1d(1)), Wired(lambda net: None, a=conv()),
-    Wired(stumble, a=conv()),
-])  # fmt: skip
+@pytest.mark.parametrize("network", [nn.Sequential(conv(3)), Wired(stumble, a=conv())])
 @pytest.mark.parametrize(
     "look", [list_layers, lambda network: check_requirements(network, 1, 1, 1, 1)]
 )
@@ -389,7 +350,6 @@ def network(norm=True, dropout=True, head="adaptive", width=4):
         "adaptive": [nn.AdaptiveAvgPool2d(1), nn.Conv2d(width, 10, 1), nn.Flatten()],
         "average": [nn.AvgPool2d(26), nn.Conv2d(width, 10, 1), nn.Flatten()],
         "linear": [nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Linear(width, 10)],
-        "neither": [nn.Conv2d(width, 10, 26), nn.Flatten()],
         "local pooling": [nn.AvgPool2d(2), nn.Conv2d(width, 10, 13), nn.Flatten()],
         "pooling of nothing": [nn.Conv2d(width, 10, 26), nn.AdaptiveAvgPool2d(1), nn.Flatten()],
     }
@@ -407,11 +367,9 @@ def network(norm=True, dropout=True, head="adaptive", width=4):
         (GapNet(), []),
         (BottleneckNet(), []),
         (network(norm=False), ["batch norm"]),
-        (network(norm=False, dropout=False), ["batch norm", "dropout"]),
+        (network(dropout=False, head="average"), ["dropout"]),
         (network(width=1_000).requires_grad_(False), ["parameters"]),
-        (network(head="average"), []),
         (network(head="linear"), []),
-        (network(head="neither", width=2), ["pooling or a linear head"]),
         (network(head="local pooling"), ["pooling or a linear head"]),
         (network(head="pooling of nothing", width=2), ["pooling or a linear head"]),
         (nn.Sequential(*network(), nn.Unflatten(1, (1, 10)), nn.LSTM(10, 10)), []),  # has no table
@@ -421,24 +379,21 @@ def test_each_requirement_is_judged_by_itself(made, missing):
     assert verdicts(made) == missing
 
 
-@pytest.mark.parametrize(("parameters", "missing"), [(19_999, []), (20_000, ["parameters"])])
-def test_fewer_than_20_000_parameters_means_fewer(parameters, missing):
+@pytest.mark.parametrize(
+    ("parameters", "epochs", "missing"),
+    [(19_999, np.int64(19), []), (20_000, 20, ["parameters", "epochs"])],
+)
+def test_fewer_than_20_000_parameters_and_20_epochs_means_fewer(parameters, epochs, missing):
     net = network()
     net.spare = nn.Identity()
     net.spare.weight = nn.Parameter(torch.zeros(parameters - count_parameters(net)))
-    assert verdicts(net) == missing
-
-
-@pytest.mark.parametrize(("epochs", "missing"), [(np.int64(19), []), (20, ["epochs"])])
-def test_fewer_than_20_epochs_means_fewer(epochs, missing):
-    assert verdicts(network(), num_epochs=epochs) == missing
+    assert verdicts(net, epochs) == missing
 
 
 @pytest.mark.parametrize(
     ("low", "high", "met"),
-    [(0.994, 0.996, True), (0.994, 0.994, True), (0.9939, 0.996, None), (0.993, 0.994, None),
-     (0.99, 0.9939, False)],
-)  # fmt: skip
+    [(0.994, 0.996, True), (0.9939, 0.994, None), (0.99, 0.9939, False)],
+)
 def test_an_accuracy_whose_interval_holds_what_is_asked_is_undecided(low, high, met):
     row = check_requirements(network(), 19, low, low, high)[5]
     assert row.met is met
@@ -450,10 +405,7 @@ def test_an_accuracy_whose_interval_holds_what_is_asked_is_undecided(low, high, 
     ("arguments", "words"),
     [
         ((0, 0.99, 0.98, 1), "num_epochs must be a whole number from 1 on, not 0"),
-        ((19.0, 0.99, 0.98, 1), "num_epochs"),
-        ((True, 0.99, 0.98, 1), "num_epochs"),
         ((19, 99.4, 0.98, 1), "accuracy must be a number from 0 to 1, not 99.4"),
-        ((19, float("nan"), 0.98, 1), "accuracy"),
         ((19, 0.99, None, 1), "low must be"),
         ((19, 0.99, 0.98, True), "high must be"),
         ((19, 0.9, 0.95, 0.99), r"0.9 must lie in its interval, 0.95 to 0.99"),
@@ -488,6 +440,6 @@ def test_the_requirements_read_as_a_table():
     rows = check_requirements(network(norm=False), 20, 0.9939, 0.99, 0.9939)
     assert [str(row).split()[0] for row in rows] == ["yes", "NO", "NO", "yes", "yes", "NO"]
     assert str(rows[1]).endswith(" 20") and str(rows[5]).endswith(" 99.39% [99.00%, 99.39%]")
-    heads = [check_requirements(network(head=head), 1, 1, 1, 1)[4].measured for head in ("average",
-             "linear", "neither")]  # fmt: skip
-    assert heads == ["AvgPool2d over 26×26", "1 linear layers", "neither"]
+    heads = ("average", "linear", "local pooling")
+    measured = [check_requirements(network(head=head), 1, 1, 1, 1)[4].measured for head in heads]
+    assert measured == ["AvgPool2d over 26×26", "1 linear layers", "neither"]

@@ -7,8 +7,16 @@ from PIL import Image
 from torchvision import transforms
 from torchvision.transforms import functional
 
-from mnist_lab import augment, load_data
-from mnist_lab.augment import CropAndResize, Rotate, Shift, crop_and_resize, normalize, rotate
+from mnist_lab.augment import (
+    CropAndResize,
+    Rotate,
+    Shift,
+    crop_and_resize,
+    normalize,
+    rotate,
+    textbook_transform,
+)
+from mnist_lab.data import load_data
 from mnist_lab.recipes import BOTTLENECK_RECIPE, GAP_RECIPE
 from mnist_lab.validation import UserError
 
@@ -32,7 +40,7 @@ def turned_by_torchvision(images, degrees):
     return one_by_one(images, lambda image: functional.rotate(image, degrees, fill=0))
 
 
-@pytest.mark.parametrize("degrees", [0.0, 3.3, -7.0, 7.0, -15.0, 15.0, 90.0, 180.0, -123.4])
+@pytest.mark.parametrize("degrees", [0.0, -7.0, 15.0, 90.0, 180.0, -123.4])
 def test_rotate_is_what_torchvision_does_to_a_pil_image(images, degrees):
     ours = rotate(images, torch.full((len(images),), degrees))
     assert ours.dtype == torch.uint8
@@ -60,49 +68,49 @@ def test_rotate_takes_floats_and_images_that_are_not_square():
     assert torch.equal(rotate(image, torch.tensor([180.0])), image.flip(2, 3))
 
 
-@pytest.mark.parametrize("shape", [(28, 4), (4, 28), (1, 9), (28, 28)])
+@pytest.mark.parametrize("shape", [(28, 4), (1, 9), (28, 28)])
 def test_no_angle_reaches_outside_the_margin_of_any_image(shape):
     angles = torch.linspace(-180, 180, 721)
     turned = rotate(torch.ones(721, 1, *shape), angles)
     assert set(turned.unique().tolist()) <= {0.0, 1.0}
     assert torch.equal(turned[0], turned[360]), "half a turn of a full image leaves it full"
+    if shape == (28, 28):
+        assert not turned[330, 0, [0, 0, -1, -1], [0, -1, 0, -1]].any(), "the corners are black"
 
 
-def test_the_corners_that_turn_in_are_black():
-    turned = rotate(torch.full((1, 1, 28, 28), 255, dtype=torch.uint8), torch.tensor([15.0]))[0, 0]
-    assert turned.unique().tolist() == [0, 255]
-    assert turned[[0, 0, -1, -1], [0, -1, 0, -1]].tolist() == [0, 0, 0, 0]
+def test_angles_are_drawn_evenly_from_both_sides_of_zero():
+    """A pixel at the right edge says where it was: how far the image was turned."""
+    where = torch.arange(61 * 61.0).view(1, 1, 61, 61).expand(2_000, -1, -1, -1)
 
+    def angles(degrees):
+        was = Rotate(degrees)(where, generator())[:, 0, 30, 60].long()
+        return torch.rad2deg(torch.atan2(was // 61 - 30.0, was % 61 - 30.0))
 
-def test_angles_are_drawn_evenly_from_both_sides_of_zero(monkeypatch):
-    drawn = []
-    monkeypatch.setattr(augment, "rotate", lambda images, degrees: drawn.append(degrees))
-    Rotate(7)(torch.zeros(4_000, 1, 28, 28), generator())
-    angles = drawn[0]
-    assert len(angles.unique()) > 3_900
-    assert -7 <= angles.min() < -6.9 and 6.9 < angles.max() <= 7
-    quarters = torch.histc(angles, 4, -7, 7)
-    assert (quarters - 1_000).abs().max() < 4 * (4_000 * 0.25 * 0.75) ** 0.5
+    quarters = torch.histc(angles(180), 4, -180, 180)
+    assert (quarters - 500).abs().max() < 4 * (2_000 * 0.25 * 0.75) ** 0.5
+    some = angles(30)
+    assert -32 < some.min() < -28 and 28 < some.max() < 32 and abs(some.mean()) < 2
 
 
 @pytest.mark.parametrize(
-    ("make", "value", "named"),
+    ("make", "right", "wrong"),
     [
-        *((Rotate, value, "degrees .* from 0 to 180") for value in (-7, 181, float("nan"), "7")),
-        *((Rotate, value, "degrees") for value in (True, None)),
-        *((Shift, value, "pixels .* from 0 to 28") for value in (-1, 29, 1.5, "1", True)),
-        *((lambda size: CropAndResize(size, 0.1), value, "size .* from 1 to 28")
-          for value in (40, 0, 22.0, True)),
-        *((lambda p: CropAndResize(22, p), value, "p .* from 0 to 1")
-          for value in (2, -0.1, float("nan"))),
+        (Rotate, (0, 180), (-1, 181, "7")),
+        (Shift, (0, 28), (-1, 29, 1.5)),
+        (lambda size: CropAndResize(size, 0.1), (1, 28), (0, 29, 22.0)),
+        (lambda p: CropAndResize(22, p), (0, 1), (-0.1, 1.1)),
     ],
-)  # fmt: skip
-def test_a_value_out_of_range_is_refused(make, value, named):
-    with pytest.raises(UserError, match=named):
-        make(value)
+    ids=["degrees", "pixels", "size", "p"],
+)
+def test_a_value_out_of_range_is_refused(make, right, wrong, request):
+    name = request.node.callspec.id
+    assert all(getattr(make(value), name) == value for value in right)
+    for value in wrong:
+        with pytest.raises(UserError, match=f"^{name} must be .* from [01] to (1|28|180), not"):
+            make(value)
 
 
-@pytest.mark.parametrize("size", [22, 21, 14])
+@pytest.mark.parametrize("size", [22, 21])
 def test_crop_and_resize_is_what_torchvision_does_to_a_pil_image(images, size):
     change = transforms.Compose([transforms.CenterCrop(size), transforms.Resize(28)])
     theirs, ours = one_by_one(images, change), crop_and_resize(images, size)
@@ -110,7 +118,7 @@ def test_crop_and_resize_is_what_torchvision_does_to_a_pil_image(images, size):
     assert (ours.int() - theirs.int()).abs().max() <= 1
 
 
-@pytest.mark.parametrize("p", [0.0, 0.1, 0.5, 1.0])
+@pytest.mark.parametrize("p", [0.0, 0.1, 1.0])
 def test_a_share_p_of_the_images_is_enlarged_and_the_others_are_left_alone(images, p):
     many = images.repeat(40, 1, 1, 1)
     before, enlarged = many.clone(), crop_and_resize(many, 22)
@@ -121,16 +129,16 @@ def test_a_share_p_of_the_images_is_enlarged_and_the_others_are_left_alone(image
     assert torch.equal(many, before), "the stored digits were changed"
 
 
-@pytest.mark.parametrize("pixels", [0, 1, 2])
+@pytest.mark.parametrize("pixels", [0, 2])
 def test_images_move_evenly_to_every_place_where_torchvision_crops_the_padded_image(images, pixels):
     places = 2 * pixels + 1
-    many = images[:1].repeat(500 * places**2, 1, 1, 1)
+    many = images[:1].repeat(100 * places**2, 1, 1, 1)
     before, moved = many.clone(), Shift(pixels)(many, generator())
     padded = functional.pad(images[:1], [pixels] * 4)
     crops = [functional.crop(padded, y, x, 28, 28) for y in range(places) for x in range(places)]
     counts = torch.tensor([int((moved == crop).flatten(1).all(1).sum()) for crop in crops])
     assert counts.sum() == len(many), "an image is where it cannot be"
-    assert (counts - 500).abs().max() < 4 * 500**0.5
+    assert (counts - 100).abs().max() < 4 * 100**0.5
     assert moved.dtype == torch.uint8 and torch.equal(many, before)
     assert repr(Shift(pixels).torchvision()) == repr(transforms.RandomCrop(28, padding=pixels))
 
@@ -176,7 +184,7 @@ def test_on_a_gpu_every_image_becomes_what_it_may_become(images, transform):
         assert (rounding | (changed.cpu() == images).flatten(1).all(1)).all()
 
 
-@pytest.mark.parametrize(("mean", "std"), [(0.1307, 0.3081), (0.1407, 0.4081), (0.0, 1.0)])
+@pytest.mark.parametrize(("mean", "std"), [(0.1407, 0.4081), (0.0, 1.0)])
 def test_normalize_is_totensor_and_normalize(images, mean, std):
     textbook = transforms.Compose([transforms.ToTensor(), transforms.Normalize(mean, std)])
     theirs = torch.stack([textbook(Image.fromarray(image[0].numpy())) for image in images])
@@ -186,40 +194,27 @@ def test_normalize_is_totensor_and_normalize(images, mean, std):
     assert torch.equal(images, before)
 
 
+GAP = [
+    transforms.RandomRotation((-7.0, 7.0), fill=0),
+    transforms.ToTensor(),
+    transforms.Normalize(0.1307, 0.3081),
+]
+CROP = transforms.RandomApply([transforms.CenterCrop(22)], p=0.1)
+BOTTLENECK = [
+    transforms.Compose([CROP, transforms.Resize(28)]),
+    transforms.RandomRotation(15, fill=0),
+    transforms.ToTensor(),
+    transforms.Normalize(0.1407, 0.4081),
+]
+
+
 @pytest.mark.parametrize(
     ("recipe", "published"),
-    [
-        (
-            GAP_RECIPE,
-            transforms.Compose(
-                [
-                    transforms.RandomRotation((-7.0, 7.0), fill=0),
-                    transforms.ToTensor(),
-                    transforms.Normalize(0.1307, 0.3081),
-                ]
-            ),
-        ),
-        (
-            BOTTLENECK_RECIPE,
-            transforms.Compose(
-                [
-                    transforms.Compose(
-                        [
-                            transforms.RandomApply([transforms.CenterCrop(22)], p=0.1),
-                            transforms.Resize(28),
-                        ]
-                    ),
-                    transforms.RandomRotation(15, fill=0),
-                    transforms.ToTensor(),
-                    transforms.Normalize(0.1407, 0.4081),
-                ]
-            ),
-        ),
-    ],
+    [(GAP_RECIPE, GAP), (BOTTLENECK_RECIPE, BOTTLENECK)],
     ids=["gap", "bottleneck"],
 )
 def test_the_textbook_transform_is_the_published_list(images, recipe, published):
-    ours = augment.textbook_transform(recipe.augment, recipe.mean, recipe.std)
-    assert repr(ours) == repr(published)
+    ours = textbook_transform(recipe.augment, recipe.mean, recipe.std)
+    assert repr(ours) == repr(transforms.Compose(published))
     tensor = ours(Image.fromarray(images[0, 0].numpy()))
     assert tensor.shape == (1, 28, 28) and tensor.dtype == torch.float32

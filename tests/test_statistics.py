@@ -29,7 +29,7 @@ RIGHT = np.array([True, True, False])  # whether each of three digits was read r
 NAN, INF = math.nan, math.inf
 
 
-@pytest.mark.parametrize(("correct", "total"), [(0, 4), (3, 4), (4, 4), (9_951, 10_000)])
+@pytest.mark.parametrize(("correct", "total"), [(0, 4), (4, 4), (9_951, 10_000)])
 def test_wilsons_ends_are_where_the_share_is_just_not_unlikely(correct, total):
     z = NormalDist().inv_cdf(0.975)
     for end in wilson_interval(correct, total):
@@ -47,31 +47,24 @@ def test_students_interval_is_as_in_the_tables():
     assert seed_interval([0, 0]) == (0, 0)
 
 
-# Writers
-
-
 def test_who_picks_among_several_cases_gets_wider_intervals():
     values = [0.97, 0.98, 0.98, 0.98, 0.99]
     half = 4.604095 * 0.00316228  # t of 4 degrees of freedom, for 1 % instead of 5
     assert seed_interval(values, cases=5) == pytest.approx((0.98 - half, 0.98 + half))
-    half *= 6**0.5
-    assert prediction_interval(values, cases=5) == pytest.approx((0.98 - half, 0.98 + half))
     found = paired_interval([0.97, 0.97, 0.98], [0.98, 0.99, 0.98], cases=3)
     expected = seed_interval([0.01, 0.02, 0.0], cases=3)
     assert (found.low, found.high) == pytest.approx(expected)
     assert found.p == paired_interval([0.97, 0.97, 0.98], [0.98, 0.99, 0.98]).p
 
 
-def test_one_more_run_lies_within_its_interval_as_often_as_promised():
-    half = 2.776445 * 0.00707107 * (1 + 1 / 5) ** 0.5
-    assert prediction_interval([0.97, 0.98, 0.98, 0.98, 0.99]) == pytest.approx(
-        (0.98 - half, 0.98 + half)
-    )
-    draws = np.random.default_rng(0).standard_normal((500, 6))
-    inside = [
-        low <= row[5] <= high for row in draws for low, high in [prediction_interval(row[:5])]
-    ]
-    assert sum(inside) / 500 == pytest.approx(0.95, abs=0.03)
+@pytest.mark.parametrize(("cases", "t"), [(1, 2.776445), (5, 4.604095)])
+def test_one_more_run_scatters_around_a_mean_that_scatters_itself(cases, t):
+    half = t * 0.00707107 * (1 + 1 / 5) ** 0.5
+    found = prediction_interval([0.97, 0.98, 0.98, 0.98, 0.99], cases)
+    assert found == pytest.approx((0.98 - half, 0.98 + half))
+
+
+# Writers
 
 
 def families(seed, writers=80, shape=1.0):
@@ -96,34 +89,12 @@ def test_the_writers_interval_is_that_of_a_loop_over_whole_writers():
     assert writer_interval(right, writers) == pytest.approx(loop, abs=error)
 
 
-def test_the_writers_interval_covers_where_wilsons_does_not():
-    covered = {"writers": 0, "wilson": 0}
-    for seed in range(50):
-        right, writers = families(seed, shape=0.5)
-        low, high = writer_interval(right, writers)
-        covered["writers"] += low <= 0.9 <= high
-        low, high = wilson_interval(int(right.sum()), len(right))
-        covered["wilson"] += low <= 0.9 <= high
-    assert 43 <= covered["writers"] <= 49
-    assert covered["wilson"] < 32
-
-
-def test_digits_of_as_many_writers_are_independent():
-    right = np.random.default_rng(2).random(2_000) > 0.1
-    wilson = wilson_interval(int(right.sum()), len(right))
-    alone = writer_interval(right, np.arange(2_000))
-    assert alone == pytest.approx(wilson, abs=0.002)
-
-
 def test_the_callers_random_state_does_not_matter_and_tensors_do_as_well():
     right, writers = families(seed=3)
     first = writer_interval(right, writers)
     np.random.seed(0)
     assert first == writer_interval(torch.tensor(right), torch.tensor(writers))
-
-
-def test_nothing_wrong_leaves_the_writers_interval_no_width():
-    assert writer_interval(np.ones(6, bool), [1, 1, 2, 2, 3, 3]) == (1, 1)
+    assert writer_interval(np.ones(6, bool), [1, 1, 2, 2, 3, 3]) == (1, 1), "none is wrong"
 
 
 def test_the_difference_over_writers_is_that_of_a_plain_loop():
@@ -175,7 +146,7 @@ def test_differences_almost_alike_are_not_complained_about():
 
 @pytest.mark.parametrize(
     ("only_a", "only_b", "p"),
-    [(0, 0, 1.0), (0, 1, 1.0), (1, 5, 14 / 64), (5, 1, 14 / 64), (0, 10, 2 / 1024), (3, 3, 1.0)],
+    [(0, 0, 1.0), (1, 5, 14 / 64), (10, 0, 2 / 1024), (3, 3, 1.0)],
 )
 def test_mcnemar_tosses_a_coin_for_each_digit_that_one_alone_has_right(only_a, only_b, p):
     both = [True] * 7 + [False] * 2
@@ -187,7 +158,7 @@ def test_mcnemar_tosses_a_coin_for_each_digit_that_one_alone_has_right(only_a, o
 # What can be seen
 
 
-@pytest.mark.parametrize(("seeds", "power"), [(3, 0.5), (5, 0.8), (10, 0.95)])
+@pytest.mark.parametrize(("seeds", "power"), [(3, 0.5), (10, 0.95)])
 def test_the_smallest_difference_is_shown_as_often_as_promised(seeds, power):
     difference = detectable_difference(0.0007, seeds, power)
     draws = np.random.default_rng(6).normal(difference, 0.0007, (40_000, seeds))
@@ -200,17 +171,12 @@ def test_many_seeds_see_what_the_normal_distribution_says():
     assert detectable_difference(0.5, 100_000) == pytest.approx(z * 0.5 / 100_000**0.5, rel=1e-4)
 
 
-@pytest.mark.parametrize(
-    ("seeds", "power"), [(2, 0.5), (3, 0.999), (10, 0.8), (47, 0.8), (5_000, 0.5), (1_000_000, 0.8)]
-)
+@pytest.mark.parametrize(("seeds", "power"), [(2, 0.5), (3, 0.999), (47, 0.8), (1_000_000, 0.8)])
 def test_the_seeds_needed_are_the_fewest(seeds, power):
     difference = detectable_difference(0.0007, seeds, power)
     assert seeds_needed(difference, 0.0007, power) == seeds
     if seeds < 1_000_000:
         assert seeds_needed(difference * 0.999999, 0.0007, power) == seeds + 1
-
-
-def test_a_large_difference_needs_two_seeds():
     assert seeds_needed(1.0, 1e-9) == 2
 
 
@@ -229,50 +195,38 @@ REFUSED = [
     (lambda: wilson_interval(0, 0), "total must be a whole number from 1 on, not 0"),
     (lambda: wilson_interval(4, 3), "correct must be a whole number from 0 to 3, not 4"),
     (lambda: wilson_interval(-1, 3), "correct"),
-    (lambda: wilson_interval(NAN, 3), "correct"),
-    (lambda: wilson_interval(True, 3), "correct"),
-    (lambda: wilson_interval(1, 3.0), "total"),
     (lambda: writer_interval([1, 1, 0], [1, 2, 3]), f"correct {SAYS}, not [1, 1, 0]"),
     (lambda: writer_interval(RIGHT[:0], []), f"correct {SAYS}"),
     (lambda: writer_interval(RIGHT, [1, 2]), "writers must be 3 whole numbers"),
-    (lambda: writer_interval(RIGHT, None), "writers must be 3 whole numbers"),
     (lambda: writer_interval(RIGHT, [1, 2, NAN]), "writers must be 3 whole numbers"),
     (lambda: writer_interval(RIGHT, [7, 7, 7]), "writers must be two or more, not writer 7 alone"),
     (lambda: writer_difference(RIGHT, RIGHT[1:], [1, 2, 3]), "of the same digits, not of 3 and 2"),
-    (lambda: writer_difference(RIGHT, RIGHT, [1, 2]), "writers must be 3 whole numbers"),
     (lambda: seed_interval([0.9, 0.8], cases=0), "cases"),
-    (lambda: seed_interval([0.9, 0.9], cases=True), "cases"),
     (lambda: seed_interval([0.9]), "accuracies must be finite numbers, 2 or more, not [0.9]"),
     (lambda: seed_interval([0.9, NAN]), "accuracies"),
     (lambda: seed_interval([[0.9, 0.8], [0.9, 0.7]]), "accuracies"),
     (lambda: seed_interval(["0.9", "0.8"]), "accuracies"),
-    (lambda: prediction_interval([0.9]), "accuracies"),
     (lambda: paired_interval([1], [1]), "a must be finite numbers, 2 or more"),
     (lambda: paired_interval([1, 1], [1, INF]), "b must be finite numbers, 2 or more"),
     (lambda: paired_interval([1, 1], [1, 1, 1]), "of the same seeds, not of 2 and 3"),
     (lambda: mcnemar(RIGHT, [0.5, 1, 1]), f"correct_b {SAYS}"),
-    (lambda: mcnemar(RIGHT, RIGHT[:2]), "of the same digits, not of 3 and 2"),
     (lambda: detectable_difference(0, 5), "deviation must be a number above 0, not 0"),
-    (lambda: detectable_difference(NAN, 5), "deviation"),
     (lambda: detectable_difference(1.0, 1), "seeds must be a whole number from 2 on, not 1"),
     (lambda: detectable_difference(1.0, 5, 1), "power must be a number from 0.5 to 0.999, not 1"),
     (lambda: seeds_needed(1.0, 1.0, power=0.49), "power"),
-    (lambda: seeds_needed(-0.1, 1.0), "difference must be a number above 0, not -0.1"),
-    (lambda: seeds_needed(1e-9, 0.5), "more than 1,000,000 seeds: ask for a larger one"),
+    (lambda: seeds_needed(0, 1.0), "difference must be a number above 0, not 0"),
+    (lambda: seeds_needed(1e-9, 0.5), "more than 1,000,000 seeds"),
     (lambda: binomial_scatter([]), "error_rates must be finite numbers, 1 or more"),
     (lambda: binomial_scatter([0.5, 1.5]), "error_rates must be from 0 to 1, not from 0.5 to 1.5"),
-    (
-        lambda: binomial_scatter([-0.5, 0.5]),
-        "error_rates must be from 0 to 1, not from -0.5 to 0.5",
-    ),
+    (lambda: binomial_scatter([-0.5, 0.5]), "error_rates must be from 0 to 1, not from -0.5"),
 ]
 
 
-@pytest.mark.parametrize(("ask", "words"), REFUSED)
+@pytest.mark.parametrize(("ask", "words"), REFUSED, ids=[words for _, words in REFUSED])
 def test_what_makes_no_sense_is_refused_in_one_sentence(ask, words):
     with pytest.raises(UserError, match=re.escape(words)) as refused:
         ask()
-    assert str(refused.value).count("\n") == 0 and str(refused.value).endswith(".")
+    assert "\n" not in str(refused.value)
 
 
 def test_numpys_numbers_and_tensors_do_as_well():

@@ -2,16 +2,23 @@
 
 import copy
 import re
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
 
-from mnist_lab import evaluation as evaluation_module
 from mnist_lab.augment import normalize
 from mnist_lab.data import Split, load_data
-from mnist_lab.evaluation import Evaluation, calibration_error, evaluate, predict, reliability
+from mnist_lab.evaluation import (
+    Evaluation,
+    calibration_error,
+    check_network,
+    evaluate,
+    predict,
+    reliability,
+)
 from mnist_lab.networks import GapNet
 from mnist_lab.recipes import GAP_RECIPE, Recipe
 from mnist_lab.statistics import wilson_interval
@@ -28,10 +35,6 @@ def network():
     return nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(784, 10))
 
 
-def refuses(sentence):
-    return pytest.raises(UserError, match=f"^{re.escape(sentence)}")
-
-
 class Answers(nn.Module):
     """Answers by heart: the first pixel of an image says which row of a table to give."""
 
@@ -43,43 +46,30 @@ class Answers(nn.Module):
         return self.outputs[((x[:, 0, 0, 0] * 2 + 0.5) * 255).round().long()]
 
 
+def asked(outputs, rows, labels):
+    """The evaluation of answers that are known: to each image a row of `outputs`."""
+    images = torch.zeros(len(rows), 1, 28, 28, dtype=torch.uint8)
+    images[:, 0, 0, 0] = torch.as_tensor(rows)
+    return evaluate(Answers(outputs), Split(images, torch.as_tensor(labels)), RECIPE)
+
+
 def evaluation(shift=0.0):
     probabilities = torch.zeros(len(ANSWERS), 10)
     for row, (_, guess, sure) in zip(probabilities, ANSWERS):
         row.fill_((1 - sure) / 9)[guess] = sure
-    images = torch.zeros(len(ANSWERS), 1, 28, 28, dtype=torch.uint8)
-    images[:, 0, 0, 0] = torch.arange(len(ANSWERS))
-    labels = torch.tensor([label for label, _, _ in ANSWERS])
-    return evaluate(Answers(probabilities.log() + shift), Split(images, labels), RECIPE)
-
-
-def test_accuracy_counts_the_right_answers():
-    result = evaluation()
-    assert (result.correct, result.total, result.accuracy) == (3, 6, 0.5)
-    assert result.predictions.tolist() == [guess for _, guess, _ in ANSWERS]
+    return asked(probabilities.log() + shift, range(6), [label for label, _, _ in ANSWERS])
 
 
 @pytest.mark.parametrize("shift", [0.0, 7.0])
-def test_logits_and_log_probabilities_become_the_same_probabilities(shift):
-    probabilities = evaluation(shift).probabilities
-    torch.testing.assert_close(probabilities.sum(1), torch.ones(6))
-    torch.testing.assert_close(
-        probabilities.max(1).values, torch.tensor([sure for _, _, sure in ANSWERS])
-    )
-
-
-@pytest.mark.parametrize(("correct", "total"), [(3, 6), (6, 6), (0, 6), (99, 100)])
-def test_the_interval_is_wilsons(correct, total):
-    z = 1.959963984540054  # 97.5 % of a normal distribution lie below
-    images = torch.zeros(total, 1, 28, 28, dtype=torch.uint8)
-    labels = torch.zeros(total, dtype=torch.int64)
-    images[correct:, 0, 0, 0] = 1  # row 1 says one, row 0 says zero
-    result = evaluate(Answers(torch.eye(2, 10)), Split(images, labels), RECIPE)
-    p = correct / total
-    centre = (p + z**2 / (2 * total)) / (1 + z**2 / total)
-    half = z / (1 + z**2 / total) * (p * (1 - p) / total + z**2 / (4 * total**2)) ** 0.5
-    assert result.low == pytest.approx(centre - half, abs=1e-9)
-    assert result.high == pytest.approx(centre + half, abs=1e-9)
+def test_logits_and_log_probabilities_become_the_same_answers(shift):
+    result = evaluation(shift)
+    assert (result.correct, result.total, result.accuracy) == (3, 6, 0.5)
+    assert result.predictions.tolist() == [guess for _, guess, _ in ANSWERS]
+    torch.testing.assert_close(result.probabilities.sum(1), torch.ones(6))
+    sure = torch.tensor([sure for _, _, sure in ANSWERS])
+    torch.testing.assert_close(result.probabilities.max(1).values, sure)
+    assert (result.low, result.high) == wilson_interval(3, 6)
+    assert str(result) == "50.00% (3 of 6), 95 % interval 18.76% to 81.24%"
 
 
 def test_the_confusion_has_a_row_for_every_digit_written():
@@ -103,66 +93,96 @@ def test_the_mistakes_come_with_the_surest_first():
 def test_outputs_that_are_not_finite_are_no_answers(lost):
     outputs = torch.eye(3, 10)
     outputs[1] = lost
-    with pytest.raises(ValueError, match="of the network are not finite for 2 of 3 digits: train"):
-        ask(outputs, rows=[0, 1, 1])
-
-
-def test_a_probability_of_nothing_is_an_answer():
-    outputs = torch.full((1, 10), -torch.inf)
-    outputs[0, 4] = 0
-    assert ask(outputs, rows=[0]).predictions.tolist() == [4]
-
-
-def ask(outputs, rows):
-    images = torch.zeros(len(rows), 1, 28, 28, dtype=torch.uint8)
-    images[:, 0, 0, 0] = torch.tensor(rows)
-    return evaluate(Answers(outputs), Split(images, torch.zeros(len(rows)).long()), RECIPE)
-
-
-def test_an_evaluation_reads_as_one_line():
-    assert str(evaluation()) == "50.00% (3 of 6), 95 % interval 18.76% to 81.24%"
+    with pytest.raises(UserError, match="of the network are not finite for 2 of 3 digits: train"):
+        asked(outputs, [0, 1, 1], [0, 0, 0])
+    outputs[1, 4] = 0  # the others may be impossible
+    if lost < 0:
+        assert asked(outputs, [1], [0]).predictions.tolist() == [4]
 
 
 # predict
 
 
-def test_predict_is_a_plain_forward_in_evaluation_mode(monkeypatch):
-    monkeypatch.setattr(
-        evaluation_module, "EVALUATION_BATCH", 7
-    )  # 30 digits: four batches and a rest
+def test_predict_is_a_plain_forward_in_evaluation_mode_and_fp32():
     network = GapNet().train()
     state = copy.deepcopy(network.state_dict())
     recipe = replace(GAP_RECIPE, mean=0.3, std=0.6)
-    outputs = predict(network, FEW, recipe)
+    outputs = predict(network, SMALL.validation, recipe)  # 300: a whole batch and a rest
     assert not network.training
     assert outputs.dtype == torch.float32 and not outputs.requires_grad
-    plain = network(normalize(FEW.images, 0.3, 0.6))
+    plain = network(normalize(SMALL.validation.images, 0.3, 0.6))
     torch.testing.assert_close(outputs, plain, rtol=1e-4, atol=1e-5)
     for name, value in network.state_dict().items():
         assert torch.equal(value, state[name]), "predicting changed the network"
-
-
-def test_predict_is_in_fp32_whatever_surrounds_it():
-    network = GapNet()
-    expected = predict(network, FEW, GAP_RECIPE)
     with torch.autocast("cpu", torch.bfloat16):
-        assert torch.equal(predict(network, FEW, GAP_RECIPE), expected)
+        assert torch.equal(predict(network, SMALL.validation, recipe), outputs)
+
+
+def inferred():
+    with torch.inference_mode():
+        return network()
+
+
+@pytest.mark.parametrize(
+    ("made", "words"),
+    [
+        (GapNet, "network must be an nn.Module such as GapNet(), not <class 'mnist"),
+        (network().half(), "2.weight of Sequential is torch.float16"),
+        (network().to("meta"), "2.weight of Sequential is on the device meta"),
+        (nn.LazyLinear(10), "weight of LazyLinear has no shape yet"),
+        (nn.BatchNorm2d(1).requires_grad_(False), "the network BatchNorm2d has no parameters to"),
+        (inferred(), "2.weight of Sequential was made in inference mode"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_network_that_cannot_be_asked_or_trained_is_named(made, words):
+    only_to_train = "parameters to" in words or "inference" in words
+    for to_train in (True, False):
+        refuses = to_train or not only_to_train
+        with pytest.raises(UserError, match=re.escape(words)) if refuses else nullcontext():
+            check_network(made, to_train)
 
 
 @pytest.mark.parametrize("ask", [predict, evaluate])
 @pytest.mark.parametrize(
-    ("changes", "sentence"),
+    ("changes", "words"),
     [
-        ({"network": GapNet}, "network must be an nn.Module such as GapNet(), not <class 'mnist"),
+        ({"network": GapNet}, "network must be an nn.Module"),
         ({"split": SMALL}, "split must be a Split such as data.test, not Digits(name="),
-        ({"network": network().half()}, "2.weight of Sequential is torch.float16; networks"),
+        ({"split": Split(FEW.images[:0], FEW.labels[:0])}, "split holds no digits"),
         ({"recipe": None}, "recipe must be a Recipe such as GAP_RECIPE, not None."),
     ],
-    ids=lambda value: None if isinstance(value, str) else str(*value),
+    ids=["network", "split", "no digits", "recipe"],
 )
-def test_predict_and_evaluate_refuse_what_is_of_another_kind(ask, changes, sentence):
-    with refuses(sentence):
+def test_predict_and_evaluate_refuse_what_they_cannot_use(ask, changes, words):
+    with pytest.raises(UserError, match=re.escape(words)):
         ask(**{"network": network(), "split": FEW, "recipe": RECIPE} | changes)
+
+
+class Ends(nn.Module):
+    """A network whose outputs are changed by a function at the end."""
+
+    def __init__(self, change):
+        super().__init__()
+        self.body, self.change = network(), change
+
+    def forward(self, x):
+        return self.change(self.body(x))
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        (lambda y: y[:, :9], "[30, 9]"),
+        (lambda y: y[:3], "[3, 10]"),
+        (lambda y: y[:, :, None, None], "[30, 10, 1, 1]"),
+        (lambda y: (y, y), "(tensor([["),
+    ],
+)
+def test_outputs_of_another_form_are_refused(change, found):
+    wanted = "the outputs of the network must be a tensor [30, 10], ten for each image, not "
+    with pytest.raises(UserError, match="^" + re.escape(wanted + found)):
+        predict(Ends(change), FEW, RECIPE)
 
 
 def test_a_network_without_parameters_can_be_asked():

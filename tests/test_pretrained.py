@@ -2,17 +2,18 @@
 
 import tomllib
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load, load_file, save_file
 
 from conftest import ROOT, on_mnist
-from mnist_lab import evaluate, load_data, load_pretrained
 from mnist_lab.course.publish import pretrained_files, published_kind
+from mnist_lab.data import WRITERS, load_data
+from mnist_lab.evaluation import evaluate
+from mnist_lab.layers import count_parameters
 from mnist_lab.networks import BottleneckNet, GapNet, StridedNet
-from mnist_lab.pretrained import WEIGHTS, load_weights, read_weights
+from mnist_lab.pretrained import WEIGHTS, load_pretrained, load_weights, read_weights
 from mnist_lab.recipes import NETWORKS, Entry
 from mnist_lab.records import PUBLISHED, RECORDS, load_record
 from mnist_lab.validation import UserError
@@ -22,12 +23,15 @@ TRAINED = [name for name, entry in NETWORKS.items() if entry.weights]
 each_network = pytest.mark.parametrize("name", TRAINED)
 
 
-@each_network
-def test_a_trained_network_is_ready_to_be_asked(name):
+@pytest.mark.parametrize(
+    ("name", "kind", "count"),
+    [("gap", GapNet, 13_808), ("bottleneck", BottleneckNet, 16_426)],
+)
+def test_a_trained_network_is_ready_to_be_asked(name, kind, count):
+    before = torch.get_rng_state()
     network = load_pretrained(name)
-    kind, count = {"gap": (GapNet, 13_808), "bottleneck": (BottleneckNet, 16_426)}[name]
-    assert type(network) is kind
-    assert sum(parameter.numel() for parameter in network.parameters()) == count
+    assert torch.equal(torch.get_rng_state(), before), "loading has drawn random numbers"
+    assert type(network) is kind and count_parameters(network) == count
     assert not any(part.training for part in network.modules())
     images = torch.linspace(-1, 3, 5 * 784).view(5, 1, 28, 28)
     answers = network(images)
@@ -37,26 +41,14 @@ def test_a_trained_network_is_ready_to_be_asked(name):
     assert torch.equal(load_pretrained(name)(images), answers)
 
 
-@pytest.mark.parametrize("name", ["dense", "GAP", "", None, 0, ["gap"]])
-def test_any_other_name_is_refused(name):
-    with pytest.raises(UserError, match=r"name must be one of .*gap.*, not "):
-        load_pretrained(name)
-
-
-def test_a_network_without_weights_is_refused_and_disturbs_nothing_else(monkeypatch):
+def test_other_names_and_a_network_without_weights_are_refused(monkeypatch):
     recipe = replace(NETWORKS["gap"].recipe, num_epochs=1)
     monkeypatch.setitem(NETWORKS, "new", Entry(StridedNet, recipe))
-    with pytest.raises(UserError, match=r"name must be one of .*gap.*, not 'new'"):
-        load_pretrained("new")
+    for name in ("new", "GAP", None):
+        with pytest.raises(UserError, match=r"name must be one of .*gap.*, not"):
+            load_pretrained(name)
     assert published_kind("new") not in {published_kind(name) for name in ("gap", "bottleneck")}
-    names = {path.stem for path in pretrained_files(WEIGHTS, {}, RUNS)}
-    assert names == {"gap", "bottleneck"}
-
-
-def test_loading_draws_no_random_numbers():
-    before = torch.get_rng_state()
-    load_pretrained("gap")
-    assert torch.equal(torch.get_rng_state(), before)
+    assert {path.stem for path in pretrained_files(WEIGHTS, {}, RUNS)} == {"gap", "bottleneck"}
 
 
 def test_the_weights_are_of_the_published_runs_and_the_cards_say_what_the_records_say():
@@ -69,17 +61,14 @@ def test_the_weights_are_of_the_published_runs_and_the_cards_say_what_the_record
             assert path.read_text(encoding="utf-8") == content, "publish --records makes it anew"
 
 
-def test_the_files_and_the_records_are_small_and_are_installed():
+def test_weights_records_and_writers_are_small_and_are_installed():
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     patterns = settings["tool"]["setuptools"]["package-data"]["mnist_lab"]
-    assert WEIGHTS == ROOT / "mnist_lab" / "weights"
-    for name in TRAINED:
-        for file in (f"{name}.safetensors", f"{name}.md"):
-            assert (WEIGHTS / file).stat().st_size < 100_000
-            assert any(Path("weights", file).match(pattern) for pattern in patterns)
-    package, records = ROOT / "mnist_lab", [path for path in PUBLISHED.rglob("*.json")]
+    package, records = ROOT / "mnist_lab", set(PUBLISHED.rglob("*.json"))
+    weights = {WEIGHTS / f"{name}.{end}" for name in TRAINED for end in ("safetensors", "md")}
     installed = {path for pattern in patterns for path in package.glob(pattern)}
-    assert package / "published" == PUBLISHED and set(records) <= installed
+    assert weights | records | {WRITERS} <= installed
+    assert all(path.stat().st_size < 100_000 for path in weights)
     assert sum(path.stat().st_size for path in records) < 2_000_000
 
 
@@ -123,16 +112,12 @@ def change(part, tensor):
     [
         (lambda file: file.unlink(), "holds no weights that can be read (No such file"),
         (lambda file: file.write_bytes(file.read_bytes()[:-9]), "holds no weights that can be"),
-        (lambda file: file.write_text("weights"), "holds no weights that can be read (Error"),
-        (lambda file: save_file(BottleneckNet().state_dict(), file),
-         "does not fit GapNet: "),
-        (change("convblock2.0.weight", None),
-         "does not fit GapNet: Missing key(s) in state_dict: \"convblock2.0.weight\""),
+        (change("convblock2.0.weight", None), "does not fit GapNet: Missing key(s) in state_dict"),
         (change("convblock2.0.weight", torch.zeros(32, 16, 9)),
          "does not fit GapNet: size mismatch for convblock2.0.weight"),
-        (change("fc", torch.zeros(2)), 'does not fit GapNet: Unexpected key(s) in state_dict: "f'),
+        (change("fc", torch.zeros(2)), "does not fit GapNet: Unexpected key(s) in state_dict"),
     ],
-    ids=["missing", "cut", "text", "another's", "less", "other shape", "more"],
+    ids=["missing", "cut", "less", "other shape", "more"],
 )  # fmt: skip
 def test_weights_that_do_not_fit_are_refused_in_one_sentence(file, damage, sentence):
     damage(file)

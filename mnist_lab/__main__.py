@@ -2,49 +2,29 @@
 
 import json
 import sys
-from importlib import import_module
 from pathlib import Path
 
 import click
 
 from mnist_lab.course.outcomes import Interrupted, StudyFailed, summary_table
-from mnist_lab.files import WriteError, project_root
+from mnist_lab.files import project_root
 from mnist_lab.validation import Count, UserError, check
 
 # Nothing else is imported before its command begins: `--help` and a wrong option answer at once.
 
-
-class OneOf(click.ParamType):
-    """A name that the library knows ("module:NAMES"), which is asked once there is a value."""
-
-    name = "name"  # what `--help` shows
-
-    def __init__(self, where: str):
-        self.where = where
-
-    def convert(self, value, parameter, context):
-        module, names = self.where.split(":")
-        known = list(getattr(import_module(f"mnist_lab.{module}"), names))
-        if value not in known:
-            self.fail(f"{value!r} is not one of {', '.join(known)}.", parameter, context)
-        return value
-
-
-NETWORK, FOLDER = (
-    OneOf("recipes:NETWORKS"),
-    click.Path(exists=True, file_okay=False, path_type=Path),
-)
-DATASET = click.option("--dataset", type=OneOf("data:SOURCES"), metavar="SOURCE",
-                       help="Which digits.  [default: auto]")  # fmt: skip
-PARAMETERS = click.option("-p", "--parameter", "parameters", nargs=2, multiple=True,
-                          metavar="NAME VALUE", help="Override a notebook parameter; in a sweep, "
-                          "several values with commas in between make a grid.")  # fmt: skip
+FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+DATASET = click.option("--dataset", metavar="SOURCE", help="Which digits.  [default: auto]")
+PARAMETERS = click.option(
+    "-p", "--parameter", "parameters", nargs=2, multiple=True, metavar="NAME VALUE",
+    help="Override a notebook parameter; in a sweep, several values with commas in between make a "
+    "grid.",
+)  # fmt: skip
 JOBS = click.option("--jobs", type=int, help="Runs at a time.  [default: the cores]")
-CLUSTER = click.option("--cluster", metavar="tcp://HOST:PORT",
-                       help="A Dask scheduler's address instead.")  # fmt: skip
-ONE_NETWORK = click.option("--network", type=NETWORK, help="One only.  [default: all]")
-PRECISION = click.option("--precision", type=OneOf("training:PRECISIONS"), default="auto",
-                         help="Of `fit`.")  # fmt: skip
+CLUSTER = click.option(
+    "--cluster", metavar="tcp://HOST:PORT", help="A Dask scheduler's address instead."
+)
+ONE_NETWORK = click.option("--network", help="One only.  [default: all]")
+PRECISION = click.option("--precision", default="auto", help="Of `fit`.")
 EPOCHS = "Length of a run."
 
 
@@ -56,13 +36,10 @@ class Sentences(click.Group):
             return super().invoke(context)
         except (UserError, StudyFailed, Interrupted) as error:
             sentence = " ".join([str(error), *getattr(error, "__notes__", [])])
-            if isinstance(error, Interrupted):
-                click.echo(f"\n{sentence}", err=True)
-                sys.exit(128 + error.number)
-            kind = click.UsageError  # status 2
-            if isinstance(error, (WriteError, StudyFailed)):
-                kind = click.ClickException  # status 1
-            raise kind(sentence) from error
+            shown = click.ClickException(sentence)
+            otherwise = 1 if isinstance(error, OSError) else 2
+            shown.exit_code = getattr(error, "exit_code", otherwise)
+            raise shown from error
 
 
 @click.group(cls=Sentences, context_settings={"show_default": True})
@@ -147,7 +124,7 @@ def contention(**options) -> None:
 
 
 @main.command()
-@click.option("--network", type=NETWORK, required=True)
+@click.option("--network", required=True)
 @click.option("--seeds", default=5, help="How many runs of each side.")
 @click.option("--epochs", "num_epochs", default=3, help=EPOCHS)
 @JOBS
@@ -166,7 +143,7 @@ def time_to_accuracy(**options) -> None:
 
 
 @main.command()
-@click.argument("studies", nargs=-1, metavar="[ABLATION]...", type=OneOf("studies.ablations:CASES"))
+@click.argument("studies", nargs=-1, metavar="[ABLATION]...")
 @click.option("--seeds", default=3, help="How many runs of each case.")
 @JOBS
 @CLUSTER
@@ -176,7 +153,7 @@ def ablations(**options) -> None:
 
 
 @main.command()
-@click.option("--network", type=NETWORK, default="bottleneck")
+@click.option("--network", default="bottleneck")
 @click.option("--epochs", "num_epochs", default=20, help=EPOCHS)
 @JOBS
 @CLUSTER
@@ -212,7 +189,7 @@ def publish(folder, records) -> None:
 
 
 @main.command()
-@click.argument("network", type=NETWORK)
+@click.argument("network")
 @click.option("--weights", type=click.Path(exists=True, dir_okay=False, path_type=Path),
               help="A run's .safetensors file.  [default: the pretrained]")  # fmt: skip
 @click.option("--to", "target", type=click.Path(path_type=Path),
@@ -235,10 +212,10 @@ def fork(repo, ref) -> None:
         click.echo(f"rewrote {path}")
 
 
-def _conduct(study, jobs=None, cluster=None, timing=False, **options) -> None:
+def _conduct(study, **options) -> None:
     from mnist_lab.course.study import conduct
 
-    conduct(study, options, jobs, cluster, timing)
+    conduct(study, **options)
 
 
 def _show(outcomes, folder: Path) -> None:

@@ -27,7 +27,7 @@ from mnist_lab.course.outcomes import Outcome, load_json
 from mnist_lab.course.runner import Task, folder_name, run_tasks
 from mnist_lab.data import load_data
 from mnist_lab.files import write_file
-from mnist_lab.records import RECORDS, load_record
+from mnist_lab.records import load_records
 from mnist_lab.validation import Count, Seed, UserError, check
 
 BATCH = "batch.json"
@@ -75,7 +75,7 @@ def begin(
 
 def load_batch(folder: Path) -> Batch:
     """What a folder's batch was asked for. Raises `UserError` if it holds none."""
-    batch = load_json(folder / BATCH, Batch, "a batch that can be continued")
+    batch = load_json(folder / BATCH, Batch)
     paths = [Path(os.path.normpath(folder / path)) for path in batch.notebooks]
     return replace(batch, notebooks=paths)
 
@@ -94,8 +94,9 @@ def run_batch(folder: Path) -> list[Outcome]:
         parameters = {name: batch.parameters[name] for name in declared if name in batch.parameters}
         if declared.get("dataset", "auto").strip("\"'") != "auto":  # it would choose for itself
             parameters["dataset"] = batch.digits
-        task = _notebook_task(path, parameters, batch.digits)
-        tasks.append(replace(task, records="records", alone=runs_alone(read_notebook(path))))
+        alone = runs_alone(read_notebook(path))
+        place = {"name": path.stem, "records": "records"}
+        tasks.append(_notebook_task(path, parameters, batch.digits, **place, alone=alone))
     if batch.jobs > 1:  # the last are the longest: begun first, they leave no core idle at the end
         tasks.reverse()
     command = f"continue with python -m mnist_lab run --resume {os.path.relpath(folder)}"
@@ -109,44 +110,34 @@ def plan_sweep(notebooks: Sequence[Path], grid: Mapping[str, Sequence], digits: 
     Raises `UserError` for a notebook without a parameter of the grid, for two notebooks of one
     name, and for what is no seed.
     """
-    tasks = {}
+    if "dataset" in grid:
+        raise UserError("the digits are no part of a grid: choose them with --dataset.")
+    tasks = []
     for path, declared in _declared_parameters(notebooks).items():
-        for name in grid:
-            if name == "dataset":
-                raise UserError("the digits are no part of a grid: choose them with --dataset.")
-            if name not in declared:
-                raise UserError(f"{path.stem} has no parameter {name!r}.")
+        for name in grid.keys() - declared:
+            raise UserError(f"{path.stem} has no parameter {name!r}.")
         for values in itertools.product(*grid.values()):
             parameters = dict(zip(grid, values))
             check("seed", parameters["seed"], Seed)
-            task = _notebook_task(path, parameters, digits)
             name = folder_name(path.stem.split("_")[0], digits, parameters, path.stem)
-            complete = partial(_training_problem, task.problem)
-            tasks[name] = replace(task, name=name, home=name, problem=complete)
-    return list(tasks.values())
+            tasks.append(_notebook_task(path, parameters, digits, name=name, home=name))
+    return tasks
 
 
-def _notebook_task(path: Path, parameters: dict, digits: str) -> Task:
-    """A task that leaves an executed copy of a notebook."""
+def _notebook_task(path: Path, parameters: dict, digits: str, **place) -> Task:
+    """A task that leaves an executed copy of a notebook, and in a `home` of its own a record."""
     source = path.read_text(encoding="utf-8")
-    order = {"function": None, "source": source, "arguments": parameters,
-             "cwd": str(path.parent.resolve())}  # fmt: skip
-    problem = partial(_notebook_problem, path.name, source)
-    return Task(name=path.stem, order=order, target=path.name, digits=digits, problem=problem)
+    order = {"source": source, "arguments": parameters, "cwd": str(path.parent.resolve())}
+    verify = partial(_verify, path.name, source, "home" in place)
+    return Task(order=order, target=path.name, digits=digits, verify=verify, **place)
 
 
-def _notebook_problem(name: str, source: str, folder: Path) -> str:
-    if not (folder / name).exists():
-        return "its executed copy is missing."
-    same = same_source(read_notebook(folder / name), nbformat.reads(source, as_version=4))
-    return "" if same else "its source has changed since."
-
-
-def _training_problem(notebook_problem: partial, folder: Path) -> str:
-    records = list(folder.glob(RECORDS))
-    for record in records:
-        load_record(record)
-    return notebook_problem(folder) or ("" if records else "its record is missing.")
+def _verify(name: str, source: str, needs_record: bool, folder: Path) -> None:
+    executed = read_notebook(folder / name)
+    if not same_source(executed, nbformat.reads(source, as_version=4)):
+        raise UserError("its source has changed since.")
+    if needs_record and not load_records(folder):
+        raise UserError("its record is missing.")
 
 
 def _declared_parameters(notebooks: Sequence[Path]) -> dict[Path, dict[str, str]]:

@@ -10,7 +10,7 @@ from mnist_lab.files import write_file
 from mnist_lab.pretrained import load_weights, weights_file
 from mnist_lab.recipes import NETWORKS
 from mnist_lab.records import load_record
-from mnist_lab.validation import UserError
+from mnist_lab.validation import UserError, check, one_of
 
 
 class FromPixels(nn.Module):
@@ -34,6 +34,7 @@ def export(name: str, weights: Path | None = None, target: Path | None = None) -
     says, or as in the network's recipe where there is none. Raises `UserError` for weights of
     another network, for a damaged record, for what cannot be written, and without the extra `onnx`.
     """
+    check("network", name, one_of(*NETWORKS))
     weights, target = weights or weights_file(name), target or Path(f"{name}.onnx")
     model = FromPixels(load_weights(name, weights), *_normalisation(name, weights)).eval()
     write_file(target, to_onnx(model, NETWORKS[name].recipe.loss))

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 
 import nbformat
@@ -12,7 +13,8 @@ from mnist_lab.validation import UserError
 
 COST = re.compile(r"^\*\*Cost:\*\*.*$", re.MULTILINE)  # measured, like an output
 # Metadata that only an execution writes; "widgets" are the states of widgets, their code with them.
-EXECUTION = ("papermill", "execution", "widgets", "language_info")
+TRACES = {"papermill", "execution", "widgets"}
+EXECUTION = {*TRACES, "language_info"}
 WIDGET = "application/vnd.jupyter.widget-view+json"  # needs a kernel that is gone
 
 
@@ -25,24 +27,21 @@ def find_notebooks(folder: Path, names: Sequence[str] = ()) -> list[Path]:
     course = sorted(folder.glob("[0-9][0-9]_*.ipynb"))
     if not course:
         raise UserError(f"there are no notebooks in {folder}.")
-    known = course + find_solutions(folder)
-    chosen = {path for name in names for path in _named(name, known)}
+    known, chosen = course + find_solutions(folder), set()
+    for name in names:
+        found = {path for path in known if name and path.name.startswith(name)}
+        if name.endswith(".ipynb") and Path(name).is_file():
+            found = {Path(name).resolve()}
+        if not found:
+            stems = ", ".join(path.stem for path in known)
+            raise UserError(f"no notebook begins with {name!r}; there are: {stems}.")
+        chosen |= found
     return sorted(chosen) if names else course
 
 
 def find_solutions(folder: Path) -> list[Path]:
     """The notebooks that hold the solutions of the exercises, in order."""
     return sorted((folder / "solutions").glob("solutions_[0-9][0-9].ipynb"))
-
-
-def _named(name: str, course: list[Path]) -> list[Path]:
-    if name.endswith(".ipynb") and Path(name).is_file():
-        return [Path(name).resolve()]
-    found = [path for path in course if name and path.name.startswith(name)]
-    if not found:
-        known = ", ".join(path.stem for path in course)
-        raise UserError(f"no notebook begins with {name!r}; there are: {known}.")
-    return found
 
 
 def read_notebook(path: Path) -> NotebookNode:
@@ -60,7 +59,7 @@ def without_traces(notebook: NotebookNode) -> NotebookNode:
     A text that arrived in two pieces becomes one, and of a widget its text remains.
     """
     for part in (notebook, *notebook.cells):
-        for name in EXECUTION[:3]:
+        for name in TRACES:
             part.metadata.pop(name, None)
     for cell in notebook.cells:
         if cell.cell_type == "code":
@@ -72,12 +71,12 @@ def without_traces(notebook: NotebookNode) -> NotebookNode:
 
 def _joined(outputs: Sequence[NotebookNode]) -> list[NotebookNode]:
     joined = []
-    for output in outputs:
-        last = joined[-1] if joined else {}
-        if output.output_type == last.get("output_type") == "stream" and output.name == last.name:
-            last.text += output.text
-        else:
-            joined.append(output)
+    for stream, pieces in groupby(outputs, lambda output: output.get("name")):
+        first, *others = pieces
+        if stream:  # nothing else has a name
+            first.text += "".join(other.text for other in others)
+            others = []
+        joined += [first, *others]
     return joined
 
 
@@ -86,20 +85,17 @@ def same_source(one: NotebookNode, other: NotebookNode) -> bool:
     return _source(one) == _source(other)
 
 
-def _source(notebook: NotebookNode) -> tuple:
-    cells = [
+def _source(notebook: NotebookNode) -> list:
+    cells = [cell for cell in notebook.cells if not has_tag(cell, "injected-parameters")]
+    return [_kept(notebook.metadata)] + [
         (cell.cell_type, COST.sub("", cell.source), cell.get("attachments"), _kept(cell.metadata))
-        for cell in notebook.cells
-        if not has_tag(cell, "injected-parameters")
+        for cell in cells
     ]
-    return _kept(notebook.metadata), cells
 
 
 def _kept(metadata: NotebookNode) -> dict:
     # papermill gives every cell its tags, be they none.
-    return {
-        name: value for name, value in metadata.items() if name not in EXECUTION and value != []
-    }
+    return {name: metadata[name] for name in metadata.keys() - EXECUTION if metadata[name] != []}
 
 
 def has_tag(cell: NotebookNode, tag: str) -> bool:
@@ -114,22 +110,16 @@ def runs_alone(notebook: NotebookNode) -> bool:
 
 def key_figures(notebook: NotebookNode) -> dict[str, str]:
     """What the cells tagged `key-figures` print: lines of `name: value`."""
-    printed = [
-        line
-        for cell in notebook.cells
-        if has_tag(cell, "key-figures")
-        for output in cell.outputs
-        for line in output.get("text", "").splitlines()
-    ]
-    return dict(line.split(": ", 1) for line in printed if ": " in line)
+    cells = [cell for cell in notebook.cells if has_tag(cell, "key-figures")]
+    texts = [output.get("text", "") for cell in cells for output in cell.outputs]
+    lines = [line for text in texts for line in text.splitlines()]
+    return dict(line.split(": ", 1) for line in lines if ": " in line)
 
 
 def last_cell(notebook: NotebookNode) -> tuple[int, NotebookNode] | None:
     """The code cell that papermill came to last, and its number; None before the first."""
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    begun = [
-        (number, cell)
-        for number, cell in enumerate(code, 1)
-        if cell.metadata.get("papermill", {}).get("start_time")
-    ]
-    return begun[-1] if begun else None
+    for number, cell in reversed(list(enumerate(code, 1))):
+        if cell.metadata.get("papermill", {}).get("start_time"):
+            return number, cell
+    return None

@@ -33,11 +33,13 @@ class Interrupted(Exception):
 
     def __init__(self, number: int):
         super().__init__(f"Stopped by {signal.Signals(number).name}.")
-        self.number = number
+        self.exit_code = 128 + number  # as a shell says it
 
 
 class StudyFailed(Exception):
     """Some tasks of a study have failed. What had finished is kept."""
+
+    exit_code = 1
 
 
 def load_outcomes(path: Path) -> list[Outcome]:
@@ -45,16 +47,15 @@ def load_outcomes(path: Path) -> list[Outcome]:
 
     Raises `UserError` for a damaged file.
     """
-    return load_json(path, list[Outcome], "a summary") if path.exists() else []
+    return load_json(path, list[Outcome]) if path.exists() else []
 
 
-def load_json(path: Path, kind: type, words: str):
+def load_json(path: Path, kind: type):
     """What a JSON file of the runner holds. Raises `UserError` unless it is of this kind."""
     try:
         return TypeAdapter(kind).validate_python(read_json(path))
     except ValidationError as error:
-        reason = error.errors()[0]["msg"]
-        raise UserError(f"{path} does not hold {words} ({reason}).") from error
+        raise UserError(f"{path} is damaged ({error.errors()[0]['msg']}).") from error
 
 
 def summary_text(outcomes: Sequence[Outcome]) -> str:
@@ -64,16 +65,11 @@ def summary_text(outcomes: Sequence[Outcome]) -> str:
 
 def summary_table(outcomes: Sequence[Outcome]) -> str:
     """Outcomes as text: a row for each, then the failures in full."""
-    name = max(38, *(len(row.notebook) for row in outcomes)) + 2
-    wide = max(len(row.status) for row in outcomes) + 2
-    lines = [
-        f"{'notebook':<{name}}{'status':<{wide}}{'seconds':>8}{'peak MB':>9}  {'digits':<14}figures"
-    ]
+    rows = [("notebook", "status", "seconds", "peak MB", "digits", "figures")]
     for row in outcomes:
         figures = "; ".join(f"{name}: {value}" for name, value in row.figures.items())
-        lines.append(
-            f"{row.notebook:<{name}}{row.status:<{wide}}{row.seconds:>8.1f}{row.peak_mb:>9,}"
-            f"  {row.digits:<14}{figures}"
-        )
-    lines += [f"\n{row.notebook}, {row.error}" for row in outcomes if row.error]
-    return "\n".join(lines)
+        measured = f"{row.seconds:.1f}", f"{row.peak_mb:,}"
+        rows.append((row.notebook, row.status, *measured, row.digits, figures))
+    wide = [max(map(len, column)) for column in zip(*rows)]
+    lines = ["  ".join(map(str.ljust, row, wide)).rstrip() for row in rows]
+    return "\n".join(lines + [f"\n{row.notebook}, {row.error}" for row in outcomes if row.error])

@@ -50,15 +50,11 @@ def publish(run: Path, root: Path) -> None:
             raise UserError(f"{run} holds no finished run of {path.stem} on MNIST.")
         executed[path] = _taken_over(run / path.name, path, outcome)
     rows = [outcomes[path.stem] for path in executed]
-    readme = _with_tables(root / "README.md", {"notebooks": notebook_table(rows)})
-    write_files(
-        {
-            **{path: writes(notebook) + "\n" for path, notebook in executed.items()},
-            root / PUBLISHED / COSTS_FILE: summary_text(rows),
-            root / PUBLISHED / "picture.png": _picture(list(executed.values())),
-            root / "README.md": readme,
-        }
-    )
+    files = {path: writes(notebook) + "\n" for path, notebook in executed.items()}
+    files[root / PUBLISHED / COSTS_FILE] = summary_text(rows)
+    files[root / PUBLISHED / "picture.png"] = _picture(list(executed.values()))
+    files[root / "README.md"] = _with_tables(root, {"notebooks": notebook_table(rows)})
+    write_files(files)
 
 
 def publish_records(sweep: Path, root: Path) -> list[Path]:
@@ -80,15 +76,12 @@ def publish_records(sweep: Path, root: Path) -> list[Path]:
     for measured in map(load_measurement, paths):  # of each study, the oldest first
         if measured["digits"] == "MNIST":
             studies = merge(studies, measured, folder)
-    tables = {
-        "results": results_table(list(records.values())),
-        "speed": speed_tables(studies.values()),
-    }
+    results, speed = results_table(records.values()), speed_tables(studies.values())
     files = {
         **{folder / name: json.dumps(record, indent=1) + "\n" for name, record in new.items()},
         **{path: study_text(record) for path, record in studies.items()},
         **pretrained_files(root / "mnist_lab" / "weights", left, records),
-        root / "README.md": _with_tables(root / "README.md", tables),
+        root / "README.md": _with_tables(root, {"results": results, "speed": speed}),
     }
     changed = {path: content for path, content in files.items() if not _holds(path, content)}
     write_files(changed)
@@ -110,24 +103,20 @@ def pretrained_files(
     network without any is left out. Raises `UserError` for weights that are not of its run.
     """
     files = {}
-    for name, entry in NETWORKS.items():
-        if not entry.weights:
-            continue
-        kind, target = published_kind(name), folder / entry.weights
+    for name in [name for name, entry in NETWORKS.items() if entry.weights]:
+        kind, target = published_kind(name), folder / NETWORKS[name].weights
         runs = {file: record for file, record in records.items() if kind_of_run(record) == kind}
         first = next((file for file, record in runs.items() if record["seed"] == 0), "")
-        weights = left.get(first, target)
-        if not weights.is_file():
-            weights = target
-        if weights.is_file():
-            load_weights(name, weights)
-            _, source = read_weights(weights)
+        there = [path for path in (left.get(first), target) if path and path.is_file()]
+        if there:
+            load_weights(name, there[0])
+            _, source = read_weights(there[0])
             if source != first:
                 raise UserError(
-                    f"{weights} must be from seed 0 of the published {name} recipe, not from "
+                    f"{there[0]} must be from seed 0 of the published {name} recipe, not from "
                     f"{source or 'an unnamed run'}: sweep again."
                 )
-            files[target] = weights.read_bytes()
+            files[target] = there[0].read_bytes()
             files[target.with_suffix(".md")] = model_card(name, first, runs)
     return files
 
@@ -164,12 +153,12 @@ def _picture(notebooks: Sequence[NotebookNode]) -> bytes:
     raise UserError("no cell tagged readme-picture has made a picture: the README needs one.")
 
 
-def _with_tables(readme: Path, tables: Mapping[str, str]) -> str:
+def _with_tables(root: Path, tables: Mapping[str, str]) -> str:
     """The README's text, each table between its marks made anew."""
+    readme = root / "README.md"
     text = read_text(readme)
     for name, table in tables.items():
-        marks = rf"(<!-- {name} -->\n).*?(\n<!-- end -->)"
-        before, *found = re.split(marks, text, flags=re.DOTALL)
+        before, *found = re.split(rf"(<!-- {name} -->\n).*?(\n<!-- end -->)", text, flags=re.DOTALL)
         if len(found) != 3:
             raise UserError(f"{readme} needs one <!-- {name} --> and its <!-- end -->.")
         text = "".join([before, found[0], table, *found[1:]])

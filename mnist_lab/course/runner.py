@@ -33,15 +33,15 @@ from joblib import Parallel, cpu_count, delayed
 from tqdm import tqdm
 
 from mnist_lab.course import worker
-from mnist_lab.course.notebooks import last_cell, read_notebook
 from mnist_lab.course.outcomes import SUMMARY, Interrupted, Outcome, load_outcomes, summary_text
 from mnist_lab.data import NAMES
-from mnist_lab.files import WriteError, folder_lock, write_files
+from mnist_lab.files import WriteError, folder_lock, read_json, write_files
 from mnist_lab.speed import choose_threads
 from mnist_lab.validation import Count, UserError, check
 
 PARTIAL = ".partial-"  # begins the name of a folder where a task is being done
 POLL_SECONDS, CONNECT_SECONDS = 0.1, 10
+LET_GO_SECONDS = 5  # how long a worker may take to end what it has started
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")  # the last is a closed terminal; Windows has none
 
 
@@ -49,17 +49,17 @@ SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")  # the last is a closed terminal; Wind
 class Task:
     """A unit of work: `order` is what a worker does, into the file `target` of a new folder.
 
-    `digits`: a source of `load_data`. `problem`: what is wrong with the result that an earlier run
-    left in this folder ("" for nothing); may raise `UserError`. `home`: the folder of its result,
-    within the runner's; "" for that which all share. `records`: where in it notebooks leave their
-    records. `alone`: it measures time, so nothing else may run beside it.
+    `digits`: a source of `load_data`. `verify` raises `UserError` unless the result that an earlier
+    run left in this folder is whole and current. `home`: the folder of its result, within the
+    runner's; "" for that which all share. `records`: where in it notebooks leave their records.
+    `alone`: it measures time, so nothing else may run beside it.
     """
 
     name: str
     order: dict = field(repr=False)
     target: str
     digits: str
-    problem: Callable[[Path], str] = field(repr=False)
+    verify: Callable[[Path], None] = field(repr=False)
     home: str = ""
     records: str = ""
     alone: bool = False
@@ -100,18 +100,18 @@ def run_tasks(
     with only_runner(folder), signals_pull(stop):
         for leftover in folder.glob(f"{PARTIAL}*"):  # of a runner that was killed
             shutil.rmtree(leftover, ignore_errors=True)
-        outcomes = _earlier_outcomes(tasks, folder)
-        missing = [task for task in tasks if not _is_finished(task, folder, outcomes)]
-        others = [task for task in missing if not task.alone]
+        outcomes = _finished(tasks, folder)
+        missing = [task for task in tasks if task.name not in outcomes]
         alone = [task for task in missing if task.alone]
+        others = [task for task in missing if not task.alone]
         here = _here(others, folder, jobs, cores, stop)
         results = _on_cluster(others, cluster, stop) if cluster else here
         results = chain(results, _here(alone, folder, 1, None, stop))
         results = tqdm(results, total=len(missing), unit="run", disable=not missing)
         for task, outcome, files in results:
             outcomes[task.name] = outcome
-            same = {one.name for one in tasks if one.home == task.home} & outcomes.keys()
-            files[SUMMARY] = summary_text([outcomes[name] for name in sorted(same)])
+            names = sorted(one.name for one in tasks if one.home == task.home)
+            files[SUMMARY] = summary_text([outcomes[name] for name in names if name in outcomes])
             try:
                 if task.home:  # nothing of an earlier try may stay
                     shutil.rmtree(folder / task.home, ignore_errors=True)
@@ -162,29 +162,18 @@ def signals_pull(stop: Stop) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _earlier_outcomes(tasks: Sequence[Task], folder: Path) -> dict[str, Outcome]:
-    """The rows that earlier runs left, by their names; a damaged summary is named."""
-    outcomes = {}
-    for home in dict.fromkeys(task.home for task in tasks):
+def _finished(tasks: Sequence[Task], folder: Path) -> dict[str, Outcome]:
+    """The rows of the tasks that have their whole result; any other that was "ok" is named."""
+    finished = {}
+    for task in tasks:
         try:
-            rows = load_outcomes(folder / home / SUMMARY)
-            outcomes |= {row.notebook: row for row in rows}
+            rows = {row.notebook: row for row in load_outcomes(folder / task.home / SUMMARY)}
+            if task.name in rows and rows[task.name].status == worker.OK:
+                task.verify(folder / task.home)
+                finished[task.name] = rows[task.name]
         except UserError as error:
-            print(f"{error} What it tells of is run again.")
-    return outcomes
-
-
-def _is_finished(task: Task, folder: Path, outcomes: dict[str, Outcome]) -> bool:
-    """Whether a task has its whole result; what is damaged or out of date is named."""
-    if task.name not in outcomes or outcomes[task.name].status != worker.OK:
-        return False
-    try:
-        problem = task.problem(folder / task.home)
-    except UserError as error:
-        problem = str(error)
-    if problem:
-        print(f"{task.name} is run again: {problem}")
-    return not problem
+            print(f"{task.name} is run again: {error}")
+    return finished
 
 
 def _here(
@@ -207,8 +196,9 @@ def _here(
             lines.put(line)
 
     # Threads are enough: each watches over a process of its own.
-    parallel = Parallel(workers, prefer="threads", return_as="generator_unordered",
-                        pre_dispatch=workers)  # fmt: skip
+    parallel = Parallel(
+        workers, prefer="threads", return_as="generator_unordered", pre_dispatch=workers
+    )
     yield from filter(None, parallel(delayed(work)(task) for task in tasks))
 
 
@@ -237,18 +227,12 @@ def _on_cluster(tasks: Sequence[Task], address: str, stop: Stop) -> Iterator[Res
         left = {client.submit(execute, task, pure=False): task for task in tasks}
         while left and not stop.is_set():
             with suppress(TimeoutError):
-                done = wait(list(left), timeout=POLL_SECONDS, return_when="FIRST_COMPLETED").done
-                for future in done:
-                    task = left.pop(future)
-                    yield future.result() if future.status == "finished" else _lost(task, future)
+                for future in wait(list(left), POLL_SECONDS, "FIRST_COMPLETED").done:
+                    task, lost = left.pop(future), future.exception()
+                    digits = NAMES[task.digits]
+                    row = Outcome(task.name, worker.FAILED, 0, 1, 0, digits, error=repr(lost))
+                    yield (task, row, {}) if lost else future.result()
         client.cancel(list(left))
-
-
-def _lost(task: Task, future) -> Result:
-    reason = future.exception()
-    error = f"no place that is known\n\n{type(reason).__name__}: {reason}"
-    status, digits = "failed: its worker died", NAMES[task.digits]
-    return task, Outcome(task.name, status, 0, 1, 0, digits, {}, error), {}
 
 
 def execute(
@@ -265,89 +249,60 @@ def execute(
     stop, start = stop or Stop(), time.perf_counter()
     with (
         tempfile.TemporaryDirectory(dir=folder, prefix=PARTIAL, ignore_cleanup_errors=True) as name,
-        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as sockets,  # need a short path
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as private,
     ):
         scratch = Path(name).resolve()
-        order = task.order | {"target": str(scratch / task.target), "folders": [name, sockets]}
-        if not order["function"]:
-            bar = line and {"desc": task.name[:40], "unit": "cell", "position": line}
-            order |= {"sockets": sockets, "bar": bar}
-        environment = {"MNIST_LAB_SOURCE": task.digits,
-                       "MNIST_LAB_RECORDS": str(scratch / task.records)}  # fmt: skip
+        order = task.order | {"target": str(scratch / task.target)}
+        bar = line and {"desc": task.name[:40], "position": line}
+        text = json.dumps({"order": order, "folders": [name, private], "bar": bar})
+        Path(private, worker.ORDER).write_text(text, encoding="utf-8")
+        environment = {
+            "MNIST_LAB_SOURCE": task.digits,
+            "MNIST_LAB_RECORDS": str(scratch / task.records),
+            "JUPYTER_RUNTIME_DIR": private,  # a kernel's files end with it; sockets need it short
+        }
         if cores < cpu_count():
             environment["OMP_NUM_THREADS"] = str(cores)
-        (scratch / ".order.json").write_text(json.dumps(order), encoding="utf-8")
-        own = bool(order["function"])  # a notebook's memory is its kernel's
-        (status, error, figures), peak = _supervise(scratch / ".order.json", environment, stop, own)
-        if status == worker.UNWRITABLE:
-            raise OSError(0, error)
+        peak = _supervise(private, environment, stop)
+        try:
+            status, error, figures = read_json(Path(private, worker.ANSWER))
+            paths = [path for path in scratch.rglob("[!.]*") if path.is_file()]
+        except UserError:  # it was killed, so what it has left may be half
+            status, error, figures = "failed: its process died", worker.DEATH, {}
+            paths = []
         if stop.is_set() and status != worker.OK:
             return None
-        if status == worker.DIED:
-            status, error = _death(task, scratch / task.target)
         seconds = time.perf_counter() - start
-        outcome = Outcome(task.name, status, seconds, cores, round(peak / 1e6),
-                          NAMES[task.digits], figures, error)  # fmt: skip
-        paths = [path for path in scratch.rglob("[!.]*") if path.is_file()]
+        digits, megabytes = NAMES[task.digits], round(peak / 1e6)
+        outcome = Outcome(task.name, status, seconds, cores, megabytes, digits, figures, error)
         return task, outcome, {str(path.relative_to(scratch)): path.read_bytes() for path in paths}
 
 
-def _supervise(
-    order: Path, environment: dict, stop: Stop, own: bool
-) -> tuple[tuple[str, str, dict], int]:
-    """What a worker answers to an order, and the most bytes that its processes held.
+def _supervise(private: str, environment: dict, stop: Stop) -> int:
+    """Let a worker do the order in this folder; return the most bytes that it held.
 
-    That is those which it has started, and with `own` itself.
+    That is, what it has started (a notebook's kernel), or itself if it starts nothing.
     """
     process = subprocess.Popen(
-        [sys.executable, "-m", worker.__name__, str(order)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
+        [sys.executable, "-m", worker.__name__, private],
+        stdin=subprocess.PIPE,  # the lifeline
+        stdout=2,  # what it prints is no output of the runner
         env=os.environ | environment,
         start_new_session=True,  # Ctrl-C is for the runner, which then lets go
     )
-    answer: list[bytes] = []  # read by a thread: a pipe that is full would block the worker
-    reader = threading.Thread(target=lambda: answer.extend(process.stdout), daemon=True)
-    reader.start()
-    peak, now, seen = 0, set(), set()
+    peak, started = 0, set()
     while process.poll() is None and not stop.wait(POLL_SECONDS):
-        with suppress(psutil.Error):
+        with suppress(psutil.Error):  # one of them has just ended
             parent = psutil.Process(process.pid)
-            before, now = now, {*parent.children(recursive=True), *[parent][:own]}
-            # A process that is just being started still shows the memory of the one that starts it.
-            peak, seen = max(peak, sum(map(_bytes, now & before))), seen | now
-    process.stdin.close()  # the worker lets go of what it has started, and ends
+            children = parent.children(recursive=True)
+            started.update(children)
+            peak = max(peak, sum(one.memory_info().rss for one in children or [parent]))
+    process.stdin.close()  # the worker ends what it has started, and itself
     with suppress(subprocess.TimeoutExpired):
-        process.wait(worker.GRACE_SECONDS + 2)
+        process.wait(LET_GO_SECONDS)
     process.kill()
-    for orphan in seen:  # of a worker that was killed
+    for orphan in started:  # of a worker that was killed
         with suppress(psutil.Error):
             orphan.kill()
-    with process:  # closes its pipe
-        reader.join(1)
-    # A worker that was killed has not answered.
-    return (json.loads(answer[-1]) if answer else (worker.DIED, "", {})), peak
-
-
-def _bytes(process: psutil.Process) -> int:
-    try:
-        return process.memory_info().rss
-    except psutil.Error:  # it has ended meanwhile
-        return 0
-
-
-def _death(task: Task, target: Path) -> tuple[str, str]:
-    """The status of a task whose process died; in which cell it did, and what that often means."""
-    if task.order["function"]:
-        who, place = "process", task.order["function"]
-    else:
-        who, place = "kernel", "a cell that could not be written down any more"
-        try:
-            number, cell = last_cell(read_notebook(target))
-            place = f"cell [{number}]:\n{cell.source}"
-        except (ValueError, TypeError):  # killed while it was writing, or before it did
-            target.unlink(missing_ok=True)
-    return f"failed: the {who} died", (
-        f"{place}\n\nThe {who} died, killed from outside or by its own code. Where the memory ran "
-        "out, --jobs 1 needs less of it at a time."
-    )
+    process.wait()
+    return peak

@@ -8,7 +8,6 @@ processor have changed since.
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping
 from datetime import datetime
 from functools import partial
 from importlib import import_module
@@ -23,35 +22,31 @@ from mnist_lab.course.runner import Task, folder_name, run_tasks
 from mnist_lab.data import load_data
 from mnist_lab.files import project_root, write_file
 from mnist_lab.records import processor
+from mnist_lab.validation import UserError
 
 RESULT = "result.json"
 
 
 def conduct(
-    name: str,
-    options: Mapping,
-    jobs: int | None = None,
-    cluster: str | None = None,
-    timing: bool = False,
+    name: str, *, jobs: int | None = None, cluster: str | None = None, timing=False, **options
 ) -> dict:
     """Run every case of the study `mnist_lab.studies.<name>`; print its table, return its record.
 
     The cases run side by side with one thread each; those of a study about `timing` one after the
     other with every core, and once complete it is measured anew the next time. The record is
     written into `runs/<name>/`. Raises `StudyFailed`, and what the study's `cases` (which takes the
-    options) and `run_tasks` raise.
+    `options`) and `run_tasks` raise.
     """
     study, root = import_module(f"mnist_lab.studies.{name}"), project_root()
     cases, data, folder = study.cases(**options), load_data(), root / "runs" / "studies" / name
     conditions = {"code": _code(study), "PyTorch": torch.__version__, "processor": processor()}
+    verify = partial(_verify, conditions)
     tasks = []
     for case in cases:
         order = {"function": f"{study.__name__}:run", "arguments": case, "conditions": conditions}
-        title = folder_name(name, data.source, case)
-        tasks.append(
-            Task(name=title, order=order, target=RESULT, digits=data.source, home=title,
-                 problem=partial(_problem, conditions), alone=timing)
-        )  # fmt: skip
+        home = folder_name(name, data.source, case)
+        place = {"name": home, "home": home, "target": RESULT, "digits": data.source}
+        tasks.append(Task(order=order, verify=verify, alone=timing, **place))
     outcomes = run_tasks(tasks, folder, jobs, cluster, cores=1)
     failed = [row for row in outcomes if row.status != worker.OK]
     if failed:
@@ -70,15 +65,16 @@ def conduct(
     return record
 
 
-def _problem(conditions: dict[str, str], folder: Path) -> str:
-    """What has changed since a result was got."""
+def _verify(conditions: dict[str, str], folder: Path) -> None:
+    """Raise `UserError` unless a result was got in these conditions."""
     before = _load_result(folder)["conditions"]
     changed = [name for name, value in conditions.items() if before.get(name) != value]
-    return f"{' and '.join(changed)} changed since." if changed else ""
+    if changed:
+        raise UserError(f"{' and '.join(changed)} changed since.")
 
 
 def _load_result(folder: Path) -> dict[str, dict]:
-    return load_json(folder / RESULT, dict[str, dict], "a whole result")
+    return load_json(folder / RESULT, dict[str, dict])
 
 
 def _code(study) -> str:

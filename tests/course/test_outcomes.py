@@ -1,16 +1,8 @@
 """Rows of a runner: written, read, refused when damaged, and shown as a table."""
 
-import json
-
 import pytest
 
-from mnist_lab.course.outcomes import (
-    Interrupted,
-    Outcome,
-    load_outcomes,
-    summary_table,
-    summary_text,
-)
+from mnist_lab.course.outcomes import Outcome, load_outcomes, summary_table, summary_text
 from mnist_lab.validation import UserError
 
 ROWS = [
@@ -26,10 +18,7 @@ def test_what_is_written_is_read(tmp_path):
     assert load_outcomes(file) == ROWS
 
 
-@pytest.mark.parametrize(
-    "content",
-    ["", "[", "{}", "[{}]", json.dumps([{"notebook": "a", "status": "ok"}]), "[1]", "\x00"],
-)
+@pytest.mark.parametrize("content", ["[", "{}", '[{"notebook": "a", "status": "ok"}]', "\x00"])
 def test_a_damaged_summary_is_named(content, tmp_path):
     file = tmp_path / "summary.json"
     file.write_text(content, encoding="utf-8")
@@ -42,8 +31,5 @@ def test_the_table_has_a_row_for_each_and_the_failures_in_full():
     assert head.split()[:3] == ["notebook", "status", "seconds"]
     assert first.split()[:4] == ["03_a_name", "ok", "1.2", "1,234"]
     assert first.endswith("test: 99 %; seed: 0") and "failed" in second
+    assert head.index("status") == first.index("ok") == second.index("failed")
     assert "\n".join(rest) == "\n04_another, cell [3]:\nx\n\nE: wrong"
-
-
-def test_a_signal_is_named():
-    assert str(Interrupted(15)) == "Stopped by SIGTERM." and Interrupted(15).number == 15

@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import os
 import signal
 import threading
 from pathlib import Path
@@ -12,9 +13,9 @@ from joblib import cpu_count
 from runners import posix, processes_of, signal_when, wait_for
 
 from mnist_lab.course import runner
-from mnist_lab.course.outcomes import SUMMARY, Interrupted, load_outcomes, summary_table
+from mnist_lab.course.outcomes import SUMMARY, Interrupted, load_outcomes
 from mnist_lab.course.runner import Stop, Task, folder_name, only_runner, run_tasks, signals_pull
-from mnist_lab.files import WriteError, folder_lock
+from mnist_lab.files import WriteError, folder_lock, read_json
 from mnist_lab.speed import choose_threads
 from mnist_lab.validation import UserError
 
@@ -54,14 +55,10 @@ def alone(a):
     before = sorted(path.name for path in pathlib.Path("runs").glob("[!.]*"))
     return {"threads": os.environ.get("OMP_NUM_THREADS"), "before": before}
 
-def chatter(a):
+def speak_and_fill_the_disk(a):
     print("no answer", flush=True)
-    subprocess.run([sys.executable, "-c", "print('none either')"])
-    return {"sum": a}
-
-def fill_the_disk(a):
-    resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10))
-    return {"sum": a}
+    resource.setrlimit(resource.RLIMIT_FSIZE, (3_000, 3_000))
+    return {"sum": a, "long": "x" * 9_000}
 
 def freeze(a):
     pathlib.Path("begun").touch()
@@ -69,20 +66,15 @@ def freeze(a):
 """
 
 
-def problem(folder: Path) -> str:
-    try:
-        return "" if json.loads((folder / "result.json").read_text())["result"] else "it is empty."
-    except OSError:
-        return "its result is missing."
-    except ValueError as error:
-        raise UserError("its result is damaged.") from error
+def verify(folder: Path) -> None:
+    read_json(folder / "result.json")
 
 
 def task(function: str, a: int = 0, alone: bool = False, **arguments) -> Task:
     """A task that calls a function of `work` and has a folder of its own."""
     order = {"function": f"work:{function}", "arguments": {"a": a, **arguments}, "conditions": {}}
     name = f"{function} {a}"
-    return Task(name=name, order=order, target="result.json", digits="digits", problem=problem,
+    return Task(name=name, order=order, target="result.json", digits="digits", verify=verify,
                 home=name, alone=alone)  # fmt: skip
 
 
@@ -112,7 +104,6 @@ def test_a_failure_is_a_row_and_only_what_is_missing_is_done_again(folder, capsy
     first = run_tasks(tasks, folder)
     assert rows(first) == [("add 0", "ok"), ("add 1", "failed"), ("add 2", "ok")]
     assert "AssertionError: no luck" in first[1].error and "Traceback" in first[1].error
-    assert "add 1, work:add\n" in summary_table(first)
     assert result(folder, tasks[2]) == {"sum": 3, "source": "digits"}
     assert files(folder) == {"add 0/result.json", "add 0/summary.json", "add 1/summary.json",
                              "add 2/result.json", "add 2/summary.json"}  # fmt: skip
@@ -120,40 +111,35 @@ def test_a_failure_is_a_row_and_only_what_is_missing_is_done_again(folder, capsy
     assert first[0].seconds > 0 and first[0].digits == "small digits"
 
     Path("unlucky 1").unlink()
-    kept = {name: (folder / name).stat().st_mtime_ns for name in ("add 0", "add 2")}
     second = run_tasks(tasks, folder)
     assert rows(second) == [("add 0", "ok"), ("add 1", "ok"), ("add 2", "ok")]
-    assert second[0] == first[0] and second[2] == first[2]
-    assert kept == {name: (folder / name).stat().st_mtime_ns for name in kept}
+    assert second[0] == first[0] and second[2] == first[2], "done again for nothing"
     assert capsys.readouterr().out == "", "nothing was damaged"
 
 
 def test_what_is_damaged_is_named_and_done_again_and_nothing_old_stays(folder, capsys):
-    tasks = [task("add", a) for a in range(1, 6)]
+    tasks = [task("add", a) for a in range(4)]
     run_tasks(tasks, folder)
     homes = [folder / one.home for one in tasks]
     (homes[0] / "result.json").unlink()
     (homes[1] / "result.json").write_text('{"result": {"su')
     (homes[1] / "old.json").touch()
     (homes[2] / SUMMARY).write_text((homes[2] / SUMMARY).read_text()[:30])
-    (homes[3] / SUMMARY).write_text('[{"notebook": "add 4", "status": "ok"}]')
+    (homes[3] / SUMMARY).write_text('[{"notebook": "add 3", "status": "ok"}]')
     capsys.readouterr()
     assert {status for _, status in rows(run_tasks(tasks, folder))} == {"ok"}
-    said = capsys.readouterr().out.splitlines()
-    assert said[2:] == [
-        "add 1 is run again: its result is missing.", "add 2 is run again: its result is damaged."
-    ]  # fmt: skip
-    for line, home in zip(said, homes[2:4]):
-        assert line.startswith(f"{home / SUMMARY} ") and line.endswith("is run again.")
+    for one, file, said in zip(
+        tasks, ["result.json"] * 2 + [SUMMARY] * 2, capsys.readouterr().out.splitlines()
+    ):
+        assert said.startswith(f"{one.name} is run again: ") and str(Path(one.home, file)) in said
     assert not (homes[1] / "old.json").exists()
-    assert all(result(folder, one)["sum"] == a for a, one in enumerate(tasks, 1))
+    assert all(result(folder, one)["sum"] == a for a, one in enumerate(tasks))
 
 
 def test_tasks_may_share_a_folder_and_its_summary(folder):
     def shared(a, target):
         order = task("add", a).order
-        return Task(name=f"add {a}", order=order, target=target, digits="digits",
-                    problem=lambda folder: "")  # fmt: skip
+        return Task(name=f"add {a}", order=order, target=target, digits="digits", verify=len)
 
     tasks = [shared(1, "b.json"), shared(0, "a.json")]
     assert rows(run_tasks(tasks, folder)) == [("add 1", "ok"), ("add 0", "ok")]
@@ -163,16 +149,14 @@ def test_tasks_may_share_a_folder_and_its_summary(folder):
 
 @posix
 def test_a_process_that_dies_is_a_row_and_what_it_had_started_ends(folder):
-    tasks = [task("die", 0, how="killed"), task("die", 1, how="exits"), task("add")]
-    outcomes = run_tasks(tasks, folder)
-    assert rows(outcomes) == [("die 0", "failed: the process died"),
-                              ("die 1", "failed: the process died"), ("add 0", "ok")]  # fmt: skip
-    assert all("work:die" in row.error and "--jobs 1" in row.error for row in outcomes[:2])
+    tasks = [task("die", 0, how="killed"), task("die", 1, how="exits"), task("add"),
+             task("speak_and_fill_the_disk")]  # fmt: skip
+    *died, added, full = run_tasks(tasks, folder)
+    assert rows(died) == [(f"die {n}", "failed: its process died") for n in (0, 1)]
+    assert all("--jobs 1" in row.error for row in died)
+    assert added.status == "ok" and full.status == "failed" and "File too large" in full.error
+    assert "speak_and_fill_the_disk 0/result.json" not in files(folder)
     wait_for(lambda: not processes_of(folder), seconds=5)
-
-
-def test_what_a_task_prints_is_not_its_answer(folder):
-    assert rows(run_tasks([task("chatter")], folder)) == [("chatter 0", "ok")]
 
 
 @posix
@@ -183,7 +167,8 @@ def test_a_signal_stops_what_runs_and_keeps_what_had_finished(number, folder):
     begun = Path("begun").exists
     with signal_when(lambda: ready() and begun(), number), pytest.raises(Interrupted) as stopped:
         run_tasks(tasks, folder, jobs=1, to_continue="say it again.")
-    assert stopped.value.number == number and signal.Signals(number).name in str(stopped.value)
+    assert stopped.value.exit_code == 128 + number
+    assert signal.Signals(number).name in str(stopped.value)
     assert stopped.value.__notes__ == ["What had finished is kept: say it again."]
     assert not processes_of(folder)
     assert files(folder) == {"add 0/result.json", "add 0/summary.json"}
@@ -204,8 +189,8 @@ def test_nothing_outlives_a_runner_that_is_killed(folder):
     finally:
         process.kill()
     wait_for(lambda: not processes_of(folder), seconds=10)
-    wait_for(lambda: not list(folder.glob(".partial-*")), seconds=5)
     assert files(folder) == {"add 0/result.json", "add 0/summary.json"}
+    assert not list(folder.glob(".partial-*"))
     (folder / ".partial-left" / "by a killed worker").mkdir(parents=True)
     Path("go on").touch()
     assert rows(run_tasks([task("wait", 1)], folder)) == [("wait 1", "ok")]
@@ -214,7 +199,7 @@ def test_nothing_outlives_a_runner_that_is_killed(folder):
 
 @posix
 def test_a_worker_that_does_not_let_go_is_killed(folder, monkeypatch):
-    monkeypatch.setattr(runner.worker, "GRACE_SECONDS", -1.5)  # half a second in all
+    monkeypatch.setattr(runner, "LET_GO_SECONDS", 0.5)
     with signal_when(Path("begun").exists, signal.SIGTERM), pytest.raises(Interrupted):
         run_tasks([task("freeze")], folder)
     assert not processes_of(folder)
@@ -231,7 +216,7 @@ def test_signals_are_given_back_and_what_is_ignored_stays_ignored():
             for number in (signal.SIGTERM, signal.SIGINT):
                 if signal.getsignal(number) is not signal.SIG_IGN:
                     signal.raise_signal(number)
-        assert stop.is_set() and stop.reason.number == signal.SIGTERM, "the first counts"
+        assert stop.is_set() and "SIGTERM" in str(stop.reason), "the first counts"
         assert signal.getsignal(signal.SIGTERM) == before
     finally:
         signal.signal(signal.SIGTERM, before)
@@ -251,30 +236,29 @@ def test_a_folder_has_one_runner_and_its_lock_stays(folder):
             thread = threading.Thread(target=second)
             thread.start()
             thread.join()
-            assert len(refused) == 1 and f"another runner is at work in {folder}" in refused[0]
+            assert len(refused) == 1 and str(folder) in refused[0]
     assert Path(folder_lock(folder).lock_file).exists()
-
-
-@posix
-def test_a_full_disk_stops_the_runner_in_one_sentence(folder):
-    tasks = [task("add"), task("fill_the_disk"), task("add", 1)]
-    with pytest.raises(WriteError, match=r"runs cannot be written \(File too large\)") as stopped:
-        run_tasks(tasks, folder, jobs=1)
-    assert stopped.value.__notes__
-    assert files(folder) == {"add 0/result.json", "add 0/summary.json"}
 
 
 def test_a_result_that_cannot_be_put_in_its_place_stops_the_runner(folder):
     one = task("add")
-    shared = [Task(name="a", order=one.order, target="a.json", digits="digits", problem=problem),
+    shared = [Task(name="a", order=one.order, target="a.json", digits="digits", verify=verify),
               task("add", 1)]  # fmt: skip
     (folder / "a.json").mkdir(parents=True)
-    with pytest.raises(WriteError, match=r"a\.json"):
+    with pytest.raises(WriteError, match=r"a\.json") as stopped:
         run_tasks(shared, folder, jobs=1)
     assert files(folder) == set(), "the runner went on"
+    assert stopped.value.__notes__
     Path("file").touch()
     with pytest.raises(WriteError, match="file"):
         run_tasks([one], Path("file") / "runs")
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_must_not_be_written_stops_the_runner(folder):
+    folder.mkdir(mode=0o500)
+    with pytest.raises(WriteError, match="Permission denied"):
+        run_tasks([task("add")], folder)
 
 
 @pytest.mark.skipif(cpu_count() < 2, reason="one core does one task at a time")
@@ -290,12 +274,9 @@ def test_tasks_share_the_cores_but_those_that_measure_time(folder, monkeypatch):
     assert others == [{"threads": str(share)}] * 2
     (row,) = run_tasks([task("meet", 4, others=[])], folder, cores=1)
     assert row.cores == 1 and result(folder, task("meet", 4)) == {"threads": "1"}
-
-
-def test_the_threads_of_the_environment_are_kept(folder, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    (row,) = run_tasks([task("meet", 1, others=[])], folder)
-    assert row.cores == 1 and result(folder, task("meet", 1))["threads"] == "1"
+    (row,) = run_tasks([task("meet", 5, others=[])], folder)
+    assert row.cores == 1 and result(folder, task("meet", 5)) == {"threads": "1"}
 
 
 def test_the_memory_is_that_of_the_task(folder):
@@ -303,10 +284,14 @@ def test_the_memory_is_that_of_the_task(folder):
     assert 5 < small.peak_mb < 150 and 200 < large.peak_mb < small.peak_mb + 250
 
 
-@pytest.mark.parametrize("jobs", [0, -1, True])
-def test_less_than_one_job_is_refused(jobs, folder):
-    with pytest.raises(UserError, match="jobs must be"):
-        run_tasks([task("add")], folder, jobs=jobs)
+def test_what_cannot_begin_is_refused(folder, monkeypatch):
+    for jobs in (0, -1, True):
+        with pytest.raises(UserError, match="jobs must be"):
+            run_tasks([task("add")], folder, jobs=jobs)
+    pytest.importorskip("distributed")
+    monkeypatch.setattr(runner, "CONNECT_SECONDS", 0.5)
+    with pytest.raises(UserError, match=r"answers at tcp://127\.0\.0\.1:9 "):
+        run_tasks([task("add")], folder, cluster="tcp://127.0.0.1:9")
 
 
 def test_every_task_has_a_name_of_its_own():
@@ -319,14 +304,6 @@ def test_every_task_has_a_name_of_its_own():
     assert len(set(names)) == len(names)
     assert all(len(Path(name).parts) == 1 and len(name) < 100 for name in names)
     assert folder_name("04", "digits", {"lr": 0.1}) == names[0]
-
-
-def test_a_scheduler_that_does_not_answer_is_one_sentence(folder, monkeypatch):
-    pytest.importorskip("distributed")
-    monkeypatch.setattr(runner, "CONNECT_SECONDS", 0.5)
-    with pytest.raises(UserError, match=r"answers at tcp://127\.0\.0\.1:9 ") as error:
-        run_tasks([task("add")], folder, cluster="tcp://127.0.0.1:9")
-    assert "\n" not in str(error.value)
 
 
 @posix

@@ -24,7 +24,6 @@ from .layers import list_layers as list_layers
 from .layers import receptive_field as receptive_field
 from .networks import BottleneckNet as BottleneckNet
 from .networks import GapNet as GapNet
-from .networks import StridedNet as StridedNet
 from .pretrained import load_pretrained as load_pretrained
 from .recipes import BOTTLENECK_RECIPE as BOTTLENECK_RECIPE
 from .recipes import GAP_RECIPE as GAP_RECIPE

@@ -1,4 +1,4 @@
-"""The networks of the course, written to read like their tables: two published, one for speed.
+"""The networks of the course, written to read like their tables: as they were published.
 
 All take images `[N, 1, 28, 28]`. Nothing here trains, loads or draws.
 """
@@ -85,30 +85,3 @@ class BottleneckNet(nn.Module):
         x = F.relu(self.bn7(self.conv7(x)))
         x = self.drop(F.relu(self.fc1(torch.flatten(x, 1))))
         return self.fc2(x)
-
-
-class StridedNet(nn.Module):
-    """A network for speed: its first convolution looks at every other pixel only.
-
-    Input `[N, 1, 28, 28]`, output logits `[N, 10]`. A stride instead of a pooling: Springenberg
-    et al., "Striving for Simplicity", arXiv:1412.6806. Pooling comes before batch norm and ReLU,
-    so that these work on a quarter of the values; the order of ReLU and max pooling is the same
-    either way.
-    """
-
-    def __init__(self):
-        super().__init__()
-        self.conv1 = nn.Conv2d(1, 16, kernel_size=5, stride=2, bias=False)  # 16×12×12
-        self.bn1 = nn.BatchNorm2d(16)
-        self.conv2 = nn.Conv2d(16, 24, kernel_size=3, bias=False)  # 24×10×10
-        self.pool = nn.MaxPool2d(2, 2)  # 24×5×5
-        self.bn2 = nn.BatchNorm2d(24)
-        self.conv3 = nn.Conv2d(24, 64, kernel_size=3, bias=False)  # 64×3×3
-        self.bn3 = nn.BatchNorm2d(64)
-        self.fc = nn.Linear(64 * 3 * 3, 10)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = F.relu(self.bn1(self.conv1(x)))
-        x = F.relu(self.bn2(self.pool(self.conv2(x))))
-        x = F.relu(self.bn3(self.conv3(x)))
-        return self.fc(torch.flatten(x, 1))

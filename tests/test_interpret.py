@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from mnist_lab import BottleneckNet, GapNet, StridedNet, list_layers
+from mnist_lab import BottleneckNet, GapNet, list_layers
 from mnist_lab.interpret import (
     bounding_box,
     class_activation_maps,
@@ -82,7 +82,7 @@ def test_the_mean_of_a_class_map_is_the_score_of_its_digit(network):
 
 
 @pytest.mark.parametrize("network", [
-    BottleneckNet(), StridedNet(), pooled(nn.Flatten(), nn.Linear(6, 6), nn.Linear(6, 10)),
+    BottleneckNet(), pooled(nn.Flatten(), nn.Linear(6, 6), nn.Linear(6, 10)),
     pooled(nn.Flatten()), pooled(nn.Flatten(), nn.ReLU(), nn.Linear(6, 10)),
     pooled(nn.BatchNorm2d(6, affine=False), nn.Flatten(), nn.Linear(6, 10)),
     pooled(nn.Flatten(), nn.BatchNorm1d(6)),
@@ -124,7 +124,7 @@ def test_a_patch_has_a_middle_and_a_digit_is_one(settings, words):
         occlusion_map(Corner(), IMAGES[0], **{"digit": 3, **settings})
 
 
-@pytest.mark.parametrize("network", [GapNet(), BottleneckNet(), StridedNet()])
+@pytest.mark.parametrize("network", [GapNet(), BottleneckNet()])
 def test_the_measured_field_is_the_computed_one(network):
     rows = [row for row in list_layers(network) if len(row.output) == 3]
     for row in rows[:: 2 if len(rows) > 12 else 1]:

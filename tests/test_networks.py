@@ -5,12 +5,10 @@ import re
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import nn
 from torchsummary import summary
 
-from mnist_lab.layers import count_parameters
-from mnist_lab.networks import BottleneckNet, GapNet, StridedNet
+from mnist_lab.networks import BottleneckNet, GapNet
 
 GAP_TABLE = """
 Conv2d-1 16 26 26 144
@@ -65,7 +63,7 @@ Linear-18 10 410
 GAP_MEGABYTES = {"Input": 0.00, "Forward/backward pass": 1.06, "Params": 0.05, "Total": 1.12}
 BOTTLENECK_MEGABYTES = {"Input": 0.00, "Params": 0.06, "Total": 0.46}
 
-every_network = pytest.mark.parametrize("make", [GapNet, BottleneckNet, StridedNet])
+every_network = pytest.mark.parametrize("make", [GapNet, BottleneckNet])
 
 
 def what_passes_through(network):
@@ -116,9 +114,8 @@ def test_the_shapes_in_the_comments_are_the_shapes_of_the_outputs(make):
 def test_the_gap_network_gives_log_probabilities_and_the_others_logits():
     outputs = GapNet()(3 * torch.randn(5, 1, 28, 28))
     torch.testing.assert_close(outputs.exp().sum(1), torch.ones(5))
-    for network, last in ((BottleneckNet(), "fc2"), (StridedNet(), "fc")):
-        _, parts = what_passes_through(network)
-        assert torch.equal(parts["network"], parts[last])
+    _, parts = what_passes_through(BottleneckNet())
+    assert torch.equal(parts["network"], parts["fc2"])
 
 
 @pytest.mark.parametrize("make", [GapNet, BottleneckNet])
@@ -135,37 +132,4 @@ def test_relu_follows_every_norm_of_the_bottleneck_network_and_nothing_else():
     assert torch.equal(outputs["bn7"].relu().flatten(1), inputs["fc1"])
     as_it_is = {"conv1": "bn1", "conv5": "conv6", "pool1": "conv3", "pool2": "conv5", "drop": "fc2"}
     for before, after in as_it_is.items():
-        assert torch.equal(outputs[before], inputs[after])
-
-
-# The network for speed
-
-
-def test_the_strided_network_has_as_many_parameters_as_worked_out_by_hand():
-    convolutions = 16 * 5 * 5 + 24 * 16 * 9 + 64 * 24 * 9
-    norms, linear = 2 * (16 + 24 + 64), 64 * 9 * 10 + 10
-    assert count_parameters(StridedNet()) == convolutions + norms + linear == 23_658
-
-
-@torch.no_grad()
-def test_pooling_before_norm_and_relu_gives_what_pooling_after_them_gives():
-    torch.manual_seed(0)
-    network, x = StridedNet().eval(), torch.randn(8, 1, 28, 28)
-    # Norms as after some training. A negative factor would turn a maximum into a minimum.
-    for norm in (network.bn1, network.bn2, network.bn3):
-        for values in (norm.weight, norm.bias, norm.running_mean, norm.running_var):
-            values.uniform_(0.5, 1.5)
-        norm.bias.sub_(1)
-    y = F.relu(network.bn1(network.conv1(x)))
-    y = F.max_pool2d(F.relu(network.bn2(network.conv2(y))), 2)
-    y = F.relu(network.bn3(network.conv3(y)))
-    torch.testing.assert_close(network(x), network.fc(y.flatten(1)), rtol=1e-4, atol=1e-5)
-
-
-def test_relu_follows_every_norm_of_the_strided_network():
-    inputs, outputs = what_passes_through(StridedNet())
-    for before, after in {"bn1": "conv2", "bn2": "conv3"}.items():
-        assert torch.equal(outputs[before].relu(), inputs[after])
-    assert torch.equal(outputs["bn3"].relu().flatten(1), inputs["fc"])
-    for before, after in {"conv1": "bn1", "conv2": "pool", "pool": "bn2", "conv3": "bn3"}.items():
         assert torch.equal(outputs[before], inputs[after])

@@ -7,7 +7,7 @@ A study is a module with three functions, and it neither prints nor saves:
 - `run(**case) -> dict`: do one case and return its result, as JSON can hold it, with what it was
   measured with: the digits, the precision, the processor and PyTorch's version. It expects a
   process of its own.
-- `table(runs) -> str`: the results of any number of cases as text. What is missing is named.
+- `table(runs) -> str`: the results of all cases as text.
 
 `python -m mnist_lab` does so for every case, one that is timed after the other, others side by side
 (`course/study.py`), and keeps the results as a record: `{"kind": the module's name, "digits": …,

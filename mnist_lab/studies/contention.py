@@ -14,7 +14,6 @@ from dataclasses import replace
 
 import torch
 from joblib import cpu_count
-from tqdm import tqdm
 
 from mnist_lab.recipes import NETWORKS
 from mnist_lab.speed import choose_threads
@@ -48,33 +47,28 @@ def run(network: str, rounds: int, precision: str) -> dict:
     one for each core.
     """
     numbers = sorted({choose_threads(), cpu_count()})
+    figures = {str(number): {situation: [] for situation in SITUATIONS} for number in numbers}
+
+    def seconds(number: int, *processes: ProcessPoolExecutor, steps: int = STEPS) -> float:
+        asked = [process.submit(_step, network, number, precision, steps) for process in processes]
+        return max(answer.result() for answer in asked)
+
     with own_process() as one, own_process() as other:
-        measured = _measure(one, other, network, numbers, rounds, precision)
+        seconds(1, one, other, steps=WARM_UP_STEPS)
+        for number in rounds * numbers:
+            alone, busy, second = figures[str(number)].values()
+            alone.append(seconds(number, one))
+            with busy_core():
+                busy.append(seconds(number, one))
+            second.append(seconds(number, one, other))
     return {
         "network": NETWORKS[network].network.__name__,
         **conditions(digits(), precision),
         "cores": cpu_count(),
         "chosen": choose_threads(),
         "rounds": rounds,
-        "seconds": measured,
+        "seconds": figures,
     }
-
-
-def _measure(one, other, name: str, numbers: list[int], rounds: int, precision: str) -> dict:
-    def seconds(number: int, *workers: ProcessPoolExecutor, steps: int = STEPS) -> float:
-        futures = [worker.submit(_step, name, number, precision, steps) for worker in workers]
-        return max(future.result() for future in futures)
-
-    figures = {str(number): {situation: [] for situation in SITUATIONS} for number in numbers}
-    seconds(1, one, other, steps=WARM_UP_STEPS)
-    for _ in tqdm(range(rounds), desc=name, unit="round", leave=False, disable=None):
-        for number in numbers:
-            alone, busy, second = figures[str(number)].values()
-            alone.append(seconds(number, one))
-            with busy_core():
-                busy.append(seconds(number, one))
-            second.append(seconds(number, one, other))
-    return figures
 
 
 @contextmanager
@@ -103,7 +97,7 @@ def _step(name: str, num_threads: int, precision: str, steps: int) -> float:
 
 def table(runs: list[dict]) -> str:
     """A block for each network: medians by threads and situation, and the ratios they come to."""
-    return "\n\n".join(_block(run) for run in runs)
+    return "\n\n".join(map(_block, runs))
 
 
 def _block(run: dict) -> str:
@@ -116,8 +110,7 @@ def _block(run: dict) -> str:
     }
     best = min(alone for alone, _, _ in medians.values())
     for threads, (alone, busy, second) in medians.items():
-        title = f"{threads} thread{'s'[: int(threads) > 1]}"
-        title += " (fit's choice)" if int(threads) == run["chosen"] else ""
+        title = f"threads: {threads}{' (fit)' if int(threads) == run['chosen'] else ''}"
         lines.append(f"{title:<28}{alone:>10.1f}{busy:>10.1f}{second:>10.1f}{busy / alone:>13.2f}"
                      f"{second / alone:>14.2f}{alone / best:>12.2f}")  # fmt: skip
     return "\n".join(lines)

@@ -48,11 +48,18 @@ def run(network: str, way: str, seed: int, num_epochs: int) -> dict:
 
 
 def table(runs: list[dict]) -> str:
-    """For each network a row for each seed, and the mean difference with its 95 % interval.
+    """A row for each seed of a network, and the mean difference with its 95 % interval, in points.
 
-    Differences are in points. A seed that was run one way only counts for nothing.
+    Raises `UserError` unless two seeds were run both ways: a mean has no interval then.
     """
-    return "\n\n".join(map(_block, by_network(runs)))
+    pairs, points = paired(runs), differences(runs)
+    lines = [f"{runs[0]['network']:<14}{'textbook':>10}{'fit':>10}{'difference':>12}"]
+    for (seed, (slow, fast)), difference in zip(pairs.items(), points):
+        lines.append(f"{f'seed {seed}':<14}{slow:>10.2%}{fast:>10.2%}{difference:>+12.2f}")
+    slow, fast, difference = map(statistics.mean, (*zip(*pairs.values()), points))
+    low, high = seed_interval(points)
+    mean = f"{'mean':<14}{slow:>10.2%}{fast:>10.2%}{difference:>+12.3f}"
+    return "\n".join([*lines, f"{mean}   [{low:+.3f}, {high:+.3f}]"])
 
 
 def by_network(runs: list[dict]) -> list[list[dict]]:
@@ -72,20 +79,3 @@ def paired(runs: list[dict]) -> dict[int, tuple[float, float]]:
 def differences(runs: list[dict]) -> list[float]:
     """By how many points `fit` is above the textbook way, seed by seed."""
     return [100 * (fast - slow) for slow, fast in paired(runs).values()]
-
-
-def _block(runs: list[dict]) -> str:
-    lines = [f"{runs[0]['network']:<14}{'textbook':>10}{'fit':>10}{'difference':>12}"]
-    for seed, (slow, fast) in paired(runs).items():
-        difference = f"{100 * (fast - slow):>+12.2f}"
-        lines.append(f"{f'seed {seed}':<14}{slow:>10.2%}{fast:>10.2%}{difference}")
-    alone = sorted({run["seed"] for run in runs} - paired(runs).keys())
-    lines += [f"{f'seed {seed}':<14}left out: it was run one way only" for seed in alone]
-    if len(paired(runs)) < 2:
-        return "\n".join([*lines, "a mean needs two seeds that were run both ways"])
-    slow, fast = map(statistics.mean, zip(*paired(runs).values()))
-    points = differences(runs)
-    low, high = seed_interval(points)
-    lines.append(f"{'mean':<14}{slow:>10.2%}{fast:>10.2%}{statistics.mean(points):>+12.3f}"
-                 f"   [{low:+.3f}, {high:+.3f}]")  # fmt: skip
-    return "\n".join(lines)

@@ -4,9 +4,9 @@ Source: Williams et al., "Roofline: An Insightful Visual Performance Model",
 doi:10.1145/1498765.1498785.
 """
 
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
+import math
+from timeit import repeat
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -14,19 +14,16 @@ from torch import nn
 from mnist_lab.layers import list_layers
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
-REPEATS, ENOUGH_SECONDS = 12, 1.0  # emulated bf16 takes seconds for a single product
 
 
-@dataclass(frozen=True)
-class Peak:
+class Peak(NamedTuple):
     """The most a processor was seen to do: operations per second, and bytes moved per second."""
 
     operations: float
     bytes: float
 
 
-@dataclass(frozen=True)
-class Step:
+class Step(NamedTuple):
     """What one training step costs at least: operations, bytes to and from memory, seconds.
 
     `seconds` adds up, layer by layer, the longer of the two: the roofline.
@@ -37,16 +34,15 @@ class Step:
     seconds: float
 
 
-def measure_peak(precision: str = "fp32") -> Peak:
+def measure_peak(precision: str = "fp32", tries: int = 12) -> Peak:
     """Multiply two big matrices, and copy a big tensor: the best of several tries each."""
     dtype, side, length = DTYPES[precision], 1024, 2**24
     draws = torch.Generator().manual_seed(0)
     a, b = (torch.randn(side, side, generator=draws).to(dtype) for _ in range(2))
     source, target = torch.zeros(length), torch.zeros(length)
-    return Peak(
-        operations=2 * side**3 / _best_seconds(lambda: a @ b),
-        bytes=2 * 4 * length / _best_seconds(lambda: target.copy_(source)),
-    )
+    multiplied = repeat(lambda: a @ b, number=1, repeat=tries)
+    copied = repeat(lambda: target.copy_(source), number=1, repeat=tries)
+    return Peak(operations=2 * side**3 / min(multiplied), bytes=2 * 4 * length / min(copied))
 
 
 def step_cost(network: nn.Module, batch_size: int, peak: Peak, precision: str = "fp32") -> Step:
@@ -58,28 +54,14 @@ def step_cost(network: nn.Module, batch_size: int, peak: Peak, precision: str = 
     first needs none of the latter). Functions that are no modules are left out, and so are weights,
     which are small here, and `nn.Flatten`, which moves nothing: this is a lower limit.
     """
-    size = DTYPES[precision].itemsize
-    operations = moved = seconds = 0.0
     rows = [layer for layer in list_layers(network) if not isinstance(layer.module, nn.Flatten)]
     first = next((layer for layer in rows if layer.macs), None)
+    operations = moved = seconds = 0.0
     for layer in rows:
         passes = 2 if layer is first else 3
-        inputs, outputs = _count(layer.input), _count(layer.output)
-        layer_operations = 2 * passes * layer.macs * batch_size
-        layer_bytes = size * batch_size * (passes * inputs + 2 * outputs)
-        operations, moved = operations + layer_operations, moved + layer_bytes
-        seconds += max(layer_operations / peak.operations, layer_bytes / peak.bytes)
+        values = passes * math.prod(layer.input) + 2 * math.prod(layer.output)
+        products = 2 * passes * layer.macs * batch_size
+        traffic = DTYPES[precision].itemsize * values * batch_size
+        operations, moved = operations + products, moved + traffic
+        seconds += max(products / peak.operations, traffic / peak.bytes)
     return Step(operations, moved, seconds)
-
-
-def _best_seconds(work: Callable) -> float:
-    tries: list[float] = []
-    while len(tries) < REPEATS and sum(tries) < ENOUGH_SECONDS:
-        start = time.perf_counter()
-        work()
-        tries.append(time.perf_counter() - start)
-    return min(tries)
-
-
-def _count(shape: tuple[int, ...]) -> int:
-    return torch.Size(shape).numel()

@@ -4,7 +4,8 @@ torchvision's transforms on one PIL image at a time, a DataLoader, fp32, and PyT
 format, dropout and optimizer loop. Nothing in the course trains this way but to be compared.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import nn
@@ -16,6 +17,8 @@ from mnist_lab.data import Digits
 from mnist_lab.recipes import Recipe
 from mnist_lab.training import make_optimizer
 
+PLAIN_OPTIMIZER = partial(make_optimizer, fused=False)
+
 
 def textbook_batches(data: Digits, recipe: Recipe) -> tuple[DataLoader, DataLoader]:
     """Shuffled, augmented training batches, and plain validation batches of 1,000."""
@@ -23,23 +26,6 @@ def textbook_batches(data: Digits, recipe: Recipe) -> tuple[DataLoader, DataLoad
     plain = textbook_transform((), recipe.mean, recipe.std)
     train = DataLoader(data.train.dataset(augmented), recipe.batch_size, shuffle=True)
     return train, DataLoader(data.validation.dataset(plain), 1000)
-
-
-def textbook_epoch(
-    network: nn.Module, batches: Iterable, optimizer, loss_of: Callable, schedule=None
-) -> None:
-    """One pass over the training batches; `schedule`, if there is one, is stepped after each."""
-    network.train()
-    for images, labels in batches:
-        with record_function("forward"):  # its name in a profile
-            loss = loss_of(network(images), labels)
-        with record_function("backward"):
-            optimizer.zero_grad()
-            loss.backward()
-        with record_function("optimizer"):
-            optimizer.step()
-        if schedule:
-            schedule.step()
 
 
 @torch.no_grad()
@@ -50,18 +36,33 @@ def textbook_accuracy(network: nn.Module, batches: DataLoader) -> float:
     return correct / len(batches.dataset)
 
 
-def textbook_fit(network: nn.Module, data: Digits, recipe: Recipe) -> list[float]:
+def textbook_fit(
+    network: nn.Module,
+    data: Digits,
+    recipe: Recipe,
+    optimizer_of: Callable = PLAIN_OPTIMIZER,
+) -> list[float]:
     """Train `network` in place; the validation accuracy after each epoch, as fractions.
 
-    The caller's random state stays as it was.
+    `optimizer_of` makes what `make_optimizer` does, of network, recipe and number of batches. The
+    caller's random state stays as it was.
     """
     train, validation = textbook_batches(data, recipe)
-    optimizer, per_batch, per_epoch = make_optimizer(network, recipe, len(train), fused=False)
+    optimizer, per_batch, per_epoch = optimizer_of(network, recipe, len(train))
     accuracies = []
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(recipe.seed)
         for _ in range(recipe.num_epochs):
-            textbook_epoch(network, train, optimizer, recipe.loss_of, per_batch)
+            network.train()
+            for images, labels in train:
+                with record_function("forward"):  # its name in a profile
+                    loss = recipe.loss_of(network(images), labels)
+                with record_function("backward"):
+                    optimizer.zero_grad()
+                    loss.backward()
+                with record_function("optimizer"):
+                    optimizer.step()
+                per_batch.step()
             per_epoch.step()
             accuracies.append(textbook_accuracy(network, validation))
     return accuracies

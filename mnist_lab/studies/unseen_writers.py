@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mnist_lab.data import Split, load_data, load_writers
 from mnist_lab.evaluation import evaluate
-from mnist_lab.recipes import NETWORKS, Recipe, shortened
+from mnist_lab.recipes import NETWORKS, shortened
 from mnist_lab.statistics import paired_interval, writer_difference
 from mnist_lab.studies.measuring import NETWORK, conditions, digits
 from mnist_lab.training import fit
@@ -45,12 +45,12 @@ def run(network: str, fold: int, num_epochs: int) -> dict:
     data, (make, recipe, _) = load_data("mnist", split="as published"), NETWORKS[network]
     recipe = replace(shortened(recipe, num_epochs), seed=fold)
     known, unseen = held_out(data.train, fold)
+    train, validation = data.train.take(~(known | unseen)), data.train.take(known)
     torch.manual_seed(fold)
     net = make()
-    train, validation = data.train.take(~(known | unseen)), data.train.take(known)
     few = replace(data, train=train, validation=validation)
     history = fit(net, few, recipe, precision="fp32", progress=False)
-    return {
+    result = {
         "network": make.__name__,
         "fold": fold,
         "num_epochs": num_epochs,
@@ -58,17 +58,13 @@ def run(network: str, fold: int, num_epochs: int) -> dict:
         "train": len(train),
         **conditions(data, "fp32"),
         "seconds": sum(history.seconds),
-        **{
-            kind: {"total": int(mask.sum()), "wrong": _wrong(net, data.train, mask, recipe)}
-            for kind, mask in zip(KINDS, (known, unseen))
-        },
     }
-
-
-def _wrong(network, split: Split, mask: Tensor, recipe: Recipe) -> list[int]:
-    numbers = mask.nonzero().flatten()
-    mistakes = evaluate(network, split.take(mask), recipe).mistakes()
-    return sorted(int(numbers[mistake.index]) for mistake in mistakes)
+    for kind, mask in zip(KINDS, (known, unseen)):
+        mistakes = evaluate(net, data.train.take(mask), recipe).mistakes()
+        numbers = mask.nonzero().flatten().tolist()
+        wrong = sorted(numbers[mistake.index] for mistake in mistakes)
+        result[kind] = {"total": len(numbers), "wrong": wrong}
+    return result
 
 
 def held_out(split: Split, fold: int) -> tuple[Tensor, Tensor]:
@@ -102,26 +98,16 @@ def both_ways(runs: list[dict]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         raise UserError(f"runs must be of the folds 0 to {FOLDS - 1}, one of each, not {found}.")
     writers, series = load_writers(train=True)
     of_writer, of_digit = folds(writers, series)
-    asked_twice = (of_writer != of_digit).numpy()
-    right = {}
-    for kind in KINDS:
-        right[kind] = np.ones(len(writers), bool)
-        right[kind][[index for run in runs for index in run[kind]["wrong"]]] = False
-    return right["known"][asked_twice], right["strangers"][asked_twice], writers[asked_twice]
+    right = np.ones((len(KINDS), len(writers)), bool)
+    for kind, answers in zip(KINDS, right):
+        answers[[index for run in runs for index in run[kind]["wrong"]]] = False
+    return tuple(part[(of_writer != of_digit).numpy()] for part in (*right, writers))
 
 
 def table(runs: list[dict]) -> str:
-    """A block for each network and length: accuracy on either kind of digits, fold by fold, and
-    the difference with its intervals. Without all six folds there is no difference.
+    """Accuracy of one network on either kind of digits, fold by fold, and the difference with its
+    intervals. Raises `UserError` as `both_ways` does.
     """
-    kinds = dict.fromkeys((run["network"], run["num_epochs"]) for run in runs)
-    return "\n\n".join(
-        _block([run for run in runs if (run["network"], run["num_epochs"]) == kind])
-        for kind in kinds
-    )
-
-
-def _block(runs: list[dict]) -> str:
     lines = [
         f"{runs[0]['network']}, {runs[0]['num_epochs']} epochs",
         f"{'':<16}{KINDS[0]:>10}{KINDS[1]:>12}{'difference':>12}",
@@ -130,10 +116,7 @@ def _block(runs: list[dict]) -> str:
     for run, a, b in zip(runs, *shares):
         name = f"fold {run['fold']}"
         lines.append(f"{name:<16}{a:>10.2%}{b:>12.2%}{100 * (b - a):>+12.2f}")
-    try:
-        known, unseen, writers = both_ways(runs)
-    except UserError as error:
-        return "\n".join([*lines, f"no comparison: {error}"])
+    known, unseen, writers = both_ways(runs)
     low, high = writer_difference(known, unseen, writers)
     over_folds = paired_interval(*shares)
     lines += [

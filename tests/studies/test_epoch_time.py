@@ -2,8 +2,7 @@
 
 import mmap
 import sys
-from dataclasses import replace
-from types import SimpleNamespace
+import time
 
 import psutil
 import pytest
@@ -11,20 +10,11 @@ import torch
 from stand_ins import InProcess
 from torch import nn
 
-from mnist_lab.networks import BottleneckNet
-from mnist_lab.recipes import BOTTLENECK_RECIPE, NETWORKS, Entry, Recipe
-from mnist_lab.studies import epoch_time, roofline
-from mnist_lab.studies.epoch_time import EPOCH, WAYS, cases, run, table
+from mnist_lab.recipes import NETWORKS, Entry, Recipe
+from mnist_lab.studies import epoch_time
+from mnist_lab.studies.epoch_time import EPOCH, WAYS, affordable, cases, run, table
 
 PARTS = ["data", "augmentation", "forward", "dropout", "backward", "optimizer", "the rest"]
-PLAIN = Recipe(num_epochs=7, batch_size=10, lr=0.01)
-
-
-def linear():
-    return nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
-
-
-# The cases
 
 
 def test_the_networks_share_the_minutes():
@@ -41,164 +31,98 @@ def test_quick_is_never_longer_than_what_was_asked_for():
     assert (case["pairs"], case["minutes"]) == (1, 0.01)
 
 
-# A run
+@pytest.mark.parametrize(
+    ("seconds", "available", "count"),
+    [(5, 50_000, 2_500), (1, 50_000, 1_280), (1_000, 50_000, 50_000), (1, 100, 100)],
+)
+def test_an_epoch_is_never_longer_than_the_digits_nor_shorter_than_the_warm_up(
+    seconds, available, count
+):
+    assert affordable(seconds, 0.002, available) == count
 
 
-@pytest.fixture
-def measured(few, time, monkeypatch):
-    """A run of ways that take 3 s and 1 s for a digit; and what was asked of which process."""
-    asked, workers = [], []
-    pace = {"textbook": 3, "fit": 1}
+def test_the_ways_take_turns_in_processes_of_their_own(few, monkeypatch):
+    asked, answers = [], {}
 
-    class Worker(InProcess):
+    class Process(InProcess):
         def submit(self, work, *arguments):
-            asked.append((self, *arguments))
-            return super().submit(work, *arguments)
+            asked.append((work.__name__, id(self), *arguments))
+            if (work, *arguments) not in answers:  # the second time it would say as much
+                answers[work, *arguments] = super().submit(work, *arguments)
+            return answers[work, *arguments]
 
-    def own_process():
-        workers.append(Worker())
-        return workers[-1]
-
-    def training(way):
-        def train(network, data, recipe, **options):
-            assert (way == "fit") == (options.get("precision") == "fp32")
-            assert recipe == replace(PLAIN, num_epochs=1) and type(network) is nn.Sequential
-            count = len(data.train)
-            assert torch.equal(data.train.images, few.train.images[:count])
-            expected = few.validation.images[: max(1, round(0.4 * count))]
-            assert torch.equal(data.validation.images, expected)
-            asked.append((way, count))
-            time.takes(count * pace[way])
-
-        return train
-
-    def parts(way, name, precision):
-        return {part: position + pace[way] for position, part in enumerate(PARTS)}
-
-    def inference(way, name):
-        return {"images_per_second": 10 / pace[way], "latency": pace[way]}
-
-    def run_for(minutes, pairs=2):
-        result = run("gap", pairs, minutes, "fp32")
-        for worker, way, *_ in (one for one in asked if isinstance(one[0], Worker) and one[1:]):
-            assert worker is workers[WAYS.index(way)], "each way must keep to its own process"
-        return result, [one for one in asked if one[0] in WAYS]
-
-    monkeypatch.setitem(NETWORKS, "gap", Entry(linear, PLAIN, ""))
-    monkeypatch.setattr(roofline, "REPEATS", 1)
-    monkeypatch.setattr(epoch_time, "time", time)
-    monkeypatch.setattr(epoch_time, "own_process", own_process)
-    monkeypatch.setattr(epoch_time, "textbook_fit", training("textbook"))
-    monkeypatch.setattr(epoch_time, "fit", training("fit"))
-    monkeypatch.setattr(epoch_time, "_parts", parts)
-    monkeypatch.setattr(epoch_time, "_inference", inference)
-    monkeypatch.setattr(epoch_time, "WARM_UP_DIGITS", 5)
-    return run_for
-
-
-def test_the_ways_take_turns_and_share_the_time(measured):
-    result, trained = measured(minutes=8 / 60 * 20)  # 20 digits for each of two pairs
-    assert trained == [("textbook", 5), ("fit", 5)] + [("textbook", 20), ("fit", 20)] * 2
-    assert result["digits_per_epoch"] == 20
-    assert result["seconds_per_epoch"] == {"textbook": [3 * EPOCH] * 2, "fit": [EPOCH] * 2}
+    monkeypatch.setattr(epoch_time, "own_process", Process)
+    begin = time.perf_counter()
+    result = run("bottleneck", 2, minutes=1e-9, precision="fp32")
+    took = time.perf_counter() - begin
+    one, other = asked[0][1], asked[1][1]
+    assert one != other
+    trained = [(who, *rest) for work, who, *rest in asked if work in ("_epoch", "_figures")]
+    every = (one, "textbook", "bottleneck", 100, "fp32"), (other, "fit", "bottleneck", 100, "fp32")
+    assert trained == 3 * list(every)
+    assert result["digits_per_epoch"] == 100 and result["pairs"] == 2
+    seconds = result["seconds_per_epoch"]
+    assert sum(map(sum, seconds.values())) < took * EPOCH / 100
+    assert min(map(min, seconds.values())) > 0.005 * EPOCH / 100, "not scaled"
     assert list(result["seconds_per_batch"]) == PARTS
-    assert result["seconds_per_batch"]["forward"] == {"textbook": [5, 5], "fit": [3, 3]}
-    assert result["inference"]["latency"] == {"textbook": [3, 3], "fit": [1, 1]}
-    assert result["network"] == "function" or result["network"] == "linear"
-    assert (result["batch_size"], result["pairs"], result["digits"]) == (10, 2, "few digits")
+    assert list(result["inference"]) == ["images_per_second", "latency"]
+    groups = [seconds, *result["seconds_per_batch"].values(), *result["inference"].values()]
+    assert all({way: len(values) for way, values in group.items()} == dict.fromkeys(WAYS, 2)
+               for group in groups)  # fmt: skip
+    assert all(value > 0 for group in groups for values in group.values() for value in values)
     assert all(result["peak_bytes"][way] > 50e6 for way in WAYS)
-    assert result["peak"]["operations"] > 0 and result["least_per_batch"]["seconds"] > 0
+    assert (result["network"], result["batch_size"], result["digits"], result["precision"]) == (
+        "BottleneckNet", 64, "few digits", "fp32"
+    )  # fmt: skip
+    assert result["threads"] == torch.get_num_threads()
+    assert result["least_per_batch"]["operations"] > 64 * 1e6 > 0 < result["peak"]["operations"]
     assert "scaled" in table([result])
 
 
-@pytest.mark.parametrize(("minutes", "digits"), [(1e9, 100), (1e-9, 5)])
-def test_an_epoch_is_never_longer_than_the_digits_nor_shorter_than_the_warm_up(
-    measured, minutes, digits
-):
-    result, _ = measured(minutes, pairs=1)
-    assert result["digits_per_epoch"] == digits
-    assert result["seconds_per_epoch"]["fit"] == [EPOCH]
+class SlowBackward(torch.autograd.Function):
+    @staticmethod
+    def forward(context, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(context, gradient):
+        time.sleep(0.1)
+        return gradient
 
 
-# The parts of a step
+class Slow(nn.Sequential):
+    """Forward takes 30 ms for a batch, and 1 ms for an image; backward 100 ms."""
+
+    def __init__(self):
+        super().__init__(nn.Flatten(), nn.Dropout(0.1), nn.Linear(784, 10))
+
+    def forward(self, x):
+        time.sleep(0.03 + 0.001 * len(x))
+        return SlowBackward.apply(super().forward(x))
 
 
-@pytest.mark.parametrize(
-    ("way", "precision"), [("textbook", "fp32"), ("fit", "fp32"), ("fit", "bf16")]
-)
-def test_the_parts_of_a_real_step_are_all_there_and_make_up_the_step(
-    few, monkeypatch, way, precision
-):
-    took, real = [], epoch_time._train
+class SlowTransform:
+    """Takes 10 ms for a batch of ten, however it is asked."""
 
-    def train(way, name, data, recipe, precision):
-        took.append(real(way, name, data, recipe, precision))
-        return took[-1]
+    def __call__(self, images, draws):
+        time.sleep(0.01)
+        return images
 
-    recipe = replace(BOTTLENECK_RECIPE, batch_size=10)
-    monkeypatch.setitem(epoch_time.PROFILED_STEPS, way, 2)  # bf16 may be emulated
-    monkeypatch.setitem(NETWORKS, "bottleneck", Entry(BottleneckNet, recipe, ""))
-    monkeypatch.setattr(epoch_time, "_train", train)
-    parts = epoch_time._parts(way, "bottleneck", precision)
-    assert list(parts) == PARTS
-    assert all(seconds > 0 for seconds in parts.values())
-    assert 2 * sum(parts.values()) == pytest.approx(took[0])
-
-
-@pytest.mark.parametrize("way", WAYS)
-def test_each_part_is_what_its_name_has_in_the_profile(few, monkeypatch, way):
-    """Of four steps; in the textbook way digits are augmented while they are fetched."""
-    names = epoch_time.NAMES[way]
-    fetched = 4e6 * (13 + 2 * (way == "textbook"))
-    events = {names["data"]: fetched, "augmentation": 8e6, "forward": 16e6, "backward": 28e6}
-    events |= {names["dropout"]: 4e6, "optimizer": 44e6, "aten::conv2d": 1e9}
-    monkeypatch.setitem(epoch_time.PROFILED_STEPS, way, 4)
-
-    class Profile:
-        def __init__(self, **_):
-            pass
-
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *_):
-            pass
-
-        def key_averages(self):
-            return [SimpleNamespace(key=k, cpu_time_total=v) for k, v in events.items()]
-
-    monkeypatch.setattr(epoch_time, "profile", Profile)
-    monkeypatch.setattr(epoch_time, "_train", lambda *_: 4 * 50)
-    monkeypatch.setitem(NETWORKS, "gap", Entry(linear, PLAIN, ""))
-    parts = epoch_time._parts(way, "gap", "fp32")
-    assert list(parts.values()) == pytest.approx([13, 2, 3, 1, 7, 11, 50 - 37])
-    del events["augmentation"], events[names["dropout"]]  # a recipe and a network without
-    assert epoch_time._parts(way, "gap", "fp32")["dropout"] == 0
-
-
-# Inference and memory
+    def torchvision(self):
+        return lambda image: (time.sleep(0.001), image)[1]
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_inference_is_timed_after_a_warm_up(few, time, monkeypatch, way):
-    class Reads(nn.Module):
-        """Takes half a second for an image and a quarter to begin with; cold, far longer."""
-
-        def __init__(self):
-            super().__init__()
-            self.fc, self.read = nn.Linear(784, 10), 0
-
-        def forward(self, x):
-            assert not self.training
-            time.takes(0.5 * len(x) + 0.25 + (1_000 if self.read < 40 else 0))
-            self.read += len(x)
-            return self.fc(x.flatten(1))
-
-    monkeypatch.setattr(epoch_time, "time", time)
-    monkeypatch.setitem(NETWORKS, "gap", Entry(Reads, PLAIN, ""))
-    for asked in (40, 1_000):  # there are no more than 40
-        figures = epoch_time._inference(way, "gap", asked)
-        assert figures == {"images_per_second": 40 / 20.25, "latency": 0.75}
+def test_parts_and_inference_are_where_the_time_goes(few, monkeypatch, way):
+    recipe = Recipe(num_epochs=7, batch_size=10, lr=0.01, augment=(SlowTransform(),))
+    monkeypatch.setitem(NETWORKS, "slow", Entry(Slow, recipe))
+    parts = epoch_time._parts(way, "slow", "fp32")
+    assert list(parts) == PARTS and min(parts.values()) > 0
+    assert 0.01 <= parts["augmentation"] < 0.04 <= parts["forward"] < 0.1 <= parts["backward"]
+    assert max(parts["data"], parts["dropout"], parts["optimizer"]) < 0.03
+    figures = epoch_time._inference(way, "slow", 30)
+    assert 0.031 <= figures["latency"] < 0.09
+    assert 100 < figures["images_per_second"] <= 30 / 0.06
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the peak in /proc")
@@ -208,14 +132,6 @@ def test_the_peak_remembers_memory_that_was_given_back():
     with mmap.mmap(-1, size) as fresh:  # malloc may give out pages that an earlier test has used
         fresh[:: mmap.PAGESIZE] = bytes(-(-size // mmap.PAGESIZE))
     assert before + 2**26 < epoch_time._peak_bytes() < before + 2**28
-
-
-def test_without_proc_the_present_memory_is_told(monkeypatch):
-    monkeypatch.setattr(epoch_time.Path, "exists", lambda path: False)
-    assert epoch_time._peak_bytes() == pytest.approx(psutil.Process().memory_info().rss, rel=0.1)
-
-
-# The table
 
 
 RUN = {
@@ -272,19 +188,11 @@ def test_scaled_seconds_are_marked(digits, scaled):
     assert ("epoch of 50,000, s, scaled" in text) == scaled == ("scaled" in text)
 
 
-# Everything together
-
-
 @pytest.mark.slow
-def test_a_case_is_measured_in_two_real_processes(monkeypatch):
-    monkeypatch.setenv("MNIST_LAB_SOURCE", "digits")
-    monkeypatch.setattr(roofline, "REPEATS", 1)
+def test_a_case_is_measured_in_two_real_processes():
     (case,) = cases("bottleneck", pairs=1, minutes=1e-6, precision="fp32")
     result = run(**case)
     assert result["digits"] == "small digits" and result["network"] == "BottleneckNet"
-    by_way = [result["seconds_per_epoch"], *result["seconds_per_batch"].values()]
-    for figures in (*by_way, *result["inference"].values()):
-        assert set(figures) == set(WAYS)
-        assert all(len(values) == 1 for values in figures.values())
-    assert all(result["peak_bytes"][way] > 50e6 for way in WAYS)
+    assert len(result["seconds_per_epoch"]["fit"]) == 1
+    assert result["peak_bytes"]["textbook"] != result["peak_bytes"]["fit"]
     assert table([result]).startswith("BottleneckNet on small digits; fp32, ")

@@ -6,6 +6,7 @@ import pkgutil
 from importlib import import_module
 
 import pytest
+import torch
 
 from mnist_lab import studies
 from mnist_lab.records import PUBLISHED
@@ -45,10 +46,14 @@ def test_the_cases_are_arguments_of_run_that_json_can_hold(mnist, name):
     assert list(inspect.signature(study.table).parameters) == ["runs"]
 
 
-@pytest.mark.parametrize("name", STUDIES)
-def test_a_study_neither_prints_nor_saves(name):
-    source = inspect.getsource(STUDIES[name])
-    assert "print(" not in source and "write_file" not in source and "def main" not in source
+def test_the_cases_of_what_needs_mnist(mnist):
+    race, writers = STUDIES["time_to_accuracy"], STUDIES["unseen_writers"]
+    threads = {"threads": torch.get_num_threads()}
+    ours = [{"goal": goal, "seed": seed} | threads for goal in (0.99, 0.994) for seed in (0, 1)]
+    theirs = [{"example_epochs": 4, "seed": seed} | threads for seed in (0, 1, 2)]
+    assert race.cases(2) == ours and race.cases(2, 4) == ours + theirs
+    folds = [{"network": "gap", "fold": fold, "num_epochs": 7} for fold in range(6)]
+    assert writers.cases("gap", 7) == folds
 
 
 @pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.stem)
@@ -58,7 +63,7 @@ def test_a_published_record_is_of_a_study_and_says_what_it_was_measured_with(pat
     conditions = {"digits", "precision", "processor", "torch"}
     for run in record["runs"]:
         assert run.keys() >= conditions and run["digits"] == record["digits"]
-    assert STUDIES[record["kind"]].table(record["runs"]).count("\n") >= 2
+    assert STUDIES[record["kind"]].table(record["runs"]).count("\n") >= 1
 
 
 @pytest.mark.parametrize(

@@ -48,16 +48,12 @@ def write_exercises(folder: Path, names: Sequence[str] = ()) -> list[Path]:
     for a solution that does not run.
     """
     texts = {}
-    for path in find_notebooks(folder, names):
-        number = path.name[:2]
-        if number in numbers():
-            notebook = with_exercises(path)
-            if not same_source(notebook, read_notebook(path)):
-                texts[path] = writes(notebook) + "\n"
-            target = solutions_path(folder, number)
-            solved = solutions(path)
-            if not target.exists() or not is_current(read_notebook(target), solved, number):
-                texts[target] = writes(_executed(solved, target)) + "\n"
+    for path in [path for path in find_notebooks(folder, names) if path.name[:2] in numbers()]:
+        notebook, target = with_exercises(path), solutions_path(folder, path.name[:2])
+        if not same_source(notebook, read_notebook(path)):
+            texts[path] = writes(notebook) + "\n"
+        if not target.exists() or not is_current(read_notebook(target), path):
+            texts[target] = writes(_executed(solutions(path), target)) + "\n"
     write_files(texts)
     return list(texts)
 
@@ -65,19 +61,17 @@ def write_exercises(folder: Path, names: Sequence[str] = ()) -> list[Path]:
 def with_exercises(path: Path) -> NotebookNode:
     """The notebook with its exercises as they are now; outputs stay where nothing has changed."""
     notebook, number = read_notebook(path), path.name[:2]
-    mark = f"q{number}-"
-    old = {cell.id: cell for cell in notebook.cells if cell.id.startswith(mark)}
+    old = {cell.id: cell for cell in notebook.cells if cell.id.startswith(f"q{number}-")}
     cells = [cell for cell in notebook.cells if cell.id not in old]
     places = [i for i, cell in enumerate(cells) if cell.source.startswith(EXPERIMENTS)]
     if len(places) != 1:
         raise UserError(
             f"{path} needs one cell that begins with {EXPERIMENTS!r}: the exercises go before it."
         )
-    new = exercise_cells(number)
-    for cell in new:
-        before = old.get(cell.id)
-        if cell.cell_type == "code" and before and before.source == cell.source:
-            cell.outputs, cell.execution_count = before.outputs, before.execution_count
+    new = [
+        old[cell.id] if cell.id in old and old[cell.id].source == cell.source else cell
+        for cell in exercise_cells(number)
+    ]
     notebook.cells = [*cells[: places[0]], *new, *cells[places[0] :]]
     return notebook
 
@@ -114,16 +108,15 @@ def solutions(path: Path) -> NotebookNode:
         new_code_cell(setup.source, id=f"s{number}-setup"),
         *exercise_cells(number, solved=True),
     ]
-    kernel = {"kernelspec": notebook.metadata["kernelspec"]}
-    return new_notebook(cells=cells, metadata=kernel)
+    return new_notebook(cells=cells, metadata={"kernelspec": notebook.metadata["kernelspec"]})
 
 
-def is_current(stored: NotebookNode, solved: NotebookNode, number: str) -> bool:
-    """Whether the stored solutions are these, and say what is said of a right answer now."""
+def is_current(stored: NotebookNode, path: Path) -> bool:
+    """Whether stored solutions are a notebook's, and say what is said of a right answer now."""
     answers = [cell for cell in stored.cells if cell.id.endswith("-answer")]
     said = ["".join(output.get("text", "") for output in cell.outputs) for cell in answers]
-    right = [f"{Verdict(RIGHT, exercise.right)}\n" for exercise in exercises(number)]
-    return same_source(solved, stored) and said == right
+    right = [f"{Verdict(RIGHT, exercise.right)}\n" for exercise in exercises(path.name[:2])]
+    return same_source(solutions(path), stored) and said == right
 
 
 def _executed(notebook: NotebookNode, target: Path) -> NotebookNode:
@@ -132,5 +125,4 @@ def _executed(notebook: NotebookNode, target: Path) -> NotebookNode:
         with TemporaryDirectory() as folder:
             return NotebookClient(notebook, config=kernel_config(folder), **options).execute()
     except CellExecutionError as error:
-        reason = f"{error.ename}: {error.evalue}"
-        raise UserError(f"{target.name} does not run: {reason}") from error
+        raise UserError(f"{target.name} does not run: {error.ename}: {error.evalue}") from error

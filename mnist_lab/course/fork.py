@@ -38,11 +38,7 @@ def rewrite_addresses(root: Path, repo: str, ref: str = "main") -> list[Path]:
     one, or a file that cannot be read or written.
     """
     if not REPO.fullmatch(repo):
-        raise UserError(
-            f"{repo!r} is not a repository: write OWNER/NAME, at most 39 letters and digits with "
-            "single '-' in between, and at most 100 letters, digits, '_', '-' and '.', with no "
-            "'-' or '.' in front and no '.', '.git' or '.wiki' at the end."
-        )
+        raise UserError(f"{repo!r} is not a repository: write OWNER/NAME, as GitHub has it.")
     if not REF.fullmatch(ref):
         raise UserError(
             f"{ref!r} cannot be used as a ref: name a branch, tag or commit that is made of "

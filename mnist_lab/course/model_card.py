@@ -19,11 +19,11 @@ datasets: [ylecun/mnist]
 metrics: [accuracy]
 ---
 
-# {network}, trained on MNIST with seed {seed}
+# {run[network]}, trained on MNIST with seed {run[seed]}
 
 ## Model Details
 
-- **Network:** `{module}.{network}`, a convolutional network of {parameters:,} parameters
+- **Network:** `{module}.{run[network]}`, a convolutional network of {run[parameters]:,} parameters
 - **Weights:** `{weights}`, as they were after the last epoch of \
 [one run](../published/{record})
 - **Input:** images `[N, 1, 28, 28]`, normalised as in the recipe below
@@ -56,9 +56,9 @@ print(evaluate(load_pretrained("{name}"), load_data("mnist").test, recipe))
 
 ## Training Details
 
-**Data:** {train:,} of the 60,000 training digits of MNIST (by Y. LeCun, C. Cortes \
-and C. J. C. Burges; described in doi:10.1109/5.726791), chosen by the split "{split}"; the other \
-{validation:,} are for validation.
+**Data:** {split[train]:,} of the 60,000 training digits of MNIST (by Y. LeCun, C. Cortes \
+and C. J. C. Burges; described in doi:10.1109/5.726791), chosen by the split "{split[name]}"; \
+the other {split[validation]:,} are for validation.
 
 **Recipe:** `mnist_lab.recipes.NETWORKS["{name}"].recipe`
 
@@ -66,14 +66,15 @@ and C. J. C. Burges; described in doi:10.1109/5.726791), chosen by the split "{s
 |---|---|
 {recipe}
 
-**Run:** {precision} on {processor}, threads: {threads}, {minutes:.0f} minutes; {versions}.
+**Run:** {run[precision]} on {run[processor]}, threads: {run[threads]}, \
+{minutes:.0f} minutes; {versions}.
 
 ## Evaluation
 
 This network, whose seed was declared and not chosen:
 
-- **Validation:** {validation_accuracy}
-- **Test:** {test_accuracy}
+- **Validation:** {validation}
+- **Test:** {test}
 
 The intervals are Wilson's, for the luck of the digits. All published seeds of the recipe:
 
@@ -89,28 +90,23 @@ def model_card(name: str, first: str, runs: Mapping[str, dict]) -> str:
 
     `runs`: the records of all its seeds, by their file names; its weights are from the `first`.
     """
-    record = runs[first]
-    split, test, recipe = record["split"], record["test"], record["recipe"]
-    validated = round(record["validation_accuracy"][-1] * split["validation"])
-    rows = [f"| {word} | {value} |" for word, value in recipe.items()]
+    run, split, entry = runs[first], runs[first]["split"], NETWORKS[name]
+    validated = split["validation"]
     return CARD.format(
         name=name,
-        weights=NETWORKS[name].weights,
+        run=run,
+        split=split,
+        weights=entry.weights,
         record=first,
-        outputs="log-probabilities" if recipe["loss"] == "nll" else "logits",
-        module=NETWORKS[name].network.__module__,
-        recipe="\n".join(rows),
-        split=split["name"],
-        train=split["train"],
-        validation=split["validation"],
-        minutes=sum(record["seconds_per_epoch"]) / 60,
-        versions=", ".join(f"{tool} {number}" for tool, number in record["versions"].items()),
-        validation_accuracy=_accuracy(validated, split["validation"]),
-        test_accuracy=_accuracy(test["correct"], test["total"]),
-        results=results_table(list(runs.values())),
-        **{part: record[part] for part in ("network", "parameters", "seed", "precision",
-                                           "processor", "threads")},
-    )  # fmt: skip
+        outputs="log-probabilities" if run["recipe"]["loss"] == "nll" else "logits",
+        module=entry.network.__module__,
+        recipe="\n".join(f"| {word} | {value} |" for word, value in run["recipe"].items()),
+        minutes=sum(run["seconds_per_epoch"]) / 60,
+        versions=", ".join(f"{tool} {number}" for tool, number in run["versions"].items()),
+        validation=_accuracy(round(run["validation_accuracy"][-1] * validated), validated),
+        test=_accuracy(run["test"]["correct"], run["test"]["total"]),
+        results=results_table(runs.values()),
+    )
 
 
 def _accuracy(correct: int, total: int) -> str:

@@ -1,12 +1,9 @@
 """Tasks, each in a process of its own: side by side, whole or not at all, continued after any stop.
 
 A task's result is files, in a folder that all tasks share or in one of its own, and a row of that
-folder's `summary.json`. What has its result is not done again. Tasks share the cores of this
-machine (joblib), or run on a cluster (Dask).
-
-However the runner ends, nothing that it has started outlives it by more than some seconds: a
-signal pulls `Stop`, and a runner that is killed drops the lifeline that `worker` holds. A task
-whose process dies is a row like any failure.
+folder's `summary.json`; what has its result is not done again. However the runner ends, nothing
+that it has started outlives it by more than some seconds: a signal pulls `Stop`, and a runner that
+is killed drops the lifeline that `worker` holds. A process that dies is a row like any failure.
 """
 
 import hashlib
@@ -25,7 +22,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
-from queue import SimpleQueue
 
 import psutil
 from filelock import AcquireReturnProxy, Timeout
@@ -69,7 +65,7 @@ Result = tuple[Task, Outcome, dict[str, bytes]]  # the files by their paths
 
 
 class Stop(threading.Event):
-    """Set when nothing more shall begin and what runs shall end. `reason`: the first one given."""
+    """Set when nothing more begins and what runs must end. `reason`: the first one given."""
 
     reason: Exception | None = None
 
@@ -107,8 +103,7 @@ def run_tasks(
         here = _here(others, folder, jobs, cores, stop)
         results = _on_cluster(others, cluster, stop) if cluster else here
         results = chain(results, _here(alone, folder, 1, None, stop))
-        results = tqdm(results, total=len(missing), unit="run", disable=not missing)
-        for task, outcome, files in results:
+        for task, outcome, files in tqdm(results, total=len(missing), disable=not missing):
             outcomes[task.name] = outcome
             names = sorted(one.name for one in tasks if one.home == task.home)
             files[SUMMARY] = summary_text([outcomes[name] for name in names if name in outcomes])
@@ -133,10 +128,7 @@ def folder_name(title: str, digits: str, arguments: dict, *identity: str) -> str
 
 
 def only_runner(folder: Path) -> AcquireReturnProxy:
-    """Make the folder, and refuse a second runner in it: each would overwrite the other's files.
-
-    The folder is free again at the end of a `with` statement.
-    """
+    """Make the folder; until the end of a `with` statement, refuse a second runner in it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         return folder_lock(folder, timeout=0).acquire()
@@ -181,36 +173,22 @@ def _here(
 ) -> Iterator[Result]:
     """The tasks' results in the order they are ready; of those that were stopped none."""
     workers = max(1, min(jobs, cpu_count(), len(tasks)))
-    cores = cores or _fair_share(workers)
-    lines: SimpleQueue[int] = SimpleQueue()  # of the terminal, for bars: the first has the total
-    for line in range(1, workers + 1):
-        lines.put(line)
+    if cores is None:  # a share is not more than a training takes: the seed decides the result
+        share = cpu_count() if workers == 1 else min(cpu_count() // workers, choose_threads())
+        cores = choose_threads() if "OMP_NUM_THREADS" in os.environ else share
 
-    def work(task: Task) -> Result | None:
-        line = lines.get()
+    def work(task: Task, line: int) -> Result | None:
         try:
             return None if stop.is_set() else execute(task, folder, cores, stop, line)
         except OSError as error:
             stop.pull(WriteError(error.filename or folder, error.strerror or str(error)))
-        finally:
-            lines.put(line)
 
     # Threads are enough: each watches over a process of its own.
     parallel = Parallel(
         workers, prefer="threads", return_as="generator_unordered", pre_dispatch=workers
     )
-    yield from filter(None, parallel(delayed(work)(task) for task in tasks))
-
-
-def _fair_share(workers: int) -> int:
-    """How many cores a task may use: those of `OMP_NUM_THREADS`, or its share of all.
-
-    A share is not more than a training takes anyway, so that the same seed gives the same result
-    however many tasks run side by side.
-    """
-    if "OMP_NUM_THREADS" in os.environ:
-        return choose_threads()
-    return cpu_count() if workers == 1 else min(cpu_count() // workers, choose_threads())
+    works = (delayed(work)(task, 1 + number % workers) for number, task in enumerate(tasks))
+    yield from filter(None, parallel(works))
 
 
 def _on_cluster(tasks: Sequence[Task], address: str, stop: Stop) -> Iterator[Result]:
@@ -244,7 +222,7 @@ def execute(
 ) -> Result | None:
     """Do a task, here and now, in a new folder in `folder`; None if `stop` was pulled meanwhile.
 
-    `line`: that of its progress bar, in the terminal. Raises `OSError` for what cannot be written.
+    `line`: of the terminal, for its progress bar. Raises `OSError` for what cannot be written.
     """
     stop, start = stop or Stop(), time.perf_counter()
     with (

@@ -6,7 +6,6 @@ from dataclasses import asdict
 
 import nbformat
 import pytest
-import torch
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from safetensors.torch import save_file
 from stand_ins import training
@@ -26,13 +25,17 @@ TABLES = "".join(
 )
 
 
+def tree(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 def notebook(*, executed: bool, injected: bool = False):
     png = base64.b64encode(b"picture").decode()
     image = f'<img alt="A curve." src="data:image/png;base64,{png}">'
     picture = new_output("display_data", {"text/html": image, "text/plain": "A curve."})
     cell = new_code_cell("plot()", metadata={"tags": ["readme-picture"]})
     if executed:
-        cell.outputs, cell.execution_count = [picture], 1
+        cell.outputs, cell.execution_count = [picture], 7
         cell.metadata["papermill"] = {"duration": 1}
     cells = [new_markdown_cell(f"# 00\n\n{COST}\n\nText."), cell]
     if injected:
@@ -83,11 +86,6 @@ def edit(root, run):
     path.write_text(path.read_text().replace("Text.", "Text, edited since."))
 
 
-def retag(root, run):
-    path = root / "notebooks/01_b.ipynb"
-    path.write_text(path.read_text().replace('"readme-picture"', '"readme-picture", "mnist"'))
-
-
 def drop_pictures(root, run):
     for path in run.glob("*.ipynb"):
         copy = nbformat.read(path, as_version=4)
@@ -100,7 +98,7 @@ def unmark(root, run):
     path.write_text(path.read_text().replace("<!-- notebooks -->", ""))
 
 
-def block_records(root, run):
+def block_the_folder(root, run):
     (root / PUBLISHED).write_text("a file where the folder should be")
 
 
@@ -111,14 +109,11 @@ def block_records(root, run):
         ({"digits": "small digits"}, "no finished run of 01_b on MNIST"),
         ({"notebook": "01_other"}, "no finished run of 01_b on MNIST"),
         ({"injected": True}, "01_b.ipynb was run with other parameters"),
-        (edit, "01_b.ipynb differs from .* in more than outputs: execute it as it is now"),
-        (retag, "01_b.ipynb differs from .* in more than outputs"),
+        (edit, "01_b.ipynb differs from .* in more than outputs"),
         (drop_pictures, "no cell tagged readme-picture has made a picture"),
         (unmark, "README.md needs one <!-- notebooks -->"),
-        (lambda root, run: (root / "README.md").unlink(), "README.md cannot be read"),
         (lambda root, run: (run / "01_b.ipynb").unlink(), "01_b.ipynb cannot be read"),
-        (lambda root, run: (run / "01_b.ipynb").write_text("{"), "01_b.ipynb is not a notebook"),
-        (block_records, "cannot be written"),
+        (block_the_folder, "cannot be written"),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )
@@ -126,23 +121,18 @@ def test_a_flawed_run_is_refused_and_changes_nothing(root, flaw, sentence):
     run = make_run(root, **(flaw if isinstance(flaw, dict) else {}))
     if callable(flaw):
         flaw(root, run)
-    before = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
-    with pytest.raises(UserError, match=sentence) as refusal:
+    before = tree(root)
+    with pytest.raises(UserError, match=sentence):
         publish(run, root)
-    assert "\n" not in str(refusal.value)
-    assert before == {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    assert tree(root) == before
 
 
-def test_what_only_an_execution_writes_is_no_difference(root):
+def test_what_an_execution_and_a_publication_write_is_no_difference(root):
     run = make_run(root)
-    for path in run.glob("*.ipynb"):
-        copy = nbformat.read(path, as_version=4)
-        copy.metadata |= {"language_info": {"version": "3.99"}, "papermill": {"duration": 1}}
-        copy.cells[0].metadata |= {"tags": [], "execution": {"iopub.status.busy": "now"}}
-        copy.cells[1].execution_count = 7
-        nbformat.write(copy, path)
     publish(run, root)
-    publish(run, root)  # the cost that is written in is no difference either
+    before = tree(root)
+    publish(run, root)
+    assert tree(root) == before
 
 
 def make_sweep(root):
@@ -210,44 +200,24 @@ def test_the_studies_of_mnist_are_taken_over_and_their_tables_follow(root):
     assert row in (root / "README.md").read_text()
 
 
-def damage_a_new_record(root):
-    (root / "runs/sweep/04-b/g-seed1.json").write_text("{")
-    return "g-seed1.json"
-
-
-def damage_a_published_record(root):
-    write(root / PUBLISHED / "old-seed7.json", training(7) | {"validation_accuracy": []})
-    return "old-seed7.json"
-
-
-def damage_a_measurement(root):
-    (root / "runs/ablations").mkdir()
-    (root / "runs/ablations/2026.json").write_text('{"kind": "ablations", "digits": "MN')
-    return "2026.json"
-
-
-def damage_a_published_study(root):
-    write(root / PUBLISHED / "speed/bench-x.json", {"kind": "epoch_time"})
-    return "bench-x.json"
-
-
-def block_the_folder(root):
-    (root / PUBLISHED).write_text("a file where the folder should be")
-    return "published"
-
-
 @pytest.mark.parametrize(
-    "damage",
-    [damage_a_new_record, damage_a_published_record, damage_a_measurement,
-     damage_a_published_study, block_the_folder],
-)  # fmt: skip
-def test_a_damaged_file_is_named_and_nothing_is_changed(root, damage):
-    sweep = make_sweep(root)
-    name = damage(root)
+    ("name", "content"),
+    [
+        ("runs/sweep/04-b/g-seed1.json", "{"),
+        (PUBLISHED / "old-seed7.json", json.dumps(training(7) | {"validation_accuracy": []})),
+        ("runs/ablations/2026.json", '{"kind": "ablations", "digits": "MN'),
+        (PUBLISHED / "speed" / "bench-x.json", '{"kind": "epoch_time"}'),
+        (PUBLISHED, "a file where the folder should be"),
+    ],
+)
+def test_a_damaged_file_is_named_and_nothing_is_changed(root, name, content):
+    sweep, path = make_sweep(root), root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content)
     before = tree(root)
-    with pytest.raises(UserError, match=name) as refusal:
+    with pytest.raises(UserError, match=path.name):
         publish_records(sweep, root)
-    assert "\n" not in str(refusal.value) and tree(root) == before
+    assert tree(root) == before
 
 
 # Trained networks
@@ -271,45 +241,29 @@ def leave(root, name, seed, *, weights=True, network=None, said=None):
     return path
 
 
-def tree(folder):
-    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
 def test_the_weights_of_seed_0_are_taken_over_with_a_card_of_all_seeds(root):
     sweep, folder = root / "runs" / "sweep", root / "mnist_lab" / "weights"
     runs = dict(published("gap", seed) for seed in (0, 1))
     first = leave(root, "gap", 0)
-    leave(root, "gap", 1)
+    kept = first.read_bytes()
     leave(root, "bottleneck", 1)
     shorter = json.loads(first.with_suffix(".json").read_text())
     shorter["recipe"]["num_epochs"] = 1
     shorter |= {curve: shorter[curve][:1] for curve in CURVES}
-    (sweep / "04-other").mkdir()
-    other = sweep / "04-other" / f"gapnet-mnist-{kind_of_run(shorter)}-seed0.json"
-    other.write_text(json.dumps(shorter))
-    save_file({"other": torch.zeros(1)}, other.with_suffix(".safetensors"), {"record": other.name})
+    write(sweep / "04-other" / f"gapnet-mnist-{kind_of_run(shorter)}-seed0.json", shorter)
     publish_records(sweep, root)
     assert sorted(path.name for path in folder.iterdir()) == ["gap.md", "gap.safetensors"]
-    assert (folder / "gap.safetensors").read_bytes() == first.read_bytes()
-    assert (folder / "gap.md").read_text(encoding="utf-8") == model_card(
-        "gap", next(iter(runs)), runs
-    )
+    assert (folder / "gap.safetensors").read_bytes() == kept
 
-
-def test_a_sweep_without_weights_leaves_them_as_they_are_and_renews_the_card(root):
-    folder = root / "mnist_lab" / "weights"
-    kept = leave(root, "bottleneck", 0).read_bytes()
-    publish_records(root / "runs" / "sweep", root)
-    leave(root, "bottleneck", 0).unlink()
-    leave(root, "bottleneck", 1, weights=False)
-    publish_records(root / "runs" / "sweep", root)
-    runs = dict(published("bottleneck", seed) for seed in (0, 1))
-    assert (folder / "bottleneck.safetensors").read_bytes() == kept
-    text = (folder / "bottleneck.md").read_text(encoding="utf-8")
-    assert text == model_card("bottleneck", next(iter(runs)), runs)
-    leave(root, "bottleneck", 0)  # the run was done again, and has other weights
-    publish_records(root / "runs" / "sweep", root)
-    assert (folder / "bottleneck.safetensors").read_bytes() != kept
+    first.unlink()  # a sweep without weights leaves them as they are, and renews the card
+    leave(root, "gap", 1, weights=False)
+    publish_records(sweep, root)
+    assert (folder / "gap.safetensors").read_bytes() == kept
+    text = (folder / "gap.md").read_text(encoding="utf-8")
+    assert text == model_card("gap", next(iter(runs)), runs)
+    leave(root, "gap", 0)  # the run was done again, and has other weights
+    publish_records(sweep, root)
+    assert (folder / "gap.safetensors").read_bytes() != kept
 
 
 @pytest.mark.parametrize(
@@ -326,18 +280,18 @@ def test_flawed_weights_are_refused_and_nothing_is_changed(root, flaw, sentence)
     if flaw is None:
         weights.write_bytes(weights.read_bytes()[:-1])
     before = tree(root)
-    with pytest.raises(UserError, match=sentence) as refusal:
+    with pytest.raises(UserError, match=sentence):
         publish_records(root / "runs" / "sweep", root)
-    assert "\n" not in str(refusal.value) and tree(root) == before
+    assert tree(root) == before
 
 
 def test_weights_whose_record_is_not_published_are_refused(root):
     folder = root / "mnist_lab" / "weights"
     folder.mkdir(parents=True)
-    leave(root, "gap", 0).rename(folder / "gap.safetensors")
+    weights = leave(root, "gap", 0)
+    weights.rename(folder / "gap.safetensors")
+    weights.with_suffix(".json").unlink()
     leave(root, "gap", 1)
-    for path in (root / "runs" / "sweep").glob("*/*-seed0.json"):
-        path.unlink()
     with pytest.raises(UserError, match=r"gap\.safetensors must be from seed 0 of the published"):
         publish_records(root / "runs" / "sweep", root)
 

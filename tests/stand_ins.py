@@ -1,6 +1,8 @@
-"""What the tests of measurements put in the place of processes and of time."""
+"""What several tests put in the place of processes, of time, of records and of files."""
 
 from concurrent.futures import Future
+
+import numpy as np
 
 
 class InProcess:
@@ -54,3 +56,9 @@ def training(seed=0, **changes) -> dict:
         "test": {"correct": 9_900 + seed, "total": 10_000, "interval": [0.4, 0.6], "wrong": []},
         "precision": "fp32",
     } | changes  # fmt: skip
+
+
+def idx(array) -> bytes:
+    """An array of bytes in MNIST's file format."""
+    sizes = b"".join(side.to_bytes(4, "big") for side in array.shape)
+    return bytes([0, 0, 8, array.ndim]) + sizes + array.astype(np.uint8).tobytes()

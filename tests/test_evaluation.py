@@ -159,19 +159,8 @@ def test_predict_and_evaluate_refuse_what_they_cannot_use(ask, changes, words):
         ask(**{"network": network(), "split": FEW, "recipe": RECIPE} | changes)
 
 
-class Ends(nn.Module):
-    """A network whose outputs are changed by a function at the end."""
-
-    def __init__(self, change):
-        super().__init__()
-        self.body, self.change = network(), change
-
-    def forward(self, x):
-        return self.change(self.body(x))
-
-
 @pytest.mark.parametrize(
-    ("change", "found"),
+    ("end", "found"),
     [
         (lambda y: y[:, :9], "[30, 9]"),
         (lambda y: y[:3], "[3, 10]"),
@@ -179,48 +168,46 @@ class Ends(nn.Module):
         (lambda y: (y, y), "(tensor([["),
     ],
 )
-def test_outputs_of_another_form_are_refused(change, found):
-    wanted = "the outputs of the network must be a tensor [30, 10], ten for each image, not "
-    with pytest.raises(UserError, match="^" + re.escape(wanted + found)):
-        predict(Ends(change), FEW, RECIPE)
+def test_outputs_of_another_form_are_refused(end, found):
+    class Ends(nn.Sequential):
+        def forward(self, x):
+            return end(super().forward(x))
+
+    words = "the outputs of the network must be a tensor [30, 10], ten for each image, not "
+    with pytest.raises(UserError, match=re.escape(words + found)):
+        predict(Ends(*network()), FEW, RECIPE)
 
 
 def test_a_network_without_parameters_can_be_asked():
-    class Counts(nn.Module):
-        def forward(self, x):
-            return x.flatten(1)[:, :10]
-
-    assert predict(Counts(), FEW, RECIPE).shape == (30, 10)
+    network = nn.Sequential(nn.AdaptiveAvgPool2d((2, 5)), nn.Flatten())
+    assert predict(network, FEW, RECIPE).shape == (30, 10)
 
 
 # Calibration, worked out by hand
 
 
-def answered(sure, right):
-    """Answers of given confidence for digit 0, the rest shared; right or not."""
+def answered(sure, right, **edges):
+    """The bins of answers of given confidence for digit 0, the rest shared; right or not."""
     sure = torch.tensor(sure)
     chances = ((1 - sure) / 9)[:, None].repeat(1, 10)
     chances[:, 0] = sure
     labels = torch.tensor([0 if one else 1 for one in right])
-    return Evaluation(chances, labels, sum(right), 0.0, 1.0)
+    return reliability(Evaluation(chances, labels, sum(right), 0.0, 1.0), **edges)
 
 
 def test_answers_fall_into_the_bin_of_their_confidence():
-    bins = reliability(answered([0.6, 0.65, 0.95, 1.0], [True, False, True, True]))
+    bins = answered([0.6, 0.65, 0.95, 1.0], [True, False, True, True])
     assert [(bin.lower, bin.upper, bin.count) for bin in bins] == [
         (0.5, 0.7, 2), (0.9, 0.99, 1), (0.999, 1.0, 1)
     ]  # fmt: skip
     assert bins[0].accuracy == 0.5 and bins[0].confidence == pytest.approx(0.625)
     assert (bins[0].low, bins[0].high) == wilson_interval(1, 2)
-
-
-def test_the_upper_edge_belongs_to_a_bin_and_the_edges_can_be_chosen():
-    bins = reliability(answered([0.25, 0.5, 0.75], [True] * 3), edges=(0, 0.5, 1))
-    assert [bin.count for bin in bins] == [2, 1]
+    bins = answered([0.25, 0.5, 0.75], [True] * 3, edges=(0, 0.5, 1))
+    assert [bin.count for bin in bins] == [2, 1], "the upper edge belongs to a bin"
 
 
 def test_the_error_weighs_each_bin_by_its_count():
-    bins = reliability(answered([0.6] * 3 + [0.8], [True, True, True, False]))
+    bins = answered([0.6] * 3 + [0.8], [True, True, True, False])
     assert calibration_error(bins) == pytest.approx((3 * 0.4 + 1 * 0.8) / 4)
-    calibrated = reliability(answered([0.8] * 5, [True] * 4 + [False]))
+    calibrated = answered([0.8] * 5, [True] * 4 + [False])
     assert calibration_error(calibrated) == pytest.approx(0, abs=1e-6)

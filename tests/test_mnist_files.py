@@ -12,6 +12,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
+from stand_ins import idx
 from torchvision.datasets import MNIST
 
 from mnist_lab import mnist_files
@@ -20,12 +21,6 @@ from mnist_lab.mnist_files import DataError, DataUnavailable, find_or_download, 
 TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = NAMES = [name for name, _ in MNIST.resources]
 UNPACKED = [name.removesuffix(".gz") for name in NAMES]
 NOBODY = "http://127.0.0.1:9/"
-
-
-def idx(array):
-    """An array of bytes in MNIST's file format."""
-    sizes = b"".join(side.to_bytes(4, "big") for side in array.shape)
-    return bytes([0, 0, 8, array.ndim]) + sizes + array.astype(np.uint8).tobytes()
 
 
 CONTENTS = [idx(np.full(shape, i)) for i, shape in enumerate([(9, 28, 28), 9, (5, 28, 28), 5], 1)]
@@ -187,12 +182,9 @@ def test_proxies_are_asked_as_torchvision_asks_them(tmp_path, server, monkeypatc
     server.asked.clear()
     refuses(tmp_path / "other", collection("https://mirror.invalid/"), "cannot be reached")
     assert server.asked == [("CONNECT", "mirror.invalid:443")]
-
-
-def test_a_proxy_without_an_address_is_no_network(tmp_path, monkeypatch):
     monkeypatch.setenv("http_proxy", "nonsense://x y")
     urllib.request.install_opener(None)
-    refuses(tmp_path / "new", collection("http://mirror.invalid/"), "cannot be reached")
+    refuses(tmp_path / "other", collection("http://mirror.invalid/"), "cannot be reached")
 
 
 def hang_up(name, content):

@@ -63,9 +63,6 @@ Linear-18 10 410
 GAP_MEGABYTES = {"Input": 0.00, "Forward/backward pass": 1.06, "Params": 0.05, "Total": 1.12}
 BOTTLENECK_MEGABYTES = {"Input": 0.00, "Params": 0.06, "Total": 0.46}
 
-every_network = pytest.mark.parametrize("make", [GapNet, BottleneckNet])
-
-
 def what_passes_through(network):
     """The inputs and outputs of a network's children, by name, for a random batch."""
     inputs, outputs = {}, {}
@@ -101,7 +98,7 @@ def test_torchsummary_prints_the_published_table(capsys, make, table, total, meg
     assert {name: float(size) for name, size in sizes}.items() >= megabytes.items()
 
 
-@every_network
+@pytest.mark.parametrize("make", [GapNet, BottleneckNet])
 def test_the_shapes_in_the_comments_are_the_shapes_of_the_outputs(make):
     said = re.findall(r"self\.(\w+) = .*# (\d+×\d+×\d+)", inspect.getsource(make))
     network = make()
@@ -118,10 +115,10 @@ def test_the_gap_network_gives_log_probabilities_and_the_others_logits():
     assert torch.equal(parts["network"], parts["fc2"])
 
 
-@pytest.mark.parametrize("make", [GapNet, BottleneckNet])
-def test_dropout_drops_a_tenth(make):
-    dropouts = [m for m in make().modules() if isinstance(m, nn.Dropout)]
-    assert dropouts and all(dropout.p == 0.1 for dropout in dropouts)
+def test_dropout_drops_a_tenth():
+    for network in (GapNet(), BottleneckNet()):
+        dropouts = [part for part in network.modules() if isinstance(part, nn.Dropout)]
+        assert dropouts and all(dropout.p == 0.1 for dropout in dropouts)
 
 
 def test_relu_follows_every_norm_of_the_bottleneck_network_and_nothing_else():

@@ -90,18 +90,13 @@ def plain_loop(network, data, recipe):
         optimizer = torch.optim.Adam(parameters, recipe.lr, recipe.betas, weight_decay=decay)
     else:
         optimizer = torch.optim.SGD(parameters, recipe.lr, recipe.momentum, weight_decay=decay)
-    one_cycle = step_lr = None
+    per_batch = per_epoch = lr_scheduler.ConstantLR(optimizer, factor=1)
     if isinstance(recipe.schedule, OneCycle):
-        one_cycle = lr_scheduler.OneCycleLR(
-            optimizer,
-            max_lr=recipe.schedule.max_lr,
-            pct_start=recipe.schedule.pct_start,
-            epochs=recipe.num_epochs,
-            steps_per_epoch=3,
-            cycle_momentum=recipe.schedule.cycle_momentum and recipe.optimizer == "adam",
-        )
+        settings = asdict(recipe.schedule) | {"epochs": recipe.num_epochs, "steps_per_epoch": 3}
+        settings["cycle_momentum"] &= recipe.optimizer == "adam"
+        per_batch = lr_scheduler.OneCycleLR(optimizer, **settings)
     if isinstance(recipe.schedule, StepDown):
-        step_lr = lr_scheduler.StepLR(optimizer, **asdict(recipe.schedule))
+        per_epoch = lr_scheduler.StepLR(optimizer, **asdict(recipe.schedule))
     smoothed = nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
     criterion = nn.NLLLoss() if recipe.loss == "nll" else smoothed
     images = (data.train.images / 255 - recipe.mean) / recipe.std
@@ -117,10 +112,8 @@ def plain_loop(network, data, recipe):
             optimizer.step()
             losses.append(loss.item())
             rates.append(optimizer.param_groups[0]["lr"])
-            if one_cycle:
-                one_cycle.step()
-        if step_lr:
-            step_lr.step()
+            per_batch.step()
+        per_epoch.step()
     return losses, rates
 
 
@@ -157,11 +150,6 @@ def test_fit_is_the_plain_loop(changes):
     # Rounding parts the two by 2e-6 of their way, a learning rate that is 1 % off by 9e-3.
     start, ours, plain = (parameters_to_vector(net.parameters()) for net in (start, ours, plain))
     assert (ours - plain).norm() < 1e-4 * (plain - start).norm()
-
-
-def test_adam_takes_one_call_for_all_parameters_unless_told_otherwise():
-    assert make_optimizer(tiny(), PLAIN, 3)[0].defaults["fused"] is True
-    assert make_optimizer(tiny(), PLAIN, 3, fused=False)[0].defaults["fused"] is False
 
 
 def test_the_history_holds_what_the_epochs_were():
@@ -236,7 +224,7 @@ def test_the_same_seed_gives_the_same_run_and_another_seed_another():
         torch.manual_seed(9)
         network = BottleneckNet()
         torch.rand(torch.randint(9, (1,)))
-        recipe = replace(BOTTLENECK_RECIPE, num_epochs=2, batch_size=27, seed=seed)
+        recipe = replace(BOTTLENECK_RECIPE, num_epochs=1, batch_size=27, seed=seed)
         history = fit(network, FEW, recipe, **FP32)
         return history.batch_loss + history.validation_loss
 
@@ -275,24 +263,21 @@ def test_a_layer_of_ones_own_that_draws_follows_the_seed():
 def test_a_dataloader_of_pil_images_trains_as_the_split_in_memory_does():
     recipe = replace(PLAIN, batch_size=80)
     dataset = FEW.train.dataset(textbook_transform((), recipe.mean, recipe.std))
-    theirs, ours = (
-        fit(tiny(), FEW, recipe, batches=batches, **FP32)
-        for batches in (DataLoader(dataset, batch_size=80), None)
-    )
+    theirs = fit(tiny(), FEW, recipe, batches=DataLoader(dataset, batch_size=80), **FP32)
+    ours = fit(tiny(), FEW, recipe, **FP32)
     assert theirs.batch_loss == pytest.approx(ours.batch_loss, rel=1e-4)
     assert theirs.validation_loss == pytest.approx(ours.validation_loss, rel=1e-4)
 
 
 def test_a_shuffled_augmented_dataloader_follows_the_seed():
-    recipe = replace(BOTTLENECK_RECIPE, num_epochs=2, batch_size=30)
+    recipe = replace(BOTTLENECK_RECIPE, num_epochs=1, batch_size=10)
     transform = textbook_transform(recipe.augment, recipe.mean, recipe.std)
 
     def losses(seed):
-        loader = DataLoader(FEW.train.dataset(transform), recipe.batch_size, shuffle=True)
+        loader = DataLoader(FEW.train.first(30).dataset(transform), 10, shuffle=True)
         return fit(tiny(), FEW, replace(recipe, seed=seed), batches=loader, **FP32).batch_loss
 
-    first = losses(0)
-    assert len(first) == 6 and losses(0) == first and losses(1) != first
+    assert losses(0) == losses(0) != losses(1)
 
 
 class Stream(IterableDataset):
@@ -447,7 +432,7 @@ def test_what_surrounds_a_fit_changes_nothing(context, precision):
 
 
 def test_bf16_trains_close_to_fp32():
-    recipe = replace(BOTTLENECK_RECIPE, num_epochs=2, batch_size=40, augment=())
+    recipe = replace(BOTTLENECK_RECIPE, num_epochs=1, batch_size=40, augment=())
     histories = {}
     for precision in ("fp32", "bf16"):
         torch.manual_seed(0)
@@ -458,6 +443,11 @@ def test_bf16_trains_close_to_fp32():
     assert half.precision == "bf16"
     assert half.batch_loss != full.batch_loss, "bf16 was not used"
     assert half.batch_loss == pytest.approx(full.batch_loss, rel=0.05)
+
+
+def test_adam_takes_one_call_for_all_parameters_unless_told_otherwise():
+    assert make_optimizer(tiny(), PLAIN, 3)[0].defaults["fused"] is True
+    assert make_optimizer(tiny(), PLAIN, 3, fused=False)[0].defaults["fused"] is False
 
 
 def test_auto_takes_bf16_on_a_processor_that_has_it_and_fp32_on_a_gpu():

@@ -63,6 +63,7 @@ Linear-18 10 410
 GAP_MEGABYTES = {"Input": 0.00, "Forward/backward pass": 1.06, "Params": 0.05, "Total": 1.12}
 BOTTLENECK_MEGABYTES = {"Input": 0.00, "Params": 0.06, "Total": 0.46}
 
+
 def what_passes_through(network):
     """The inputs and outputs of a network's children, by name, for a random batch."""
     inputs, outputs = {}, {}
@@ -108,7 +109,7 @@ def test_the_shapes_in_the_comments_are_the_shapes_of_the_outputs(make):
     assert network(torch.randn(3, 1, 28, 28)).shape == (3, 10)
 
 
-def test_the_gap_network_gives_log_probabilities_and_the_others_logits():
+def test_the_gap_network_gives_log_probabilities_and_the_other_logits():
     outputs = GapNet()(3 * torch.randn(5, 1, 28, 28))
     torch.testing.assert_close(outputs.exp().sum(1), torch.ones(5))
     _, parts = what_passes_through(BottleneckNet())

@@ -16,7 +16,7 @@ Facebook, Inc. and its affiliates. All rights reserved. Its BSD licence lies in 
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +66,9 @@ class Split:
         """The digits that a slice, their numbers or a mask `[N]` name, with all that is known."""
         columns = (self.images, self.labels, self.writers, self.series)
         return Split(*(None if column is None else column[indices] for column in columns))
+
+    def to(self, device: torch.device) -> "Split":
+        return replace(self, images=self.images.to(device), labels=self.labels.to(device))
 
     def dataset(self, transform: Callable) -> Dataset:
         """The same digits one by one, for a DataLoader: `(transform(PIL image), label)`."""

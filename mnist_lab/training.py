@@ -5,10 +5,12 @@ The loop itself is `_train_epoch` over `_gradients`; all else is bookkeeping.
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, closing, contextmanager, nullcontext
+from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
+from math import isfinite
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import lr_scheduler
@@ -27,7 +29,6 @@ from mnist_lab.validation import UserError, check, instance, one_of, shown
 HEADING = "  epoch  training         validation       rate    seconds"
 PRECISIONS = ("auto", "fp32", "bf16")
 GPU_BLOCK = 16_384  # digits that a GPU augments at once: a call waits longer than it computes
-DIGITS = instance(Digits, "Digits, as load_data() gives them")
 
 
 @dataclass
@@ -103,22 +104,19 @@ class CheckedBatches:
     """Batches from elsewhere, each of them checked, and as many in every epoch as they say."""
 
     def __init__(self, batches: Iterable[tuple[Tensor, Tensor]]):
-        try:
+        self.batches, self.length = batches, 0
+        with suppress(TypeError):
             self.length = len(batches)
-        except TypeError:
+        if not self.length:
             raise UserError(
                 "batches must have a length and begin anew in every epoch, as a DataLoader does; "
                 f"this cannot: {shown(batches)}."
-            ) from None
-        if not self.length:
-            raise UserError("batches is empty: there is nothing to train on.")
-        self.batches, self.epoch = batches, 0
+            )
 
     def __len__(self) -> int:
         return self.length
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        self.epoch += 1
         given = 0
         for given, batch in enumerate(self.batches, 1):
             if given > self.length:
@@ -129,28 +127,25 @@ class CheckedBatches:
             yield batch
         if given != self.length:
             raise UserError(
-                f"batches has a length of {self.length}, but gave {given} in epoch {self.epoch}: "
-                "it must give them all in every epoch, as a DataLoader does."
+                f"batches has a length of {self.length}, but gave {given} in an epoch: it must "
+                "give them all in every epoch, as a DataLoader does."
             )
 
 
-def choose_device() -> torch.device:
-    """CUDA if there is one, else the CPU.
+def choose_device(device: str | torch.device | None = None) -> torch.device:
+    """This device; without one CUDA, else the CPU. `UserError` where nothing can be computed.
 
     Apple's MPS has to be asked for: nobody has measured this course on it.
     """
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def check_device(device: str | torch.device) -> torch.device:
-    """The device. Raises `UserError` if nothing can be computed on it."""
+    if device is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        torch.zeros(1, device=torch.device(device)).item()
+        torch.zeros(1, device=device).item()
+        return torch.device(device)
     except (RuntimeError, TypeError, AssertionError):  # AssertionError: PyTorch without CUDA
         raise UserError(
             f"device {device!r} cannot be used here: take 'cpu', or None for the fastest there is."
         ) from None
-    return torch.device(device)
 
 
 def choose_precision(precision: str, device: torch.device) -> str:
@@ -192,15 +187,15 @@ def fit(
     loss is no longer finite, saying at which epoch, batch and learning rate.
     """
     check_network(network, to_train=True)
-    check("data", data, DIGITS)
+    check("data", data, instance(Digits, "Digits, as load_data() gives them"))
     check("recipe", recipe, RECIPE)
     check_split("data.validation", data.validation)
-    device = check_device(choose_device() if device is None else device)
+    device, home = choose_device(device), next(network.parameters()).device
     precision = choose_precision(precision, device)
     draws = torch.Generator(device if device.type == "cuda" else "cpu").manual_seed(recipe.seed)
     if batches is None:
         check_split("data.train", data.train)
-        batches = Batches(_to(data.train, device), recipe, draws)
+        batches = Batches(data.train.to(device), recipe, draws)
     else:
         batches = CheckedBatches(batches)
     lines = EpochLines(len(batches), HEADING, progress)
@@ -209,18 +204,19 @@ def fit(
         stack.enter_context(closing(lines))
         threads = stack.enter_context(limit_threads(num_threads))
         stack.enter_context(_own_conditions(recipe.seed, device))
-        stack.enter_context(_moved(network, device))
+        stack.callback(network.to, home)
+        network.to(device, memory_format=torch.channels_last)  # convolutions are faster so
         name = type(network).__name__
         history = History(name, data.name, recipe, device.type, precision, threads)
         dropout = FastDropout(draws) if device.type == "cpu" else nullcontext()
         step = partial(_gradients, network, recipe, precision, dropout)
-        _train(network, batches, step, _to(data.validation, device), history, lines)
+        _train(network, batches, step, data.validation.to(device), history, lines)
     return history
 
 
 def _train(network, batches, step, validation: Split, history: History, lines) -> None:
     """All epochs."""
-    recipe = history.recipe
+    recipe, labels = history.recipe, validation.labels.cpu()
     optimizer, per_batch, per_epoch = make_optimizer(network, recipe, len(batches))
     if history.device == "cuda":
         step = CapturedStep.of(step, network, recipe.batch_size)
@@ -231,9 +227,9 @@ def _train(network, batches, step, validation: Split, history: History, lines) -
         per_epoch.step()
         history.train_seconds.append(time.perf_counter() - start)
         outputs = predict(network, validation, recipe, history.threads)
-        loss, accuracy = _score(outputs, validation, recipe)
-        history.validation_loss.append(loss)
-        history.validation_accuracy.append(accuracy)
+        loss = replace(recipe, label_smoothing=0.0).loss_of(outputs, labels)
+        history.validation_loss.append(loss.item())
+        history.validation_accuracy.append((outputs.argmax(1) == labels).float().mean().item())
         history.seconds.append(time.perf_counter() - start)
         lines.line(history.last_line())
 
@@ -256,11 +252,10 @@ def _gradients(
 
 def _train_epoch(step: Callable, batches, optimizer, schedule, history: History, lines) -> None:
     """One pass over the batches: the loop of every PyTorch tutorial, and its bookkeeping."""
-    device, on_cpu = torch.device(history.device), history.device == "cpu"
     losses, counts, correct = [], [], 0
     for images, labels in batches:
-        images = images.to(device, memory_format=torch.channels_last)
-        labels = labels.to(device)
+        images = images.to(history.device, memory_format=torch.channels_last)
+        labels = labels.to(history.device)
         loss, outputs = step(images, labels)
         if not history.batch_lr:  # the first batch tells
             history.recipe.check_loss(outputs)
@@ -271,25 +266,24 @@ def _train_epoch(step: Callable, batches, optimizer, schedule, history: History,
         losses.append(loss.clone())
         counts.append(len(labels))
         correct = correct + (outputs.argmax(1) == labels).sum()
-        if on_cpu:  # on an accelerator a look at the loss would stop the pipeline
+        if history.device == "cpu":  # elsewhere a look at the loss would stop the pipeline
             _check_finite(losses[-1:], history, len(losses))
         lines.step()
-    losses = torch.stack(losses).cpu()
-    weights = torch.tensor(counts, dtype=torch.float64, device="cpu")
+    losses = torch.stack(losses).tolist()
     _check_finite(losses, history, 1)
-    history.batch_loss.extend(losses.tolist())
+    history.batch_loss.extend(losses)
     # The last batch may be smaller: every digit counts once.
-    history.train_loss.append(float(losses.double() @ weights / weights.sum()))
+    history.train_loss.append(float(np.average(losses, weights=counts)))
     history.train_accuracy.append(int(correct) / sum(counts))
 
 
 def _check_finite(losses, history: History, first_batch: int) -> None:
-    for batch, loss in enumerate(losses, first_batch):
-        if not torch.isfinite(loss):
-            done = len(history.batch_loss)
+    for batch, loss in enumerate(map(float, losses), first_batch):
+        if not isfinite(loss):
+            rate = history.batch_lr[len(history.batch_loss) + batch - 1]
             raise FloatingPointError(
-                f"the loss became {loss.item()} in epoch {len(history.seconds) + 1}, batch "
-                f"{batch}, at the learning rate {history.batch_lr[done + batch - 1]:.3g}: lower it."
+                f"the loss became {loss} in epoch {len(history.seconds) + 1}, batch {batch}, at "
+                f"the learning rate {rate:.3g}: lower it."
             )
 
 
@@ -299,39 +293,20 @@ def make_optimizer(network: nn.Module, recipe: Recipe, num_batches: int, fused: 
     `fused`: Adam in one call for all parameters instead of several for each. It buys something
     where there are many small parameters and short steps, as in `BottleneckNet`.
     """
-    parameters, decay = network.parameters(), recipe.weight_decay
+    kind, options = torch.optim.SGD, {"momentum": recipe.momentum}
     if recipe.optimizer == "adam":
-        optimizer = torch.optim.Adam(
-            parameters, recipe.lr, recipe.betas, weight_decay=decay, fused=fused
-        )
-    else:
-        optimizer = torch.optim.SGD(parameters, recipe.lr, recipe.momentum, weight_decay=decay)
+        kind, options = torch.optim.Adam, {"betas": recipe.betas, "fused": fused}
+    parameters, decay = network.parameters(), recipe.weight_decay
+    optimizer = kind(parameters, recipe.lr, weight_decay=decay, **options)
     per_batch = per_epoch = lr_scheduler.ConstantLR(optimizer, factor=1)
     if isinstance(recipe.schedule, OneCycle):
-        cycle, steps = recipe.schedule, recipe.num_epochs * num_batches
-        cycle.check_steps(steps)
-        per_batch = lr_scheduler.OneCycleLR(
-            optimizer,
-            max_lr=cycle.max_lr,
-            pct_start=cycle.pct_start,
-            total_steps=steps,
-            # sgd keeps the momentum of its recipe
-            cycle_momentum=cycle.cycle_momentum and recipe.optimizer == "adam",
-        )
+        steps, options = recipe.num_epochs * num_batches, dict(vars(recipe.schedule))
+        recipe.schedule.check_steps(steps)
+        options["cycle_momentum"] &= recipe.optimizer == "adam"  # sgd keeps that of its recipe
+        per_batch = lr_scheduler.OneCycleLR(optimizer, total_steps=steps, **options)
     elif isinstance(recipe.schedule, StepDown):
-        step = recipe.schedule
-        per_epoch = lr_scheduler.StepLR(optimizer, step_size=step.step_size, gamma=step.gamma)
+        per_epoch = lr_scheduler.StepLR(optimizer, **vars(recipe.schedule))
     return optimizer, per_batch, per_epoch
-
-
-def _score(outputs: Tensor, split: Split, recipe: Recipe) -> tuple[float, float]:
-    labels = split.labels.cpu()
-    loss = replace(recipe, label_smoothing=0.0).loss_of(outputs, labels).item()
-    return loss, (outputs.argmax(1) == labels).float().mean().item()
-
-
-def _to(split: Split, device: torch.device) -> Split:
-    return replace(split, images=split.images.to(device), labels=split.labels.to(device))
 
 
 @contextmanager
@@ -343,25 +318,12 @@ def _own_conditions(seed: int, device: torch.device) -> Iterator[None]:
         torch.enable_grad(),
         torch.autocast(device.type, enabled=False),
         deterministic_convolutions(),
+        torch.random.fork_rng(devices=[]),
+        ExitStack() as stack,
     ):
-        sources = [torch] if device.type == "cpu" else [torch, getattr(torch, device.type)]
-        before = [source.get_rng_state() for source in sources]
         torch.default_generator.manual_seed(seed)  # what a network draws besides its dropout
-        for source in sources[1:]:
-            source.manual_seed(seed)
-        try:
-            yield
-        finally:
-            for source, state in zip(sources, before):
-                source.set_rng_state(state)
-
-
-@contextmanager
-def _moved(network: nn.Module, device: torch.device) -> Iterator[None]:
-    """While it lasts, the network is on this device; convolutions are faster in this format."""
-    home = next(network.parameters()).device
-    try:
-        network.to(device, memory_format=torch.channels_last)
+        if device.type != "cpu":
+            accelerator = getattr(torch, device.type)
+            stack.callback(accelerator.set_rng_state, accelerator.get_rng_state())
+            accelerator.manual_seed(seed)
         yield
-    finally:
-        network.to(home)

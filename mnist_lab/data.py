@@ -75,6 +75,18 @@ class Split:
         return _OneByOne(self, transform)
 
 
+class _OneByOne(Dataset):
+    def __init__(self, split: Split, transform: Callable):
+        self.split, self.transform = split, transform
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    def __getitem__(self, index: int):
+        image = Image.fromarray(self.split.images[index, 0].numpy())
+        return self.transform(image), int(self.split.labels[index])
+
+
 @dataclass(frozen=True, eq=False)
 class Digits:
     """Three splits of one collection. `name` goes with every result measured on it.
@@ -109,7 +121,7 @@ def check_split(name: str, split: Split) -> None:
 def check_digits(name: str, images: Tensor, labels: Tensor, dtype: str) -> None:
     """Whether these are images `[N, 1, 28, 28]` of this dtype and their labels `[N]`, 0 to 9.
 
-    Only types, shapes and labels are looked at. Raises `UserError`, also for N = 0.
+    Raises `UserError`, also for N = 0.
     """
     check_images(f"the images of {name}", images, dtype)
     _check_form(f"the labels of {name}, one for each image,", labels, f"int64 [{len(images)}]")
@@ -127,7 +139,6 @@ def check_images(name: str, images: Tensor, dtype: str) -> None:
 
 
 def _check_form(name: str, value: object, wanted: str) -> None:
-    """Whether this is a tensor of a type and shape such as `uint8 [80, 1, 28, 28]`."""
     found = shown(value)
     if isinstance(value, Tensor):
         found = f"{value.dtype} {list(value.shape)}".removeprefix("torch.")
@@ -135,32 +146,18 @@ def _check_form(name: str, value: object, wanted: str) -> None:
         raise UserError(f"{name} must be a tensor {wanted}, not {found}.")
 
 
-class _OneByOne(Dataset):
-    def __init__(self, split: Split, transform: Callable):
-        self.split, self.transform = split, transform
-
-    def __len__(self) -> int:
-        return len(self.split)
-
-    def __getitem__(self, index: int):
-        image = Image.fromarray(self.split.images[index, 0].numpy())
-        return self.transform(image), int(self.split.labels[index])
-
-
 def load_data(
     source: str = "auto", root: str | os.PathLike | None = None, split: str = "random"
 ) -> Digits:
     """Load the digits, split by one fixed, seeded, stratified permutation.
 
-    `source`: `"mnist"` insists on MNIST (50,000 train, 10,000 validation, 10,000 test);
-    `"digits"` takes scikit-learn's 8×8 digits, brought to 28×28 (1,197, 300, 300); `"auto"`
-    prefers MNIST, and says in one sentence when it has to take the small digits. The variable
-    `MNIST_LAB_SOURCE` decides for `"auto"` (the tests use it). `"fashion"` and `"kmnist"` are no
-    digits, but ten kinds of clothes and ten Japanese characters, as many as MNIST's.
+    `source`: `"mnist"` (50,000 train, 10,000 validation, 10,000 test), or as many ten kinds of
+    clothes (`"fashion"`) or Japanese characters (`"kmnist"`); `"digits"`: scikit-learn's 8×8
+    digits, brought to 28×28 (1,197, 300, 300); `"auto"` prefers MNIST, and says in one sentence
+    when it has to take the small digits. For `"auto"`, `$MNIST_LAB_SOURCE` decides if it is set.
 
-    `root`: a folder with MNIST's four original files, packed or not, or a torchvision root.
-    Without it: `$MNIST_LAB_DATA` if set, else the repository's `data/`. MNIST is downloaded into
-    it if it holds none.
+    `root`: a folder with MNIST's four original files, packed or not, or a torchvision root, into
+    which it is downloaded if need be. Without it: `$MNIST_LAB_DATA`, else the repository's `data/`.
 
     `split`: `"by writer"` parts MNIST's 60,000 so that nobody wrote digits of both parts: 449
     writers train (49,986 digits), 90 validate (10,014). The shares of the two series and of the
@@ -168,9 +165,9 @@ def load_data(
     and validates on the test digits, as was done for the second network: what is chosen by looking
     at them is no longer a test.
 
-    Raises `UserError` for an unknown source or split, `DataError` for files that are incomplete,
-    unreadable or not the originals to the bit, or for a split by writer where writers are unknown,
-    and `DataUnavailable` if what is insisted on cannot be had.
+    Raises `UserError` for an unknown source or split, `DataError` for files that are not the
+    originals or for a split by writer where writers are unknown, and `DataUnavailable` if what is
+    insisted on cannot be had.
     """
     check("source", source, one_of(*SOURCES))
     check("split", split, one_of(*SPLITS))
@@ -182,8 +179,9 @@ def load_data(
         )
     if source == "digits":
         return _small_digits(split)
+    root = _data_folder() if root is None else Path(root)
     try:
-        return _load_collection("mnist" if source == "auto" else source, _root(root), split)
+        return _load_collection("mnist" if source == "auto" else source, root, split)
     except DataUnavailable as reason:
         if source != "auto" or split == "by writer":
             raise
@@ -191,17 +189,15 @@ def load_data(
         return _small_digits(split)
 
 
-def _root(root: str | os.PathLike | None) -> Path:
-    if root is not None:
-        return Path(root)
+def _data_folder() -> Path:
+    """A relative path counts from the repository, so that it means the same in notebooks/."""
     variable = os.environ.get("MNIST_LAB_DATA")
-    if not variable:
-        return project_root() / "data"
-    # A relative path counts from the repository, so that it means the same in notebooks/.
-    folder = project_root() / os.path.expanduser(variable)
-    if os.path.isdir(folder):
-        return folder
-    raise DataError(f"MNIST_LAB_DATA is {variable!r}, which is not a folder: make it or unset it.")
+    folder = project_root() / os.path.expanduser(variable or "data")
+    if variable and not os.path.isdir(folder):
+        raise DataError(
+            f"MNIST_LAB_DATA is {variable!r}, which is not a folder: make it or unset it."
+        )
+    return folder
 
 
 def _load_collection(source: str, root: Path, split: str) -> Digits:
@@ -232,11 +228,12 @@ def _small_digits(split: str) -> Digits:
 
 def _digits(source: str, rest: Split, test: Split, held_out: int, split: str) -> Digits:
     """The test digits, and the rest cut into those to train and to validate on."""
-    if split == "as published":
-        train, validation = rest, test
-    elif split == "by writer":
-        train, validation = _cut_by_writer(rest)
-    else:
+    train, validation = rest, test  # as published
+    if split == "by writer":
+        order = np.random.RandomState(SPLIT_SEED).permutation(len(rest))  # never changes
+        out = torch.isin(rest.writers[order], validation_writers()).numpy()
+        train, validation = rest.take(order[~out]), rest.take(order[out])
+    elif split == "random":
         train, validation = _cut(rest, held_out)
     return Digits(NAMES[source], train, validation, test, split, source)
 
@@ -246,13 +243,6 @@ def _cut(split: Split, held_out: int) -> tuple[Split, Split]:
     how = {"test_size": held_out, "stratify": split.labels, "random_state": SPLIT_SEED}
     kept, out = train_test_split(np.arange(len(split)), **how)
     return split.take(kept), split.take(out)
-
-
-def _cut_by_writer(split: Split) -> tuple[Split, Split]:
-    """Shuffle, and hold out some writers with all that they wrote; the same for everybody."""
-    order = np.random.RandomState(SPLIT_SEED).permutation(len(split))  # never changes
-    held_out = torch.isin(split.writers[order], validation_writers()).numpy()
-    return split.take(order[~held_out]), split.take(order[held_out])
 
 
 def load_writers(train: bool) -> tuple[Tensor, Tensor]:
@@ -267,8 +257,7 @@ def load_writers(train: bool) -> tuple[Tensor, Tensor]:
 
 
 def validation_writers() -> Tensor:
-    """The 90 writers `[90]` (int64), of the 539 who wrote the 60,000 digits, that a validation
-    split by writer holds out; the same for everybody.
+    """The writers `[90]` (int64) that a split by writer holds out, of the 539 of the 60,000 digits.
 
     Of six folds that share no writer, this is the first: scikit-learn 1.9.1's
     `StratifiedGroupKFold(6, shuffle=True, random_state=0)`, stratified by series and digit. It is

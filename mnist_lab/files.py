@@ -29,10 +29,8 @@ class WriteError(UserError, OSError):
     """A file cannot be written; the message says which, why, and what to do."""
 
     def __init__(self, path: str | os.PathLike, reason: str):
-        super().__init__(
-            f"{path} cannot be written ({reason}): make room for it or make it writable, then "
-            "try again."
-        )
+        remedy = "make room for it or make it writable, then try again."
+        super().__init__(f"{path} cannot be written ({reason}): {remedy}")
 
 
 def folder_lock(folder: Path, **options) -> FileLock:
@@ -61,18 +59,15 @@ def read_json(path: Path) -> Any:
 
 
 def write_file(path: Path, content: str | bytes) -> None:
-    """Write a file so that a reader finds the old one or the new one, never half of it.
-
-    A text becomes UTF-8 with the line ends it has; missing folders are made. Raises `WriteError`.
-    """
     write_files({path: content})
 
 
 def write_files(files: Mapping[Path, str | bytes]) -> None:
-    """Write several files, all of them or none.
+    """Write all of the files or none; a reader finds an old one or a new one, never half of it.
 
-    What can hinder it, a full disk or a protected file or folder, is found before the first is
-    replaced. Raises `WriteError` for the first that cannot be written.
+    A text becomes UTF-8 with the line ends it has; missing folders are made. What can hinder it, a
+    full disk or a protected file or folder, is found before the first is replaced. Raises
+    `WriteError` for the first that cannot be written.
     """
     with ExitStack() as clean_up:
         partials = {}

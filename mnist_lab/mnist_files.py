@@ -48,20 +48,17 @@ def find_or_download(kind: type[MNIST], root: Path) -> list[Path]:
 
 
 def unpack(kind: type[MNIST], file: Path) -> bytearray:
-    """The unpacked content of one of the collection's files.
-
-    Raises `DataError` for what is not the original, before it is unpacked.
-    """
-    remedy = f"delete it and download {kind.__name__} again."
+    """The unpacked content of a file. Raises `DataError` for what is not the original."""
     try:
         content = file.read_bytes()
     except OSError as error:
-        raise DataError(
-            f"{file} cannot be read ({error.strerror}): make it readable, or {remedy}"
-        ) from error
-    md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
+        raise DataError(f"{file} cannot be read ({error.strerror}): make it readable.") from error
+    md5, name = hashlib.md5(content, usedforsecurity=False).hexdigest(), kind.__name__
     if md5 != (dict(kind.resources) | UNPACKED)[file.name]:
-        raise DataError(f"{file} has the wrong MD5, it is not {kind.__name__}'s original: {remedy}")
+        raise DataError(
+            f"{file} has the wrong MD5, it is not {name}'s original: delete it and download {name} "
+            "again."
+        )
     return bytearray(gzip.decompress(content) if file.suffix == ".gz" else content)
 
 
@@ -87,16 +84,19 @@ def _find(kind: type[MNIST], root: Path) -> list[Path] | None:
 
 
 def _download(kind: type[MNIST], root: Path) -> list[Path]:
-    """Fetch a collection into `root`, which is not even made unless all of it is there."""
+    """Fetch a collection aside, then rename it: no one ever sees half of it in `root`."""
     there = next((folder for folder in (root, *root.parents) if os.path.exists(folder)), root)
-    lost = f"{kind.__name__} is not in {root}, and"
+    lost, name = f"{kind.__name__} is not in {root}, and", kind.__name__
     try:
         with tempfile.TemporaryDirectory(dir=there, prefix=".download-") as scratch:
             if not _any_answers([mirror + kind.resources[0][0] for mirror in kind.mirrors]):
                 raise DataUnavailable(f"{lost} its mirrors cannot be reached.")
             with folder_lock(root):  # another process may be downloading: wait, then look again
                 if _find(kind, root) is None:
-                    _fetch(kind, root, scratch, lost)
+                    _fetch(kind, scratch, lost)
+                    shutil.rmtree(root / name, ignore_errors=True)  # empty, or it were found
+                    root.mkdir(parents=True, exist_ok=True)
+                    os.replace(Path(scratch) / name, root / name)
     except OSError as error:
         raise DataUnavailable(
             f"{lost} nothing can be written there ({error.strerror}): "
@@ -105,21 +105,16 @@ def _download(kind: type[MNIST], root: Path) -> list[Path]:
     return _find(kind, root)
 
 
-def _fetch(kind: type[MNIST], root: Path, scratch: str, lost: str) -> None:
-    """Download into `scratch` and rename, so that no one ever sees half a download."""
+def _fetch(kind: type[MNIST], folder: str, lost: str) -> None:
     timeout = socket.getdefaulttimeout()
     socket.setdefaulttimeout(CONNECT_SECONDS)  # torchvision sets none of its own
     try:
-        kind(scratch, download=True)
+        kind(folder, download=True)
     except (OSError, RuntimeError, HTTPException) as error:
         reason = " ".join(str(error).split())  # torchvision's has a line for each mirror
         raise DataUnavailable(f"{lost} its download failed ({reason}).") from error
     finally:
         socket.setdefaulttimeout(timeout)
-    name = kind.__name__
-    shutil.rmtree(root / name, ignore_errors=True)  # empty folders, or _find had found it
-    root.mkdir(parents=True, exist_ok=True)
-    os.replace(Path(scratch) / name, root / name)
 
 
 def _any_answers(urls: list[str]) -> bool:
@@ -130,12 +125,13 @@ def _any_answers(urls: list[str]) -> bool:
     answers = Queue()
 
     def ask(url: str) -> None:
-        answered = True
         try:
             urlopen(Request(url, method="HEAD"), timeout=CONNECT_SECONDS).close()
+            answers.put(True)
         except (OSError, HTTPException, ValueError) as error:  # ValueError: no proxy's address
-            answered = isinstance(error, HTTPError)  # the download will tell what it has against us
-        answers.put(answered)
+            answers.put(
+                isinstance(error, HTTPError)
+            )  # the download will say what it has against us
 
     for url in urls:
         threading.Thread(target=ask, args=(url,), daemon=True).start()

@@ -5,59 +5,38 @@ terminal shows a bar under the finished lines; a log file gets the lines alone.
 """
 
 import sys
-import time
 
 from tqdm import tqdm
 
-REDRAW_SECONDS = 0.5
 
-
-class EpochLines:
-    """Counts batches in an epoch (`step`) and keeps a line for every finished epoch (`line`).
+class EpochLines(tqdm):
+    """Counts batches in an epoch (`update`) and keeps a line for every finished epoch (`line`).
 
     `heading` stands above the lines.
     """
 
-    def __init__(self, num_batches: int, heading: str, enabled: bool = True):
-        self.num_batches, self.enabled = num_batches, enabled
-        self.lines: list[str] = []
-        self.done, self.drawn = 0, time.monotonic()
-        self.handle = _display("") if enabled and _in_notebook() else None
-        quiet = not enabled or self.handle is not None or not sys.stderr.isatty()
-        self.bar = tqdm(total=num_batches, unit="batch", leave=False, disable=quiet)
-        self.line(heading)
+    monitor_interval = 0  # no thread beside the training
 
-    def step(self) -> None:
-        self.done += 1
-        self.bar.update()
-        if self.handle and time.monotonic() - self.drawn > REDRAW_SECONDS:
-            self._draw(f"… batch {self.done} of {self.num_batches}")
+    def __init__(self, num_batches: int, heading: str, enabled: bool = True):
+        ipython = sys.modules.get("IPython")
+        in_notebook = enabled and ipython and hasattr(ipython.get_ipython(), "kernel")
+        first = {"text/plain": heading}
+        self.handle = in_notebook and ipython.display.display(first, raw=True, display_id=True)
+        self.lines, self.enabled = [], enabled
+        quiet = not in_notebook and not (enabled and sys.stderr.isatty())
+        options = {"unit": "batch", "leave": False, "mininterval": 0.5, "miniters": 1}
+        super().__init__(total=num_batches, disable=quiet, **options)
+        self.line(heading)
 
     def line(self, text: str) -> None:
         self.lines.append(text)
-        self.done = 0
-        self.bar.reset()
-        if self.handle:
-            self._draw()
-        elif self.enabled:
-            tqdm.write(text)
+        self.reset()
+        if self.enabled and not self.handle:
+            self.write(text)
 
-    def close(self) -> None:
-        self.bar.close()
-
-    def _draw(self, *unfinished: str) -> None:
-        self.drawn = time.monotonic()
-        text = "\n".join([*self.lines, *unfinished])
-        self.handle.update({"text/plain": text}, raw=True)
-
-
-def _in_notebook() -> bool:
-    ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython else None
-    return hasattr(shell, "kernel")
-
-
-def _display(text: str):
-    from IPython.display import display
-
-    return display({"text/plain": text}, raw=True, display_id=True)
+    def display(self, *args, **options) -> None:
+        """Called by tqdm whenever it is time to show how far it is."""
+        if not self.handle:
+            return super().display(*args, **options)
+        batch = [f"… batch {self.n} of {self.total}"] if self.n else []
+        self.handle.update({"text/plain": "\n".join([*self.lines, *batch])}, raw=True)

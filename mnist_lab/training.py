@@ -5,7 +5,7 @@ The loop itself is `_train_epoch` over `_gradients`; all else is bookkeeping.
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from math import isfinite
@@ -201,7 +201,7 @@ def fit(
     lines = EpochLines(len(batches), HEADING, progress)
     keep_freed_memory()
     with ExitStack() as stack:
-        stack.enter_context(closing(lines))
+        stack.enter_context(lines)
         threads = stack.enter_context(limit_threads(num_threads))
         stack.enter_context(_own_conditions(recipe.seed, device))
         stack.callback(network.to, home)
@@ -268,7 +268,7 @@ def _train_epoch(step: Callable, batches, optimizer, schedule, history: History,
         correct = correct + (outputs.argmax(1) == labels).sum()
         if history.device == "cpu":  # elsewhere a look at the loss would stop the pipeline
             _check_finite(losses[-1:], history, len(losses))
-        lines.step()
+        lines.update()
     losses = torch.stack(losses).tolist()
     _check_finite(losses, history, 1)
     history.batch_loss.extend(losses)

@@ -23,13 +23,6 @@ class UserError(ValueError):
     """
 
 
-def _whole(value: object) -> int:
-    """NumPy's whole numbers are whole numbers; True is none."""
-    if isinstance(value, Integral) and not isinstance(value, bool):
-        return int(value)
-    raise ValueError("no whole number")
-
-
 def _number(value: object) -> int | float:
     """7 stays 7, and NumPy's numbers become Python's; True is none."""
     if isinstance(value, Real) and not isinstance(value, bool):
@@ -41,7 +34,7 @@ def whole(low: int, high: int | None = None) -> Any:
     """The kind of whole numbers from `low` to `high`, or from `low` on."""
     words = f"from {low} on" if high is None else f"from {low} to {high}"
     limits = Field(ge=low, le=high, description=f"a whole number {words}")
-    return Annotated[int, BeforeValidator(_whole), limits]
+    return Annotated[int, BeforeValidator(_number), limits]
 
 
 def number(words: str, **limits: float) -> Any:

@@ -177,16 +177,34 @@ def load_data(
         raise DataError(
             f"it is unknown who wrote the {NAMES[source]}: take split='random' or source='mnist'."
         )
-    if source == "digits":
-        return _small_digits(split)
-    root = _data_folder() if root is None else Path(root)
+    name = "mnist" if source == "auto" else source
     try:
-        return _load_collection("mnist" if source == "auto" else source, root, split)
+        rest, test = _read(name, root)
     except DataUnavailable as reason:
         if source != "auto" or split == "by writer":
             raise
         print(f"{reason} Using scikit-learn's 1,797 small digits instead: expect other accuracies.")
-        return _small_digits(split)
+        name, (rest, test) = "digits", _small_digits()
+    train, validation = rest, test  # as published
+    if split == "random":
+        train, validation = _cut(rest, len(test))
+    elif split == "by writer":
+        order = np.random.RandomState(SPLIT_SEED).permutation(len(rest))  # never changes
+        out = torch.isin(rest.writers[order], validation_writers()).numpy()
+        train, validation = rest.take(order[~out]), rest.take(order[out])
+    return Digits(NAMES[name], train, validation, test, split, name)
+
+
+def _read(name: str, root: str | os.PathLike | None) -> tuple[Split, Split]:
+    """All digits of a collection but its test digits, and these."""
+    if name == "digits":
+        return _small_digits()
+    kind, writers = COLLECTIONS[name], [(), ()]
+    files = find_or_download(kind, _data_folder() if root is None else Path(root))
+    contents = [unpack(kind, file) for file in files]
+    if name == "mnist":
+        writers = [load_writers(True), load_writers(False)]
+    return _parse(*contents[:2], *writers[0]), _parse(*contents[2:], *writers[1])
 
 
 def _data_folder() -> Path:
@@ -200,14 +218,6 @@ def _data_folder() -> Path:
     return folder
 
 
-def _load_collection(source: str, root: Path, split: str) -> Digits:
-    kind = COLLECTIONS[source]
-    contents = [unpack(kind, file) for file in find_or_download(kind, root)]
-    who = (load_writers(True), load_writers(False)) if source == "mnist" else ((), ())
-    rest, test = _parse(*contents[:2], *who[0]), _parse(*contents[2:], *who[1])
-    return _digits(source, rest, test, 10_000, split)
-
-
 def _parse(images: bytearray, labels: bytearray, *who: Tensor) -> Split:
     # Known to the bit, so that nothing is left to check: behind a header of 16 or 8 bytes, one byte
     # for each pixel or label. (torchvision's readers would want it unpacked on a disk.)
@@ -216,26 +226,13 @@ def _parse(images: bytearray, labels: bytearray, *who: Tensor) -> Split:
     return Split(pixels.view(-1, 1, 28, 28), classes.long(), *who)
 
 
-def _small_digits(split: str) -> Digits:
+def _small_digits() -> tuple[Split, Split]:
     bunch = load_digits()
     images = torch.from_numpy(bunch.images).float().unsqueeze(1) * (255 / 16)
     # MNIST's digits lie in a 20×20 box inside the 28×28 picture; these are put there too.
     images = F.interpolate(images, size=(20, 20), mode="bilinear", align_corners=False)
     images = F.pad(images, (4, 4, 4, 4)).round().to(torch.uint8)
-    rest, test = _cut(Split(images, torch.from_numpy(bunch.target).long()), 300)
-    return _digits("digits", rest, test, 300, split)
-
-
-def _digits(source: str, rest: Split, test: Split, held_out: int, split: str) -> Digits:
-    """The test digits, and the rest cut into those to train and to validate on."""
-    train, validation = rest, test  # as published
-    if split == "by writer":
-        order = np.random.RandomState(SPLIT_SEED).permutation(len(rest))  # never changes
-        out = torch.isin(rest.writers[order], validation_writers()).numpy()
-        train, validation = rest.take(order[~out]), rest.take(order[out])
-    elif split == "random":
-        train, validation = _cut(rest, held_out)
-    return Digits(NAMES[source], train, validation, test, split, source)
+    return _cut(Split(images, torch.from_numpy(bunch.target).long()), 300)
 
 
 def _cut(split: Split, held_out: int) -> tuple[Split, Split]:

@@ -58,14 +58,13 @@ class Evaluation:
 
     def mistakes(self) -> list["Mistake"]:
         """All wrong answers, the surest first."""
-        wrong = (self.predictions != self.labels).nonzero().flatten()
-        surest = self.probabilities.max(1).values[wrong].argsort(descending=True)
-        return [self._mistake(int(index)) for index in wrong[surest]]
-
-    def _mistake(self, index: int) -> "Mistake":
-        chances, label = self.probabilities[index], int(self.labels[index])
-        guess = int(chances.argmax())
-        return Mistake(index, label, guess, float(chances[guess]), float(chances[label]))
+        rows = zip(self.probabilities.tolist(), self.labels.tolist(), self.predictions.tolist())
+        wrong = [
+            Mistake(index, label, guess, chances[guess], chances[label])
+            for index, (chances, label, guess) in enumerate(rows)
+            if guess != label
+        ]
+        return sorted(wrong, key=lambda mistake: -mistake.guess_probability)
 
     def __str__(self) -> str:
         return (
@@ -91,24 +90,24 @@ def check_network(network: nn.Module, to_train: bool = False) -> None:
     kind = type(network).__name__
     for name, part in [*network.named_parameters(), *network.named_buffers()]:
         if is_lazy(part):
-            raise UserError(f"{name} of {kind} has no shape yet: show the network a batch first.")
-        if part.is_meta:
-            raise UserError(f"{name} of {kind} is on the device meta, where nothing is computed: "
-                            "make the network on the CPU.")  # fmt: skip
-        if part.is_floating_point() and part.dtype != torch.float32:
-            raise UserError(f"{name} of {kind} is {part.dtype}; networks compute in torch.float32 "
-                            "here: call network.float() first.")  # fmt: skip
-        if to_train and part.is_inference():
-            raise UserError(f"{name} of {kind} was made in inference mode and cannot be trained: "
-                            "make the network outside of it.")  # fmt: skip
+            flaw = "has no shape yet: show the network a batch first"
+        elif part.is_meta:
+            flaw = "is on the device meta, where nothing is computed: make the network on the CPU"
+        elif part.is_floating_point() and part.dtype != torch.float32:
+            flaw = f"is {part.dtype}; networks compute in torch.float32 here: call network.float()"
+        elif to_train and part.is_inference():
+            flaw = "was made in inference mode and cannot be trained: make it outside of that"
+        else:
+            continue
+        raise UserError(f"{name} of {kind} {flaw}.")
     if to_train and not any(parameter.requires_grad for parameter in network.parameters()):
         raise UserError(f"the network {kind} has no parameters to train.")
 
 
 def check_outputs(outputs: Tensor, count: int) -> Tensor:
     """The outputs. Raises `UserError` unless they are ten for each of `count` images."""
-    if not isinstance(outputs, Tensor) or outputs.shape != (count, 10):
-        found = list(outputs.shape) if isinstance(outputs, Tensor) else shown(outputs)
+    found = list(outputs.shape) if isinstance(outputs, Tensor) else shown(outputs)
+    if found != [count, 10]:
         wanted = f"a tensor [{count}, 10], ten for each image"
         raise UserError(f"the outputs of the network must be {wanted}, not {found}.")
     return outputs
@@ -121,8 +120,7 @@ def predict(
     """The network's outputs `[N, 10]` for a split, in evaluation mode and fp32, on the CPU.
 
     The images are normalised as the recipe says. `num_threads`: see `choose_threads`. The network
-    is left in evaluation mode. Raises `UserError` for a split without digits or not as `Split`
-    says, for a network that computes in another type, or for outputs of another form.
+    is left in evaluation mode. Raises `UserError` for what cannot be asked, or answers otherwise.
     """
     check_network(network)
     check("recipe", recipe, RECIPE)
@@ -150,8 +148,7 @@ def evaluate(network: nn.Module, split: Split, recipe: Recipe) -> Evaluation:
     probabilities = predict(network, split, recipe).softmax(1)
     release_memory()
     labels = split.labels.cpu()
-    lost = int(probabilities.isnan().any(1).sum())
-    if lost:
+    if lost := int(probabilities.isnan().any(1).sum()):
         raise UserError(
             f"the outputs of the network are not finite for {lost:,} of {len(labels):,} digits: "
             "train it again, at a lower learning rate."
@@ -164,8 +161,7 @@ def evaluate(network: nn.Module, split: Split, recipe: Recipe) -> Evaluation:
 class Bin:
     """The answers whose confidence lies above `lower` and up to `upper`.
 
-    `confidence` is their mean probability, `accuracy` the share that is right, and `low` and `high`
-    bound that with 95 % confidence (Wilson).
+    `confidence`: their mean probability. `accuracy`: the share that is right, with its interval.
     """
 
     lower: float

@@ -27,10 +27,9 @@ MOST_THREADS = 4  # more were never measured: they would share out ever smaller 
 def choose_threads() -> int:
     """How many threads a training takes: half of the cores, from 1 to `MOST_THREADS`.
 
-    A step of these networks takes some ten milliseconds, in which its threads meet at hundreds of
-    barriers. One that has to share its core keeps all others waiting, each time: with a thread for
-    every core, a single busy process beside it makes a training several times as slow. Half of the
-    cores leave room for it, or for a second training. The number depends on the machine alone and
+    In a step of some ten milliseconds, the threads meet at hundreds of barriers: one that has to
+    share its core keeps all others waiting. With a thread for every core, a single busy process
+    beside it makes a training several times as slow. The number depends on the machine alone and
     not on its load, so that the same seed gives the same result. `OMP_NUM_THREADS` overrides it.
     """
     given = os.environ.get("OMP_NUM_THREADS", "")
@@ -43,13 +42,12 @@ def choose_threads() -> int:
 def limit_threads(number: int | None = None) -> Iterator[int]:
     """While it lasts, PyTorch computes with `number` threads, which it yields.
 
-    Without a number: with `choose_threads()`, unless PyTorch was told to take fewer. Raises
-    `UserError` for a number that is not whole or below 1.
+    Without a number: with `choose_threads()`, unless PyTorch was told to take fewer.
     """
     before = torch.get_num_threads()
-    if number is None:
-        number = min(before, choose_threads())
-    number = check("num_threads", number, Count)
+    number = (
+        min(before, choose_threads()) if number is None else check("num_threads", number, Count)
+    )
     torch.set_num_threads(number)
     try:
         yield number
@@ -61,25 +59,26 @@ def keep_freed_memory() -> bool:
     """Let glibc keep big freed buffers for the next step; True if it agreed.
 
     By default a buffer of some megabytes goes back to the system at every step, and comes back
-    as fresh pages that the kernel must clear first. Does nothing where the C library is not
-    glibc (macOS, Windows, Alpine). 32 MiB is the most that glibc accepts, and above every buffer
-    of `fit` at the published batch sizes.
+    as fresh pages that the kernel must clear first. 32 MiB is the most that glibc accepts, and
+    above every buffer of `fit` at the published batch sizes.
     """
-    if platform.libc_ver()[0] != "glibc":
-        return False
-    libc = ctypes.CDLL(None)
-    kept = libc.mallopt(M_MMAP_THRESHOLD, 32 * 2**20)
+    libc = _glibc()
+    kept = libc and libc.mallopt(M_MMAP_THRESHOLD, 32 * 2**20)
     return bool(kept and libc.mallopt(M_TRIM_THRESHOLD, 2**30))
 
 
 def release_memory() -> None:
-    """Return freed memory to the system now, where the C library is glibc.
+    """Return to the system what glibc keeps: the holes between what is still in use.
 
-    It keeps the holes between what is still in use, and a notebook that evaluates and trains many
-    times grows by a tenth or two.
+    Without it, a notebook that evaluates and trains many times grows by a tenth or two.
     """
-    if platform.libc_ver()[0] == "glibc":
-        ctypes.CDLL(None).malloc_trim(0)
+    if libc := _glibc():
+        libc.malloc_trim(0)
+
+
+def _glibc() -> ctypes.CDLL | None:
+    """The C library, unless it is another one (macOS, Windows, Alpine)."""
+    return ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None
 
 
 def has_native_bf16(device: torch.device) -> bool:
@@ -116,46 +115,31 @@ class FastDropout(TorchFunctionMode):
     def __init__(self, generator: torch.Generator):
         super().__init__()
         self.generator = generator
-        self.sequences: dict[tuple, _Masks] = {}
+        self.sequences: dict[tuple, tuple[Tensor, int]] = {}  # and how much of each is left
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         return self.dropout(*args, **kwargs) if function is F.dropout else function(*args, **kwargs)
 
-    def dropout(
-        self, x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
-    ) -> Tensor:
+    def dropout(self, x: Tensor, p: float = 0.5, training=True, inplace=False) -> Tensor:
         if inplace or not training or not 0 < p < 1 or x.device.type != "cpu":
             return F.dropout(x, p, training, inplace)
-        key = p, x.dtype
-        if key not in self.sequences:
-            self.sequences[key] = _Masks(*key, self.generator)
         with record_function("dropout"):  # its name in a profile
-            return x * self.sequences[key].like(x)
+            return x * self._mask(x, p)
 
-
-class _Masks:
-    """Dropout masks of one probability and dtype, cut from one random sequence."""
-
-    def __init__(self, p: float, dtype: torch.dtype, generator: torch.Generator):
-        self.p, self.dtype, self.generator = p, dtype, generator
-        self.sequence, self.left = torch.empty(0, dtype=dtype, device="cpu"), 0
-
-    def like(self, x: Tensor) -> Tensor:
+    def _mask(self, x: Tensor, p: float) -> Tensor:
         """A mask with the shape and, if x is dense, the memory format of x."""
         count = x.numel()
-        if self.left < count or len(self.sequence) < 4 * count:
-            self._draw(max(4 * count, len(self.sequence), 2**20))
-        self.left -= count
-        places = len(self.sequence) - count + 1
+        sequence, left = self.sequences.get((p, x.dtype), (torch.empty(0, device="cpu"), 0))
+        if left < count or len(sequence) < 4 * count:
+            length = max(4 * count, len(sequence), 2**20)
+            sequence = torch.full((length,), 1 / (1 - p), dtype=x.dtype, device="cpu")
+            sequence[dropped_positions(length, p, self.generator)] = 0
+            left = WINDOWS_PER_DRAW * length
+        self.sequences[p, x.dtype] = sequence, left - count
+        places = len(sequence) - count + 1
         start = torch.randint(places, (), generator=self.generator, device="cpu")
-        return self.sequence.as_strided(x.shape, torch.empty_like(x).stride(), int(start))
-
-    def _draw(self, length: int) -> None:
-        kept = 1 / (1 - self.p)
-        self.sequence = torch.full((length,), kept, dtype=self.dtype, device="cpu")
-        self.sequence[dropped_positions(length, self.p, self.generator)] = 0
-        self.left = WINDOWS_PER_DRAW * length
+        return sequence.as_strided(x.shape, torch.empty_like(x).stride(), int(start))
 
 
 def dropped_positions(count: int, p: float, generator: torch.Generator) -> Tensor:

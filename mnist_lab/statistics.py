@@ -1,14 +1,14 @@
 """How sure a figure is: intervals, comparisons, and how many seeds a difference needs.
 
 Accuracies and differences are fractions, never per cent. Intervals are of 95 %, and a difference
-counts at the 5 % level.
+counts at the 5 % level. What makes no sense, such as a list of nan, raises `UserError`.
 """
 
 import math
 import warnings
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -18,11 +18,9 @@ from scipy.stats import binomtest, bootstrap, nct, t, ttest_1samp
 from mnist_lab.validation import Count, Positive, UserError, check, number, shown, whole
 
 MOST_SEEDS = 1_000_000
-Power = number("a number from 0.5 to 0.999", ge=0.5, le=0.999)
 
 
-@dataclass(frozen=True)
-class Difference:
+class Difference(NamedTuple):
     """A mean difference with its interval, and how likely one so large is if there is none."""
 
     mean: float
@@ -31,8 +29,7 @@ class Difference:
     p: float
 
 
-@dataclass(frozen=True)
-class Disagreement:
+class Disagreement(NamedTuple):
     """The digits that one of two networks alone has right, and how likely that is among equals."""
 
     only_a: int
@@ -61,23 +58,15 @@ def writer_interval(correct: ArrayLike, writers: ArrayLike) -> tuple[float, floa
     answer where nothing is wrong. There the percentiles have no width, and Wilson's says more.
     Raises `UserError` unless there is a writer for each digit, and two writers or more.
     """
-    return _over_writers(_answers("correct", correct), writers)
+    return writer_difference(np.zeros_like(correct, bool), correct, writers)
 
 
 def writer_difference(
     correct_a: ArrayLike, correct_b: ArrayLike, writers: ArrayLike
 ) -> tuple[float, float]:
-    """`writer_interval` of how much better b is than a on the same digits.
-
-    Raises `UserError` as that does, and for two lengths.
-    """
-    a, b = _answers_of_two(correct_a, correct_b)
-    return _over_writers(b.astype(int) - a, writers)
-
-
-def _over_writers(values: np.ndarray, writers: ArrayLike) -> tuple[float, float]:
-    """The percentiles of the mean value of a digit, over 10,000 draws of whole writers."""
-    names = np.asarray(writers)
+    """`writer_interval` of how much better b is than a on the same digits."""
+    a, b = _answers(correct_a, correct_b)
+    values, names = b.astype(int) - a, np.asarray(writers)
     if names.shape != values.shape or names.dtype.kind not in "iu":
         raise UserError(f"writers must be {len(values):,} whole numbers, not {shown(writers)}.")
     _, writer, digits = np.unique(names, return_inverse=True, return_counts=True)
@@ -106,10 +95,7 @@ def seed_interval(accuracies: Sequence[float], cases: int = 1) -> tuple[float, f
 
 
 def prediction_interval(accuracies: Sequence[float], cases: int = 1) -> tuple[float, float]:
-    """Where one more run would lie, with 95 %: wider than the mean's, by the scatter of that run.
-
-    `cases` and what is raised: see `seed_interval`.
-    """
+    """Where one more run would lie: wider than `seed_interval`, by the scatter of that run."""
     low, high = seed_interval(accuracies, cases)
     middle, wider = (low + high) / 2, math.sqrt(len(accuracies) + 1)
     return middle - wider * (middle - low), middle + wider * (high - middle)
@@ -119,8 +105,7 @@ def paired_interval(a: Sequence[float], b: Sequence[float], cases: int = 1) -> D
     """How much better b is than a, on average; each seed has the same place in both.
 
     `seed_interval` of the differences b − a, with `cases` as there; p is that of the one case. If
-    all differences are alike, p is 0, or 1 if they are 0. Raises `UserError` as that does, and for
-    lists of two lengths.
+    all differences are alike, p is 0, or 1 if they are 0.
     """
     a, b = _numbers("a", a, 2), _numbers("b", b, 2)
     if len(a) != len(b):
@@ -143,9 +128,9 @@ def mcnemar(correct_a: ArrayLike, correct_b: ArrayLike) -> Disagreement:
     """Whether two networks are equally good on the same, independent digits: `[N]`, right or not.
 
     McNemar's test, doi:10.1007/BF02295996, exact: a digit that only one of them has right is as
-    likely one's as the other's. Raises `UserError` for other than True or False, and two lengths.
+    likely one's as the other's.
     """
-    a, b = _answers_of_two(correct_a, correct_b)
+    a, b = _answers(correct_a, correct_b)
     only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
     either = only_a + only_b
     return Disagreement(only_a, only_b, float(binomtest(only_a, either).pvalue) if either else 1.0)
@@ -155,21 +140,17 @@ def detectable_difference(deviation: float, seeds: int, power: float = 0.8) -> f
     """The smallest true difference that `paired_interval` shows with probability `power`.
 
     `deviation` is the standard deviation of the differences over seeds. Student's t then follows
-    its noncentral distribution (Johnson and Welch, doi:10.1093/biomet/31.3-4.362). Raises
-    `UserError` unless deviation > 0, seeds ≥ 2 and 0.5 ≤ power ≤ 0.999.
+    its noncentral distribution (Johnson and Welch, doi:10.1093/biomet/31.3-4.362).
     """
-    deviation, power = check("deviation", deviation, Positive), check("power", power, Power)
-    seeds = check("seeds", seeds, whole(2))
+    deviation, seeds = check("deviation", deviation, Positive), check("seeds", seeds, whole(2))
+    power = check("power", power, number("a number from 0.5 to 0.999", ge=0.5, le=0.999))
     bound = t.isf(0.025, seeds - 1)
     errors = brentq(lambda shift: nct.sf(bound, seeds - 1, shift) - power, 0, 100)
     return errors * deviation / math.sqrt(seeds)
 
 
 def seeds_needed(difference: float, deviation: float, power: float = 0.8) -> int:
-    """The fewest paired seeds that show a difference: the inverse of `detectable_difference`.
-
-    Raises `UserError` as that does, unless difference > 0, and where a million seeds are too few.
-    """
+    """The fewest paired seeds that show a difference: the inverse of `detectable_difference`."""
     difference = check("difference", difference, Positive)
 
     def shows(seeds: int) -> bool:
@@ -186,7 +167,6 @@ def binomial_scatter(error_rates: ArrayLike) -> float:
 
     `error_rates` `[N]` are the shares p of runs that miss a digit, independently of all others
     (Jordan, arXiv:2304.01910). Taken from R runs, they make the variance (R − 1)/R of what it is.
-    Raises `UserError` unless there are shares, from 0 to 1.
     """
     p = _numbers("error_rates", error_rates, 1)
     if p.min() < 0 or p.max() > 1:
@@ -194,18 +174,15 @@ def binomial_scatter(error_rates: ArrayLike) -> float:
     return math.sqrt((p * (1 - p)).sum()) / len(p)
 
 
-def _answers(name: str, values: ArrayLike) -> np.ndarray:
-    array = np.asarray(values)
-    if array.dtype != bool or array.ndim != 1 or not len(array):
-        raise UserError(f"{name} must say True or False of each digit, not {shown(values)}.")
-    return array
-
-
-def _answers_of_two(correct_a: ArrayLike, correct_b: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    a, b = _answers("correct_a", correct_a), _answers("correct_b", correct_b)
+def _answers(*correct: ArrayLike) -> list[np.ndarray]:
+    """Which digits each of two networks read right."""
+    a, b = arrays = [np.asarray(values) for values in correct]
+    for values, array in zip(correct, arrays):
+        if array.dtype != bool or array.ndim != 1 or not len(array):
+            raise UserError(f"correct must say True or False of each digit, not {shown(values)}.")
     if len(a) != len(b):
         raise UserError(f"a and b must be of the same digits, not of {len(a):,} and {len(b):,}.")
-    return a, b
+    return arrays
 
 
 def _numbers(name: str, values: ArrayLike, least: int) -> np.ndarray:

@@ -209,7 +209,7 @@ REFUSED = [
     (lambda: paired_interval([1], [1]), "a must be finite numbers, 2 or more"),
     (lambda: paired_interval([1, 1], [1, INF]), "b must be finite numbers, 2 or more"),
     (lambda: paired_interval([1, 1], [1, 1, 1]), "of the same seeds, not of 2 and 3"),
-    (lambda: mcnemar(RIGHT, [0.5, 1, 1]), f"correct_b {SAYS}"),
+    (lambda: mcnemar(RIGHT, [0.5, 1, 1]), f"correct {SAYS}"),
     (lambda: detectable_difference(0, 5), "deviation must be a number above 0, not 0"),
     (lambda: detectable_difference(1.0, 1), "seeds must be a whole number from 2 on, not 1"),
     (lambda: detectable_difference(1.0, 5, 1), "power must be a number from 0.5 to 0.999, not 1"),

@@ -367,17 +367,12 @@ def test_a_fit_leaves_the_random_state_of_its_caller(fails):
     assert (np.random.get_state()[1].tolist(), random.getstate()) == states[1:]
 
 
-def test_cudnn_is_left_as_it_was():
+def test_cudnn_is_deterministic_meanwhile_and_left_as_it_was():
     cudnn, seen, network = torch.backends.cudnn, [], tiny()
     before = cudnn.deterministic, cudnn.benchmark
     network.register_forward_hook(lambda *_: seen.append((cudnn.deterministic, cudnn.benchmark)))
-    cudnn.deterministic, cudnn.benchmark = False, True
-    try:
-        fit(network, FEW, PLAIN, **FP32)
-        assert (cudnn.deterministic, cudnn.benchmark) == (False, True)
-    finally:
-        cudnn.deterministic, cudnn.benchmark = before
-    assert set(seen) == {(True, False)}
+    fit(network, FEW, PLAIN, **FP32)
+    assert (cudnn.deterministic, cudnn.benchmark) == before != (True, False) == seen[0]
 
 
 def test_a_copy_made_while_it_trains_is_a_network_of_its_own():
@@ -397,15 +392,6 @@ def test_a_copy_made_while_it_trains_is_a_network_of_its_own():
     assert not torch.equal(dropout.train()(IMAGES), IMAGES), "it drops nothing"
     saved.seek(0)
     assert torch.load(saved, weights_only=False)[2].p == 0.5
-
-
-def test_a_network_can_be_trained_again_after_a_run_that_failed():
-    network, clean = tiny(0.5), tiny(0.5)
-    with pytest.raises(UserError):
-        fit(network, FEW, PLAIN, batches=Gives(2, 1), **FP32)
-    network.load_state_dict(clean.state_dict())
-    losses = [fit(each, FEW, PLAIN, **FP32).batch_loss for each in (network, clean)]
-    assert losses[0] == losses[1]
 
 
 # What surrounds a fit
@@ -431,18 +417,16 @@ def test_what_surrounds_a_fit_changes_nothing(context, precision):
 # Precision and device
 
 
-def test_bf16_trains_close_to_fp32():
-    recipe = replace(BOTTLENECK_RECIPE, num_epochs=1, batch_size=40, augment=())
-    histories = {}
-    for precision in ("fp32", "bf16"):
-        torch.manual_seed(0)
-        network = BottleneckNet()
-        histories[precision] = fit(network, FEW, recipe, **FP32 | {"precision": precision})
-        assert {p.dtype for p in network.parameters()} == {torch.float32}
-    half, full = histories["bf16"], histories["fp32"]
-    assert half.precision == "bf16"
-    assert half.batch_loss != full.batch_loss, "bf16 was not used"
-    assert half.batch_loss == pytest.approx(full.batch_loss, rel=0.05)
+def test_bf16_learns_as_fp32_does():
+    networks = {precision: tiny() for precision in ("fp32", "bf16")}
+    full, half = (
+        fit(network, FEW, PLAIN, **FP32 | {"precision": precision})
+        for precision, network in networks.items()
+    )
+    assert half.precision == "bf16" and half.batch_loss != full.batch_loss, "bf16 was not used"
+    assert half.batch_loss == pytest.approx(full.batch_loss, rel=0.02)
+    assert full.batch_loss[-1] < 0.8 * full.batch_loss[0]
+    assert {parameter.dtype for parameter in networks["bf16"].parameters()} == {torch.float32}
 
 
 def test_adam_takes_one_call_for_all_parameters_unless_told_otherwise():

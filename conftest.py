@@ -123,11 +123,3 @@ def few(monkeypatch: pytest.MonkeyPatch):
     measuring.digits.cache_clear()
     yield data
     measuring.digits.cache_clear()
-
-
-@pytest.fixture
-def time():
-    """Time that passes only when a test says so."""
-    from stand_ins import FakeTime
-
-    return FakeTime()

@@ -1,4 +1,4 @@
-"""What several tests put in the place of processes, of time, of records and of files."""
+"""What several tests put in the place of processes, of records and of files."""
 
 from concurrent.futures import Future
 
@@ -6,10 +6,7 @@ import numpy as np
 
 
 class InProcess:
-    """A pool that works at once, where it is: monkeypatches reach it, and nothing must start."""
-
-    def __init__(self, *_):
-        pass
+    """A pool that works at once, where it is: nothing must start."""
 
     def __enter__(self):
         return self
@@ -19,30 +16,8 @@ class InProcess:
 
     def submit(self, work, *arguments):
         future = Future()
-        try:
-            future.set_result(work(*arguments))
-        except Exception as error:
-            future.set_exception(error)
+        future.set_result(work(*arguments))
         return future
-
-    def map(self, work, *columns):
-        return map(work, *columns)
-
-    def shutdown(self, **_):
-        pass
-
-
-class FakeTime:
-    """Stands in for the module `time`: it passes only when told to."""
-
-    def __init__(self):
-        self.now = 0.0
-
-    def perf_counter(self) -> float:
-        return self.now
-
-    def takes(self, seconds: float) -> None:
-        self.now += seconds
 
 
 def training(seed=0, **changes) -> dict:

@@ -1,12 +1,11 @@
 """Faster, but the same: the fast dropout is a dropout, and the switches ask before they act."""
 
-import io
+import ctypes
 import math
 import platform
-import subprocess
-import sys
 from itertools import pairwise
 
+import psutil
 import pytest
 import torch
 import torch.nn.functional as F
@@ -23,6 +22,7 @@ from mnist_lab.speed import (
     has_native_bf16,
     keep_freed_memory,
     limit_threads,
+    release_memory,
 )
 
 
@@ -51,11 +51,14 @@ def test_a_share_p_is_dropped_and_the_rest_is_scaled(p):
 
 
 @pytest.mark.parametrize("p", [0.1, 0.5])
-@pytest.mark.parametrize("lag", [1, 2, 3, 26, 676])
-def test_neighbours_are_dropped_independently(p, lag):
-    dropped = (drop(torch.ones(1_000_000), p) == 0).double() - p
-    correlation = (dropped[lag:] * dropped[:-lag]).mean() / (p * (1 - p))
-    assert abs(correlation) < 4 / 1_000_000**0.5
+def test_neighbours_and_consecutive_masks_are_independent(p):
+    layer, x = nn.Dropout(p), torch.ones(2**20)
+    with FastDropout(generator()):
+        masks = [(layer(x) == 0).double() - p for _ in range(4)]
+    pairs = [(masks[0][lag:], masks[0][:-lag]) for lag in (1, 2, 3, 26, 676)]
+    for one, other in pairs + list(pairwise(masks)):
+        correlation = (one * other).mean() / (p * (1 - p))
+        assert abs(correlation) < 4 / len(x) ** 0.5
 
 
 @pytest.mark.parametrize("p", [0.1, 0.5])
@@ -81,25 +84,25 @@ LAYOUTS = {
 }
 
 
-@pytest.mark.parametrize("of_gradient", LAYOUTS)
 @pytest.mark.parametrize("of_input", LAYOUTS)
-def test_backward_drops_what_forward_dropped_in_every_layout(of_input, of_gradient):
+def test_backward_drops_what_forward_dropped_in_every_layout(of_input):
     x = LAYOUTS[of_input](torch.rand(4, 6, 8, 6, generator=generator(1)) + 1)
     x.requires_grad_()
     y = drop(x, 0.3)
-    same = torch.rand(y.shape, generator=generator(2)) + 1
-    gradient = {
-        "channels_last": channels_last(same),
-        "transposed": same.transpose(1, 3).contiguous().transpose(1, 3),
-        "every other": same.repeat_interleave(2, dim=2)[:, :, ::2],
-        "offset": torch.cat([same[:1], same])[1:],
-        "expanded": same[:1].expand_as(y),
-    }.get(of_gradient, same)
-    y.backward(gradient)
     kept = (y != 0).float()
     assert 0.1 < 1 - kept.mean() < 0.5
     torch.testing.assert_close(y, x * kept / 0.7)
-    torch.testing.assert_close(x.grad, gradient * kept / 0.7)
+    same = torch.rand(y.shape, generator=generator(2)) + 1
+    for gradient in (
+        same,
+        channels_last(same),
+        same.transpose(1, 3).contiguous().transpose(1, 3),
+        same.repeat_interleave(2, dim=2)[:, :, ::2],
+        torch.cat([same[:1], same])[1:],
+        same[:1].expand_as(y),
+    ):
+        (found,) = torch.autograd.grad(y, x, gradient, retain_graph=True)
+        torch.testing.assert_close(found, gradient * kept / 0.7)
 
 
 def test_the_memory_format_is_kept():
@@ -108,12 +111,6 @@ def test_the_memory_format_is_kept():
     assert y.is_contiguous(memory_format=torch.channels_last)
     (gradient,) = torch.autograd.grad(y.sum(), x)
     assert gradient.is_contiguous(memory_format=torch.channels_last)
-
-
-def test_bf16_stays_bf16():
-    y = drop(torch.ones(1_000, dtype=torch.bfloat16), 0.5)
-    assert y.dtype == torch.bfloat16
-    assert sorted(set(y.tolist())) == [0.0, 2.0]
 
 
 def test_its_generator_alone_decides():
@@ -146,56 +143,26 @@ def test_ones_stay_ones_on_average_over_many_masks(p):
     assert abs(mean - 1) < 5 * math.sqrt(p / (1 - p) / independent)
 
 
-@pytest.mark.parametrize("p", [0.1, 0.5])
-def test_consecutive_masks_of_a_big_tensor_have_nothing_in_common(p):
-    layer, x = nn.Dropout(p), torch.ones(2**20)
+def test_probabilities_and_precisions_each_keep_their_own():
     with FastDropout(generator()):
-        dropped = [(layer(x) == 0).double() - p for _ in range(6)]
-    for one, next_one in pairwise(dropped):
-        correlation = (one * next_one).mean() / (p * (1 - p))
-        assert abs(correlation) < 4 / len(x) ** 0.5
+        for p in (0.1, 0.5, 0.1):
+            for dtype in (torch.float32, torch.bfloat16):
+                x = torch.ones(2**18, dtype=dtype, requires_grad=True)
+                y = F.dropout(x, p)
+                assert y.dtype == dtype and y.unique().tolist() == [0, y.new_tensor(1 / (1 - p))]
+                share = (y == 0).double().mean()
+                assert abs(share - p) < 4 * math.sqrt(p * (1 - p) / len(x))
+                (gradient,) = torch.autograd.grad(y.sum(), x)
+                assert torch.equal(gradient, y), "a mask times ones is the mask"
 
 
-def test_layers_with_another_probability_each_keep_their_own():
-    network, x = nn.Sequential(nn.Dropout(0.1), nn.Dropout(0.5)), torch.ones(2**18)
-    with FastDropout(generator()):
-        for p, layer in [(0.1, network[0]), (0.5, network[1]), (0.1, network[0])]:
-            y = layer(x)
-            assert y.max() == torch.tensor(1 / (1 - p))
-            share = (y == 0).double().mean()
-            assert abs(share - p) < 4 * math.sqrt(p * (1 - p) / len(x))
-
-
-def test_one_layer_serves_two_precisions():
-    layer = nn.Dropout(0.5)
-    with FastDropout(generator()):
-        for dtype in (torch.float32, torch.bfloat16, torch.float32):
-            assert layer(torch.ones(100, dtype=dtype)).dtype == dtype
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_the_gradient_is_the_mask(dtype):
-    x = torch.ones(1_000, dtype=dtype, requires_grad=True)
-    y = drop(x, 0.3)
-    (gradient,) = torch.autograd.grad(y.sum(), x)
-    assert gradient.dtype == dtype
-    assert torch.equal(gradient, y), "a mask times ones is the mask"
-
-
-@pytest.mark.parametrize(
-    "x",
-    [
-        torch.ones(1, 1_000).expand(1_000, -1),
-        torch.ones(1_000, 1).expand(-1, 1_000),
-        torch.ones(1_000, 2_000)[:, ::2],
-    ],
-    ids=["one row", "one column", "every other"],
-)
-@pytest.mark.parametrize("across", [0, 1])
-def test_values_that_share_or_skip_memory_are_dropped_one_by_one(x, across):
-    dropped = (drop(x, 0.5) == 0).double() - 0.5
-    here, there = dropped.narrow(across, 0, 999), dropped.narrow(across, 1, 999)
-    assert abs((here * there).mean() / 0.25) < 4 / here.numel() ** 0.5
+def test_values_that_share_or_skip_memory_are_dropped_one_by_one():
+    row, column = torch.ones(1, 1_000).expand(1_000, -1), torch.ones(1_000, 1).expand(-1, 1_000)
+    for x in (row, column, torch.ones(1_000, 2_000)[:, ::2]):
+        dropped = (drop(x, 0.5) == 0).double() - 0.5
+        for across in (0, 1):
+            here, there = dropped.narrow(across, 0, 999), dropped.narrow(across, 1, 999)
+            assert abs((here * there).mean() / 0.25) < 4 / here.numel() ** 0.5
 
 
 # The sequence the masks are cut from
@@ -253,18 +220,12 @@ def test_layers_of_one_probability_share_a_sequence(draws):
     assert len(draws) == 1
 
 
-def test_nothing_is_dropped_in_evaluation_mode():
-    layer, x = nn.Dropout(0.5).eval(), torch.ones(100)
-    with FastDropout(generator()):
-        assert torch.equal(layer(x), x)
-        assert not torch.equal(layer.train()(x), x)
-
-
 @pytest.mark.parametrize(
     "layer",
-    [nn.Dropout(0), nn.Dropout(1), nn.Dropout(0.5, inplace=True), nn.Dropout2d(0.5), nn.ReLU()],
+    [nn.Dropout(0), nn.Dropout(1), nn.Dropout(0.5, inplace=True), nn.Dropout2d(0.5),
+     nn.Dropout(0.5).eval()],
     ids=repr,
-)
+)  # fmt: skip
 def test_other_layers_compute_as_they_did(layer, draws):
     x = torch.ones(4, 3, 5, 5)
     torch.manual_seed(0)
@@ -287,26 +248,19 @@ def test_the_function_is_answered_as_the_module_is(draws):
 # Positions
 
 
-@pytest.mark.parametrize("count", [0, 1, 2, 7, 1_000])
 @pytest.mark.parametrize("p", [1e-9, 1e-4, 0.1, 0.5, 0.9, 0.9999, 1 - 1e-9])
-def test_positions_are_sorted_unique_and_in_range(count, p):
+def test_positions_are_sorted_unique_and_in_range_and_as_many_as_they_should(p):
     rng = generator()
-    total, times = 0, 50
-    for _ in range(times):
-        positions = dropped_positions(count, p, rng)
-        assert positions.dtype == torch.int64
-        assert (positions.diff() > 0).all()
-        assert not len(positions) or (positions[0] >= 0 and positions[-1] < count)
-        total += len(positions)
-    spread = math.sqrt(times * count * p * (1 - p))
-    assert abs(total - times * count * p) <= 4 * spread + 1
-
-
-@pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
-def test_even_a_single_position_is_chosen_with_probability_p(p):
-    rng = generator()
-    chosen = sum(len(dropped_positions(1, p, rng)) for _ in range(2_000))
-    assert abs(chosen - 2_000 * p) < 4 * math.sqrt(2_000 * p * (1 - p))
+    for count, times in ((0, 5), (1, 2_000), (2, 50), (1_000, 50)):
+        total = 0
+        for _ in range(times):
+            positions = dropped_positions(count, p, rng)
+            assert positions.dtype == torch.int64
+            assert (positions.diff() > 0).all()
+            assert not len(positions) or (positions[0] >= 0 and positions[-1] < count)
+            total += len(positions)
+        spread = math.sqrt(times * count * p * (1 - p))
+        assert abs(total - times * count * p) <= 4 * spread + 1
 
 
 def test_when_the_first_draws_do_not_reach_the_end_more_are_drawn(monkeypatch):
@@ -337,56 +291,47 @@ def test_when_the_first_draws_do_not_reach_the_end_more_are_drawn(monkeypatch):
     [
         ("model name : Xeon\nflags\t\t: fpu avx512f avx512_bf16 amx_tile\n", True),
         ("flags\t\t: fpu amx_bf16\n", True),
-        ("model name : avx512_bf16\nflags\t\t: fpu avx512f avx2\n", False),
-        ("flags\t\t: fpu avx512_bf16_not\n", False),
+        ("model name : avx512_bf16\nflags\t\t: fpu avx512f avx512_bf16_not\n", False),
         ("Features\t: fp asimd bf16\n", False),
-        ("", False),
+        (None, False),
     ],
 )
-def test_the_processor_is_asked_whether_it_has_bf16(monkeypatch, cpuinfo, native):
-    monkeypatch.setattr(speed, "open", lambda path: io.StringIO(cpuinfo), raising=False)
+def test_the_processor_is_asked_whether_it_has_bf16(monkeypatch, tmp_path, cpuinfo, native):
+    path = tmp_path / "cpuinfo"
+    if cpuinfo:  # else a system that does not tell
+        path.write_text(cpuinfo)
+    monkeypatch.setattr(speed, "open", lambda _: path.open(), raising=False)
     assert has_native_bf16(torch.device("cpu")) is native
+    assert not has_native_bf16(torch.device("cuda")) and not has_native_bf16(torch.device("mps"))
 
 
-def test_a_system_that_does_not_tell_has_no_bf16(monkeypatch):
-    def refuse(path):
-        raise FileNotFoundError(path)
+class Library:
+    """A C library that answers as it is told, and remembers what was asked."""
 
-    monkeypatch.setattr(speed, "open", refuse, raising=False)
-    assert has_native_bf16(torch.device("cpu")) is False
+    def __init__(self, *answers):
+        self.answers, self.asked = iter(answers), []
 
-
-@pytest.mark.parametrize("device", ["cuda", "mps"])
-def test_only_processors_are_asked(monkeypatch, device):
-    monkeypatch.setattr(speed, "open", lambda path: io.StringIO("flags : amx_bf16"), raising=False)
-    assert has_native_bf16(torch.device(device)) is False
+    def mallopt(self, option, value):
+        self.asked.append((option, value))
+        return next(self.answers)
 
 
-def test_keeping_memory_works_or_declines_on_this_platform():
-    assert keep_freed_memory() in (True, False)
-
-
-@pytest.mark.parametrize("library", [("musl", "1.2"), ("", "")])
-def test_another_c_library_is_left_alone(monkeypatch, library):
-    monkeypatch.setattr(platform, "libc_ver", lambda: library)
-    monkeypatch.setattr(speed.ctypes, "CDLL", lambda name: pytest.fail("it was loaded"))
-    assert keep_freed_memory() is False
-
-
-@pytest.mark.parametrize(("answers", "kept"), [([1, 1], True), ([0], False), ([1, 0], False)])
-def test_glibc_is_asked_to_keep_big_buffers(monkeypatch, answers, kept):
-    asked = []
-
-    class Library:
-        def mallopt(self, option, value):
-            asked.append((option, value))
-            return answers[len(asked) - 1]
-
-    monkeypatch.setattr(platform, "libc_ver", lambda: ("glibc", "2.36"))
-    monkeypatch.setattr(speed.ctypes, "CDLL", lambda name: Library())
+@pytest.mark.parametrize(
+    ("name", "answers", "kept"),
+    [
+        ("glibc", (1, 1), True),
+        ("glibc", (0,), False),
+        ("glibc", (1, 0), False),
+        ("musl", (), False),
+    ],
+)
+def test_glibc_alone_is_asked_to_keep_big_buffers(monkeypatch, name, answers, kept):
+    library = Library(*answers)
+    monkeypatch.setattr(platform, "libc_ver", lambda: (name, "2.36"))
+    monkeypatch.setattr(speed.ctypes, "CDLL", lambda _: library)
     assert keep_freed_memory() is kept
     # M_MMAP_THRESHOLD and M_TRIM_THRESHOLD of malloc.h
-    assert asked == [(-3, 32 * 2**20), (-1, 2**30)][: len(asked)]
+    assert library.asked == [(-3, 32 * 2**20), (-1, 2**30)][: len(answers)]
 
 
 # Threads
@@ -405,24 +350,17 @@ def test_the_number_of_threads_follows_from_the_machine_unless_told(
     assert choose_threads() == chosen
 
 
-@pytest.fixture
-def two_threads():
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.mark.parametrize(("asked", "rule", "taken"), [(None, 1, 1), (None, 3, 2), (3, 1, 3)])
-def test_threads_are_taken_for_a_while_and_given_back(asked, rule, taken, two_threads, monkeypatch):
-    monkeypatch.setattr(speed, "choose_threads", lambda: rule)
-    with pytest.raises(KeyError), limit_threads(asked) as number:
-        assert number == torch.get_num_threads() == taken
-        raise KeyError
-    assert torch.get_num_threads() == 2
+def test_threads_are_taken_for_a_while_and_given_back(asked, rule, taken, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", str(rule))
+    with limit_threads(2):
+        with pytest.raises(KeyError), limit_threads(asked) as number:
+            assert number == torch.get_num_threads() == taken
+            raise KeyError
+        assert torch.get_num_threads() == 2
 
 
-@pytest.mark.parametrize("number", [0, -1, 1.5, True, "2"])
+@pytest.mark.parametrize("number", [0, True, "2"])
 def test_a_number_of_threads_must_be_one(number):
     wanted = "num_threads must be a whole number from 1 on, not"
     with pytest.raises(ValueError, match=wanted), limit_threads(number):
@@ -431,24 +369,21 @@ def test_a_number_of_threads_must_be_one(number):
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc keeps holes")
 def test_memory_in_holes_is_given_back():
-    script = """
-import ctypes
-from mnist_lab.speed import release_memory
-def resident():
-    return int(open("/proc/self/statm").read().split()[1]) * 4096
-libc = ctypes.CDLL(None)
-libc.malloc.restype, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
-def block(size):
-    memory = libc.malloc(size)
-    ctypes.memset(memory, 1, size)
-    return memory
-# Between large ones that go, small ones that stay, each larger than any hole there was before.
-pairs = [(block(100_000), block(5_000)) for _ in range(2_000)]
-for large, small in pairs:
-    libc.free(large)
-before = resident()
-release_memory()
-print((before - resident()) // 10**6)
-"""
-    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert int(run.stdout) > 100
+    libc = ctypes.CDLL(None)
+    libc.malloc.restype, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+
+    def block(size):
+        memory = libc.malloc(size)
+        ctypes.memset(memory, 1, size)
+        return memory
+
+    # Between large ones that go, small ones that stay, each larger than any hole there was before.
+    large, small = zip(*[(block(100_000), block(5_000)) for _ in range(2_000)])
+    for memory in large:
+        libc.free(memory)
+    before = psutil.Process().memory_info().rss
+    release_memory()
+    given_back = before - psutil.Process().memory_info().rss
+    for memory in small:
+        libc.free(memory)
+    assert given_back > 100e6

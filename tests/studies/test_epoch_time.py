@@ -3,6 +3,7 @@
 import mmap
 import sys
 import time
+from concurrent.futures import Future
 
 import psutil
 import pytest
@@ -10,9 +11,11 @@ import torch
 from stand_ins import InProcess
 from torch import nn
 
+from mnist_lab.networks import BottleneckNet
 from mnist_lab.recipes import NETWORKS, Entry, Recipe
 from mnist_lab.studies import epoch_time
-from mnist_lab.studies.epoch_time import EPOCH, WAYS, affordable, cases, run, table
+from mnist_lab.studies.epoch_time import EPOCH, INFERENCE, WAYS, affordable, cases, run, table
+from mnist_lab.studies.roofline import Peak, step_cost
 
 PARTS = ["data", "augmentation", "forward", "dropout", "backward", "optimizer", "the rest"]
 
@@ -42,40 +45,48 @@ def test_an_epoch_is_never_longer_than_the_digits_nor_shorter_than_the_warm_up(
 
 
 def test_the_ways_take_turns_in_processes_of_their_own(few, monkeypatch):
-    asked, answers = [], {}
+    asked = []
 
     class Process(InProcess):
+        """It answers as if an epoch took 4 s in textbook's way, and 1 s in fit's."""
+
         def submit(self, work, *arguments):
-            asked.append((work.__name__, id(self), *arguments))
-            if (work, *arguments) not in answers:  # the second time it would say as much
-                answers[work, *arguments] = super().submit(work, *arguments)
-            return answers[work, *arguments]
+            if work is epoch_time._peak_bytes:
+                return super().submit(work)
+            way, *others = arguments
+            asked.append((self, work.__name__, way))
+            assert others == ["bottleneck", 100, "fp32"]
+            seconds = {"textbook": 4.0, "fit": 1.0}[way]
+            figures = {name: seconds * factor for factor, name in enumerate(PARTS, 1)}
+            figures |= {"images_per_second": 10 / seconds, "latency": seconds}
+            answer = Future()
+            epoch = seconds + len(asked) // 2
+            answer.set_result(epoch if work is epoch_time._epoch else {"epoch": epoch} | figures)
+            return answer
 
     monkeypatch.setattr(epoch_time, "own_process", Process)
-    begin = time.perf_counter()
-    result = run("bottleneck", 2, minutes=1e-9, precision="fp32")
-    took = time.perf_counter() - begin
-    one, other = asked[0][1], asked[1][1]
-    assert one != other
-    trained = [(who, *rest) for work, who, *rest in asked if work in ("_epoch", "_figures")]
-    every = (one, "textbook", "bottleneck", 100, "fp32"), (other, "fit", "bottleneck", 100, "fp32")
-    assert trained == 3 * list(every)
+    result = run("bottleneck", 2, minutes=1, precision="fp32")
+    (one, *_), (other, *_), *_ = asked
+    assert one is not other
+    assert asked == [
+        (process, work, way)
+        for work in ("_epoch", "_figures", "_figures")
+        for process, way in ((one, "textbook"), (other, "fit"))
+    ]
     assert result["digits_per_epoch"] == 100 and result["pairs"] == 2
-    seconds = result["seconds_per_epoch"]
-    assert sum(map(sum, seconds.values())) < took * EPOCH / 100
-    assert min(map(min, seconds.values())) > 0.005 * EPOCH / 100, "not scaled"
+    assert result["seconds_per_epoch"] == {"textbook": [5.0, 6.0], "fit": [3.0, 4.0]}
     assert list(result["seconds_per_batch"]) == PARTS
-    assert list(result["inference"]) == ["images_per_second", "latency"]
-    groups = [seconds, *result["seconds_per_batch"].values(), *result["inference"].values()]
-    assert all({way: len(values) for way, values in group.items()} == dict.fromkeys(WAYS, 2)
-               for group in groups)  # fmt: skip
-    assert all(value > 0 for group in groups for values in group.values() for value in values)
+    assert result["seconds_per_batch"]["forward"] == {"textbook": [12.0] * 2, "fit": [3.0] * 2}
+    assert result["inference"] == {
+        "images_per_second": {"textbook": [2.5] * 2, "fit": [10.0] * 2},
+        "latency": {"textbook": [4.0] * 2, "fit": [1.0] * 2},
+    }
     assert all(result["peak_bytes"][way] > 50e6 for way in WAYS)
-    assert (result["network"], result["batch_size"], result["digits"], result["precision"]) == (
-        "BottleneckNet", 64, "few digits", "fp32"
-    )  # fmt: skip
-    assert result["threads"] == torch.get_num_threads()
-    assert result["least_per_batch"]["operations"] > 64 * 1e6 > 0 < result["peak"]["operations"]
+    assert (result["network"], result["batch_size"]) == ("BottleneckNet", 64)
+    assert (result["digits"], result["precision"]) == ("few digits", "fp32")
+    assert result["threads"] == torch.get_num_threads() and result["peak"]["operations"] > 0
+    peak = Peak(**result["peak"])
+    assert result["least_per_batch"] == step_cost(BottleneckNet(), 64, peak)._asdict()
     assert "scaled" in table([result])
 
 
@@ -86,43 +97,45 @@ class SlowBackward(torch.autograd.Function):
 
     @staticmethod
     def backward(context, gradient):
-        time.sleep(0.1)
+        time.sleep(0.06)
         return gradient
 
 
 class Slow(nn.Sequential):
-    """Forward takes 30 ms for a batch, and 1 ms for an image; backward 100 ms."""
+    """Forward takes 20 ms for a batch, and 1 ms for an image; backward 60 ms."""
 
     def __init__(self):
         super().__init__(nn.Flatten(), nn.Dropout(0.1), nn.Linear(784, 10))
 
     def forward(self, x):
-        time.sleep(0.03 + 0.001 * len(x))
+        time.sleep(0.02 + 0.001 * len(x))
         return SlowBackward.apply(super().forward(x))
 
 
 class SlowTransform:
-    """Takes 10 ms for a batch of ten, however it is asked."""
+    """Takes 5 ms for a batch of ten, however it is asked."""
 
     def __call__(self, images, draws):
-        time.sleep(0.01)
+        time.sleep(0.005)
         return images
 
     def torchvision(self):
-        return lambda image: (time.sleep(0.001), image)[1]
+        return lambda image: (time.sleep(0.0005), image)[1]
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_parts_and_inference_are_where_the_time_goes(few, monkeypatch, way):
     recipe = Recipe(num_epochs=7, batch_size=10, lr=0.01, augment=(SlowTransform(),))
     monkeypatch.setitem(NETWORKS, "slow", Entry(Slow, recipe))
-    parts = epoch_time._parts(way, "slow", "fp32")
-    assert list(parts) == PARTS and min(parts.values()) > 0
-    assert 0.01 <= parts["augmentation"] < 0.04 <= parts["forward"] < 0.1 <= parts["backward"]
+    parts = epoch_time._figures(way, "slow", 20, "fp32")
+    assert list(parts) == ["epoch", *PARTS, *INFERENCE] and min(parts.values()) > 0
+    # Two batches of ten, and eight digits to validate.
+    seconds = parts["epoch"] * 20 / EPOCH
+    assert 2 * (0.005 + 0.03 + 0.06) + 0.028 <= seconds < 1
+    assert 0.005 <= parts["augmentation"] < 0.03 <= parts["forward"] < 0.06 <= parts["backward"]
     assert max(parts["data"], parts["dropout"], parts["optimizer"]) < 0.03
-    figures = epoch_time._inference(way, "slow", 30)
-    assert 0.031 <= figures["latency"] < 0.09
-    assert 100 < figures["images_per_second"] <= 30 / 0.06
+    assert 0.021 <= parts["latency"] < 0.06
+    assert 100 < parts["images_per_second"] <= 40 / 0.06
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the peak in /proc")

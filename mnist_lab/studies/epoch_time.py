@@ -6,12 +6,11 @@ And the parts of a step, memory and inference, and how far the machine's own lim
 import os
 import re
 import statistics
-import time
 from collections import defaultdict
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from timeit import repeat, timeit
 from types import SimpleNamespace
 
 import psutil
@@ -120,10 +119,8 @@ def _figures(way: str, name: str, count: int, precision: str) -> dict[str, float
 
 def _epoch(way: str, name: str, count: int, precision: str) -> float:
     """Seconds of one epoch and its validation, from the first digits of both splits."""
-    share = count / len(digits().train)
-    num_validation = max(1, round(share * len(digits().validation)))
-    seconds = _train(way, NETWORKS[name], count, num_validation, precision)
-    return EPOCH / count * seconds
+    num_validation = max(1, round(count * len(digits().validation) / len(digits().train)))
+    return EPOCH / count * _train(way, NETWORKS[name], count, num_validation, precision)
 
 
 @limit_threads()
@@ -131,13 +128,10 @@ def _train(way: str, entry: Entry, count: int, num_validation: int, precision: s
     """Seconds of one epoch of so many digits."""
     train, validation = digits().train.first(count), digits().validation.first(num_validation)
     data, recipe = Digits("", train, validation, validation), replace(entry.recipe, num_epochs=1)
-    network = entry.network()
-    start = time.perf_counter()
-    if way == "textbook":
-        textbook_fit(network, data, recipe)
-    else:
-        fit(network, data, recipe, device="cpu", precision=precision, progress=False)
-    return time.perf_counter() - start
+    work = partial(textbook_fit, entry.network(), data, recipe)
+    if way == "fit":
+        work = partial(fit, *work.args, device="cpu", precision=precision, progress=False)
+    return timeit(work, number=1)
 
 
 def _parts(way: str, name: str, precision: str) -> dict[str, float]:
@@ -179,11 +173,11 @@ def _labelled(transform) -> SimpleNamespace:
 
 @torch.no_grad()
 @limit_threads()
-def _inference(way: str, name: str, count: int = 500) -> dict[str, float]:
+def _inference(way: str, name: str) -> dict[str, float]:
     """Images per second from the stored pixels to the answers, and the latency of one of them."""
     make, recipe, _ = NETWORKS[name]
     data, network = digits(), make().eval()
-    many, one = data.validation.first(count), data.validation.first(1)
+    many, one = data.validation.first(500), data.validation.first(1)
     if way == "fit":
         network.to(memory_format=torch.channels_last)
         read, read_one = (partial(predict, network, split, recipe) for split in (many, one))
@@ -194,15 +188,9 @@ def _inference(way: str, name: str, count: int = 500) -> dict[str, float]:
         def read_one():
             network(batches.dataset[0][0][None])
 
-    _seconds(read), _seconds(read_one)  # warm-up
-    latency = statistics.median(_seconds(read_one) for _ in range(20))
-    return dict(zip(INFERENCE, (len(many) / _seconds(read), latency)))
-
-
-def _seconds(work: Callable) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
+    read(), read_one()  # warm-up
+    latency = statistics.median(repeat(read_one, number=1, repeat=20))
+    return dict(zip(INFERENCE, (len(many) / timeit(read, number=1), latency)))
 
 
 def _peak_bytes() -> int:

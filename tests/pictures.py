@@ -19,7 +19,7 @@ def answers(readers, *images):
     return [ten.argmax(1).tolist() for ten in chances.values()]
 
 
-def photo(light=200, ink=40, mode="L", shadow=True, rotate=False, speck=False):
+def photo(light=200, ink=40, mode="L", shadow=True, speck=False):
     """A seven on paper, in a slanting light, with the grain of a camera."""
     y, x = np.mgrid[:350, :450]
     paper = light + (30 * x / 450 - 40 * y / 350) * shadow

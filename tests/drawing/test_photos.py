@@ -19,11 +19,6 @@ def readers():
     return load_networks()
 
 
-def deep(white, kind):
-    """A photo whose white is this number, in pixels of this type."""
-    return Image.fromarray((np.asarray(photo(), float) / 255 * white).astype(kind))
-
-
 def coloured(colour):
     """Ink of this colour on a transparent ground."""
     picture = Image.new("RGBA", INK.size, colour)
@@ -48,13 +43,6 @@ def test_a_photo_lies_as_the_camera_says(readers):
     assert answers(readers, prepare(from_photo(file))) == [[7], [7]]
 
 
-def test_what_is_transparent_is_paper(readers):
-    ink = photo(shadow=False).point(lambda value: 255 if value < 100 else 0)
-    clear = Image.new("RGBA", ink.size, "black")
-    clear.putalpha(ink)
-    assert answers(readers, prepare(from_photo(encoded(clear, "PNG")))) == [[7], [7]]
-
-
 def test_empty_paper_holds_nothing_and_nonsense_is_no_picture():
     paper = Image.fromarray(np.full((200, 300), 190, "uint8"))
     with pytest.raises(UserError, match="nothing to read"):
@@ -64,14 +52,16 @@ def test_empty_paper_holds_nothing_and_nonsense_is_no_picture():
             from_photo(nonsense)
 
 
-@pytest.mark.parametrize("white", [1, 4_095, 65_535])
-@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
-def test_a_photo_of_more_than_8_bits_is_read(readers, white, kind):
-    types = [np.uint16] if kind == "PNG" else [np.uint16, ">u2", np.int32, np.float32]
-    for pixel in types if white > 1 else [np.float32]:
-        picture = deep(white, pixel)
-        image = from_photo(encoded(picture, kind) if white > 1 or kind == "TIFF" else picture)
-        assert answers(readers, prepare(image)) == [[7], [7]]
+@pytest.mark.parametrize(
+    ("kind", "pixel", "white"),
+    [("PNG", np.uint16, 4_095), ("PNG", np.uint16, 65_535), ("TIFF", np.uint16, 4_095),
+     ("TIFF", ">u2", 65_535), ("TIFF", np.int32, 65_535), ("TIFF", np.float32, 65_535),
+     ("TIFF", np.float32, 1)],
+)  # fmt: skip
+def test_a_photo_of_more_than_8_bits_is_read(readers, kind, pixel, white):
+    picture = Image.fromarray((np.asarray(photo(), float) / 255 * white).astype(pixel))
+    for photo_of_it in (encoded(picture, kind), picture):
+        assert answers(readers, prepare(from_photo(photo_of_it))) == [[7], [7]]
 
 
 @pytest.mark.parametrize("pixel", [np.uint16, np.float32])
@@ -82,9 +72,7 @@ def test_empty_paper_of_more_than_8_bits_is_empty(pixel):
             prepare(from_photo(Image.fromarray((paper * 65_535).astype(pixel))))
 
 
-@pytest.mark.parametrize(
-    "colour", ["black", "white", "navy", "yellow", (250, 250, 250), (128, 128, 128)]
-)
+@pytest.mark.parametrize("colour", ["black", "white", "yellow", (128, 128, 128)])
 def test_ink_of_any_colour_on_a_transparent_ground_is_read(readers, colour):
     assert answers(readers, prepare(from_photo(encoded(coloured(colour), "PNG")))) == [[7], [7]]
 
@@ -101,8 +89,7 @@ def test_what_is_transparent_everywhere_is_empty():
         prepare(from_photo(Image.new("RGBA", (50, 50), (255, 0, 0, 0))))
 
 
-@pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP"])
-@pytest.mark.parametrize("fullest", [0, 1, 2])
+@pytest.mark.parametrize(("kind", "fullest"), [("GIF", 0), ("PNG", 1), ("WEBP", 2)])
 def test_of_an_animation_the_fullest_frame_is_read(readers, kind, fullest):
     empty = Image.new("L", INK.size, 200)
     begun = empty.copy()

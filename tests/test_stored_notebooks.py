@@ -6,6 +6,7 @@ import re
 import statistics
 import subprocess
 import sys
+from functools import cache
 
 import nbformat
 import papermill
@@ -23,11 +24,12 @@ from mnist_lab.records import load_records
 
 RECORDS = ROOT / "mnist_lab" / "published"
 COSTS = {outcome.notebook: outcome for outcome in load_outcomes(RECORDS / COSTS_FILE)}
-each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 SOLUTIONS = find_solutions(ROOT / "notebooks")
+each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 each_executed = pytest.mark.parametrize("path", NOTEBOOKS + SOLUTIONS, ids=lambda path: path.stem)
 
 
+@cache
 def read(path):
     return nbformat.read(path, as_version=4)
 
@@ -36,8 +38,8 @@ def code_cells(path):
     return [cell for cell in read(path).cells if cell.cell_type == "code"]
 
 
-def prose(path):
-    return "\n".join(cell.source for cell in read(path).cells if cell.cell_type == "markdown")
+def outputs(path):
+    return [output for cell in code_cells(path) for output in cell.outputs]
 
 
 def test_the_course_is_complete():
@@ -47,38 +49,31 @@ def test_the_course_is_complete():
 
 
 @each_executed
-def test_cells_were_executed_once_from_top_to_bottom(path):
+def test_it_was_executed_once_from_top_to_bottom_without_a_warning_or_a_machines_path(path):
     counts = [cell.execution_count for cell in code_cells(path)]
     assert counts == list(range(1, len(counts) + 1))
-
-
-@each_executed
-def test_outputs_hold_no_error_no_warning_and_no_path_of_a_machine(path):
-    for cell in code_cells(path):
-        for output in cell.outputs:
-            assert output.output_type != "error"
-            assert output.get("name") != "stderr", output.text
-            text = str(output.get("text", "")) + str(output.get("data", {}).get("text/plain", ""))
-            assert "Warning" not in text
-            assert not re.search(r"/(home|root|Users|tmp|work|content)/|[A-Z]:\\", text), text
+    for output in outputs(path):
+        assert output.output_type != "error" and output.get("name") != "stderr", output
+        text = str(output.get("text", "")) + str(output.get("data", {}).get("text/plain", ""))
+        assert "Warning" not in text
+        assert not re.search(r"/(home|root|Users|tmp|work|content)/|[A-Z]:\\", text), text
 
 
 @each_notebook
 def test_a_notebook_follows_the_pattern_of_the_course(path):
-    text = prose(path)
+    text = "\n".join(cell.source for cell in read(path).cells if cell.cell_type == "markdown")
     first, parameters = code_cells(path)[:2]
     assert "google.colab" in first.source
     assert "parameters" in parameters.metadata.tags
+    assert "dataset" in papermill.inspect_notebook(str(path))
     assert "**Question:**" in text.split("##")[0]
     assert text.count("**Target:**") >= 1 and text.count("**Analysis:**") >= 1
     assert "## Recap" in text and "## Further reading" in text
     assert re.search(r"## Experiments\n\n1\. .*\n2\. ", text, re.DOTALL)
     assert ("## Exercises" in text) == (path.name[:2] in numbers())
     assert re.search(r"doi\.org/|arxiv\.org/abs/", text)
-
-
-@each_notebook
-def test_exercises_are_delivered_unanswered(path):
+    lines = [len(cell.source.splitlines()) for cell in code_cells(path)]
+    assert statistics.median(lines) <= 6 and max(lines) <= 25
     for cell in code_cells(path):
         if re.fullmatch(r"q\d\d-\d-answer", cell.id):
             (output,) = cell.outputs
@@ -86,35 +81,18 @@ def test_exercises_are_delivered_unanswered(path):
 
 
 @each_notebook
-def test_cells_are_small(path):
-    lines = [len(cell.source.splitlines()) for cell in code_cells(path)]
-    assert statistics.median(lines) <= 6 and max(lines) <= 25
-
-
-@each_notebook
-def test_parameters_can_be_read_and_the_digits_chosen(path):
-    assert "dataset" in papermill.inspect_notebook(str(path))
-
-
-@each_notebook
-def test_the_cost_at_the_top_is_the_measured_one(path):
+def test_the_cost_at_the_top_is_the_measured_one_and_fits_binders_memory(path):
     assert cost_line(COSTS[path.stem]) in read(path).cells[0].source
-
-
-@each_notebook
-def test_it_fits_binders_memory(path):
     assert COSTS[path.stem].peak_mb < 2_000
 
 
 @each_notebook
 def test_pictures_carry_a_text_for_those_who_cannot_see_them(path):
-    for cell in code_cells(path):
-        for output in cell.outputs:
-            data = output.get("data", {})
-            assert "image/png" not in data, "JupyterLab shows it without its alternative text"
-            for picture in re.findall("<img [^>]*>", data.get("text/html", "")):
-                alt = re.search(r'alt="([^"]*)"', picture)
-                assert html.unescape(alt[1]) == data["text/plain"] and len(alt[1]) > 10
+    for data in (output.get("data", {}) for output in outputs(path)):
+        assert "image/png" not in data, "JupyterLab shows it without its alternative text"
+        for picture in re.findall("<img [^>]*>", data.get("text/html", "")):
+            alt = re.search(r'alt="([^"]*)"', picture)
+            assert html.unescape(alt[1]) == data["text/plain"] and len(alt[1]) > 10
 
 
 def test_every_stored_parameter_count_of_a_network_is_compared():
@@ -137,6 +115,7 @@ def test_the_tables_of_the_readme_are_those_of_the_records():
     assert speed_tables(load_studies(RECORDS).values()) in readme
 
 
+@pytest.mark.slow
 def test_nbval_compares_what_no_tag_excludes(tmp_path):
     """A changed output fails, unless a tag says that it is another each time, or MNIST's."""
 

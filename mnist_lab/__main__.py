@@ -226,9 +226,11 @@ def _show(outcomes, folder: Path) -> None:
 
 
 def _unique(parameters) -> dict[str, str]:
-    """The `-p` options by their names. Raises `UserError` for a name that comes twice."""
+    """The `-p` options by their names. Raises `UserError` for the digits, or a name given twice."""
     names = [name for name, _ in parameters]
     for name in names:
+        if name == "dataset":
+            raise UserError("-p dataset: choose the digits of all notebooks with --dataset.")
         if names.count(name) > 1:
             raise UserError(f"-p {name} is given {names.count(name)} times: give it once.")
     return dict(parameters)

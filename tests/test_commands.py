@@ -95,6 +95,7 @@ def test_the_options_of_a_study_are_passed_on(line, monkeypatch):
         ("run 99", "'99'"),
         ("run -p width 1 --dataset digits", "'width'"),
         ("run -p n 1 -p n 2", "-p n is given 2 times"),
+        ("run -p dataset digits", "--dataset"),
         ("run --resume . 04", "--resume"),
         ("run --resume . --dataset digits", "--resume"),
         ("run --resume . --jobs 1", "--resume"),

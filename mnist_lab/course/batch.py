@@ -3,11 +3,7 @@
 A batch of the course is a folder: `batch.json` says what was asked for and `summary.json` what
 became of it, so an interrupted batch can be continued, and only as it was begun. The runs of a
 sweep have a folder each, whose name their parameters decide: so the same sweep, begun again, does
-only what is missing.
-
-Notebooks run side by side and share the cores: networks as small as these are trained sooner two
-at a time with one thread each than one after the other with two. A notebook that measures time has
-a cell tagged `alone`: it runs after the others, with every core to itself.
+only what is missing. A notebook that measures time has a cell tagged `alone`.
 """
 
 import itertools
@@ -52,23 +48,19 @@ def begin(
 ) -> Path:
     """Make the folder of a new batch in `runs`, named after the time, and return it.
 
-    `parameters` override those of the notebooks that declare them; `dataset` (`load_data`'s source)
-    is one of them. `jobs` notebooks run at a time, but never more than there are cores. Raises
-    `UserError` for a parameter that no notebook declares, for two notebooks of one name, and for
-    less than one job.
+    `parameters` override those of the notebooks that declare them. `jobs` notebooks run at a time,
+    but never more than there are cores. Raises `UserError` for a parameter that no notebook
+    declares, for two notebooks of one name, and for less than one job.
     """
     check("jobs", jobs, Count)
-    parameters, declared = dict(parameters or {}), _declared_parameters(notebooks)
-    for name in parameters:
-        if not any(name in names for names in declared.values()):
+    declared = _declared_parameters(notebooks).values()
+    for name in parameters or {}:
+        if not any(name in names for names in declared):
             raise UserError(f"no notebook has a parameter {name!r}.")
-    source = parameters.pop("dataset", dataset)
-    if dataset not in (None, source):
-        raise UserError(f"-p dataset {source} contradicts --dataset {dataset}: give one of them.")
-    data = load_data(source or "auto")  # once for all: it may download, or say why it cannot
+    data = load_data(dataset or "auto")  # once for all: it may download, or say why it cannot
     folder = runs / f"{datetime.now():%Y-%m-%dT%H-%M-%S-%f}"  # two may begin in the same second
     paths = [os.path.relpath(path, folder) for path in notebooks]
-    batch = asdict(Batch(paths, data.source, parameters, jobs))
+    batch = asdict(Batch(paths, data.source, parameters or {}, jobs))
     write_file(folder / BATCH, json.dumps(batch, indent=1) + "\n")
     return folder
 
@@ -95,8 +87,7 @@ def run_batch(folder: Path) -> list[Outcome]:
         if declared.get("dataset", "auto").strip("\"'") != "auto":  # it would choose for itself
             parameters["dataset"] = batch.digits
         alone = runs_alone(read_notebook(path))
-        place = {"name": path.stem, "records": "records"}
-        tasks.append(_notebook_task(path, parameters, batch.digits, **place, alone=alone))
+        tasks.append(_notebook_task(path, parameters, batch.digits, name=path.stem, alone=alone))
     if batch.jobs > 1:  # the last are the longest: begun first, they leave no core idle at the end
         tasks.reverse()
     command = f"continue with python -m mnist_lab run --resume {os.path.relpath(folder)}"
@@ -110,8 +101,6 @@ def plan_sweep(notebooks: Sequence[Path], grid: Mapping[str, Sequence], digits: 
     Raises `UserError` for a notebook without a parameter of the grid, for two notebooks of one
     name, and for what is no seed.
     """
-    if "dataset" in grid:
-        raise UserError("the digits are no part of a grid: choose them with --dataset.")
     tasks = []
     for path, declared in _declared_parameters(notebooks).items():
         for name in grid.keys() - declared:

@@ -14,10 +14,7 @@ from mnist_lab.validation import UserError, check, one_of
 
 
 class FromPixels(nn.Module):
-    """A network behind its normalisation, so that nobody can forget it or take another's.
-
-    Input uint8 `[N, 1, 28, 28]`, output the network's.
-    """
+    """A network behind its normalisation. Input uint8 `[N, 1, 28, 28]`, output the network's."""
 
     def __init__(self, network: nn.Module, mean: float, std: float):
         super().__init__()
@@ -36,8 +33,10 @@ def export(name: str, weights: Path | None = None, target: Path | None = None) -
     """
     check("network", name, one_of(*NETWORKS))
     weights, target = weights or weights_file(name), target or Path(f"{name}.onnx")
-    model = FromPixels(load_weights(name, weights), *_normalisation(name, weights)).eval()
-    write_file(target, to_onnx(model, NETWORKS[name].recipe.loss))
+    recipe, beside = vars(NETWORKS[name].recipe), weights.with_suffix(".json")
+    used = load_record(beside)["recipe"] if beside.exists() else recipe
+    model = FromPixels(load_weights(name, weights), used["mean"], used["std"]).eval()
+    write_file(target, to_onnx(model, recipe["loss"]))
     print(f"written: {target} (pixels normalised with mean {model.mean}, std {model.std})")
     return target
 
@@ -66,12 +65,3 @@ def to_onnx(model: FromPixels, loss: str) -> bytes:
         f"The pixels are normalised inside: (images / 255 - {model.mean}) / {model.std}."
     )
     return proto.SerializeToString()
-
-
-def _normalisation(name: str, weights: Path) -> tuple[float, float]:
-    """Mean and standard deviation of the recipe that the weights were trained with."""
-    beside, recipe = weights.with_suffix(".json"), NETWORKS[name].recipe
-    if not beside.exists():
-        return recipe.mean, recipe.std
-    used = load_record(beside)["recipe"]
-    return used["mean"], used["std"]

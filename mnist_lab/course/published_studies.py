@@ -12,15 +12,11 @@ ENOUGH = 5  # pairs or rounds of a timing: fewer are a quick look, and are not p
 
 
 class Study(NamedTuple):
-    """How the runs of a study are laid into files.
+    """How the runs of a study are laid into files."""
 
-    `file`: how their names begin. `shared`: what the runs of one file have in common. `case`: what
-    tells two runs of a file apart.
-    """
-
-    file: str
-    shared: tuple[str, ...]
-    case: tuple[str, ...]
+    file: str  # how the files' names begin
+    shared: tuple[str, ...]  # what the runs of one file have in common
+    case: tuple[str, ...]  # what tells two runs of a file apart
 
 
 STUDIES = {  # by their kinds; the names of the files are older than those of the studies

@@ -47,8 +47,8 @@ class Task:
 
     `digits`: a source of `load_data`. `verify` raises `UserError` unless the result that an earlier
     run left in this folder is whole and current. `home`: the folder of its result, within the
-    runner's; "" for that which all share. `records`: where in it notebooks leave their records.
-    `alone`: it measures time, so nothing else may run beside it.
+    runner's; "" for that which all share, with the notebooks' records in its `records`. `alone`: it
+    measures time, so nothing else may run beside it.
     """
 
     name: str
@@ -57,7 +57,6 @@ class Task:
     digits: str
     verify: Callable[[Path], None] = field(repr=False)
     home: str = ""
-    records: str = ""
     alone: bool = False
 
 
@@ -195,12 +194,11 @@ def _on_cluster(tasks: Sequence[Task], address: str, stop: Stop) -> Iterator[Res
     """As `_here`, on one core each. A task whose Dask worker dies goes to another, three times."""
     try:
         from distributed import Client, wait
-    except ImportError:
-        raise UserError('a cluster needs Dask: pip install "mnist-lab[cluster]".') from None
-    try:
+
         client = Client(address, timeout=CONNECT_SECONDS)
-    except (OSError, ValueError) as error:
-        raise UserError(f"no Dask scheduler answers at {address} ({error}).") from error
+    except (ImportError, OSError, ValueError) as error:
+        needs = 'a running scheduler, and pip install "mnist-lab[cluster]"'
+        raise UserError(f"no Dask at {address} ({error}): it needs {needs}.") from error
     with client:
         left = {client.submit(execute, task, pure=False): task for task in tasks}
         while left and not stop.is_set():
@@ -236,7 +234,7 @@ def execute(
         Path(private, worker.ORDER).write_text(text, encoding="utf-8")
         environment = {
             "MNIST_LAB_SOURCE": task.digits,
-            "MNIST_LAB_RECORDS": str(scratch / task.records),
+            "MNIST_LAB_RECORDS": str(scratch if task.home else scratch / "records"),
             "JUPYTER_RUNTIME_DIR": private,  # a kernel's files end with it; sockets need it short
         }
         if cores < cpu_count():

@@ -273,7 +273,7 @@ def test_what_cannot_begin_is_refused(folder, monkeypatch):
             run_tasks([task("add")], folder, jobs=jobs)
     pytest.importorskip("distributed")
     monkeypatch.setattr(runner, "CONNECT_SECONDS", 0.5)
-    with pytest.raises(UserError, match=r"answers at tcp://127\.0\.0\.1:9 "):
+    with pytest.raises(UserError, match=r"no Dask at tcp://127\.0\.0\.1:9 "):
         run_tasks([task("add")], folder, cluster="tcp://127.0.0.1:9")
 
 

@@ -43,10 +43,7 @@ class Report:
         self.rows: dict[str, tuple[str, str]] = {}
 
     def decide(self, name: str, verdict: str, measured: str) -> None:
-        """Write a verdict down and print it; a cell that is run again replaces its own.
-
-        Raises `UserError` for a claim that nobody made, and for any other word than a verdict.
-        """
+        """Write a verdict down and print it; a cell that is run again replaces its own."""
         verdict = check("verdict", verdict, one_of(*VERDICTS))
         self.rows[check("name", name, one_of(*CLAIMS))] = verdict, measured
         said = f"{verdict.upper()}: {CLAIMS[name].said}"

@@ -12,8 +12,7 @@ PASSING = (nn.Flatten, nn.Identity, nn.Dropout, nn.Dropout2d, nn.LogSoftmax, nn.
 def feature_maps(network: nn.Module, images: Tensor, layer: nn.Module) -> Tensor:
     """What `layer`, a module of `network`, answers to normalised images `[N, 1, 28, 28]`.
 
-    In evaluation mode; of a layer that is used twice it is the last answer. Raises `UserError` when
-    the images do not pass through the layer.
+    Of a layer that is used twice, the last answer. Raises `UserError` if no image passes through.
     """
     with evaluation_mode(network), torch.no_grad():
         return _passed(layer, network, images)[1]
@@ -38,17 +37,16 @@ def class_activation_maps(network: nn.Module, images: Tensor) -> Tensor:
 def occlusion_map(network: nn.Module, image: Tensor, digit: int, size: int = 7) -> Tensor:
     """How far the probability of `digit` falls when a patch of the image is covered, `[28, 28]`.
 
-    `image`: normalised, `[1, 28, 28]`; a square of `size` pixels, centred at each pixel in turn, is
-    filled with its darkest value. It works for every network. Zeiler and Fergus, "Visualizing and
-    Understanding Convolutional Networks", arXiv:1311.2901. Raises `UserError` for an even size and
-    for what is no digit.
+    `image`: normalised, `[1, 28, 28]`; a square of `size` pixels (odd), centred at each pixel in
+    turn, is filled with its darkest value. It works for every network. Zeiler and Fergus,
+    "Visualizing and Understanding Convolutional Networks", arXiv:1311.2901.
     """
     digit, size = check("digit", digit, whole(0, 9)), check("size", size, Count)
     if size % 2 == 0:
         raise UserError(f"size must be odd, so that a patch has a middle, not {size}.")
     height, width = image.shape[-2:]
-    rows, columns = (torch.arange(length, device=image.device) for length in (height, width))
-    rows, columns = ((x[:, None] - x).abs() <= size // 2 for x in (rows, columns))
+    places = (torch.arange(length, device=image.device) for length in (height, width))
+    rows, columns = ((x[:, None] - x).abs() <= size // 2 for x in places)
     covered = rows[:, None, :, None] & columns[None, :, None, :]  # where the patch is, each pixel
     pictures = torch.where(covered.reshape(-1, 1, height, width), image.min(), image)
     with evaluation_mode(network), torch.no_grad():
@@ -59,10 +57,10 @@ def occlusion_map(network: nn.Module, image: Tensor, digit: int, size: int = 7) 
 def measure_receptive_field(network: nn.Module, layer: nn.Module, draws: int = 32) -> Tensor:
     """How far each input pixel moves the middle value of a layer, `[28, 28]`: zero where unseen.
 
-    The mean absolute gradient over `draws` random images, the same ones in each call, in evaluation
-    mode. One image is not enough: max pooling and ReLU hide the pixels that did not win. Its
-    non-zero square is the receptive field that `mnist_lab.layers.list_layers` computes, as far as
-    it lies in the image. Raises `UserError` for a layer whose output is no maps.
+    The mean absolute gradient over `draws` random images, the same ones in each call. One is not
+    enough: max pooling and ReLU hide the pixels that did not win. Its non-zero square is the
+    receptive field that `list_layers` computes, as far as it lies in the image. Raises `UserError`
+    for a layer whose output is no maps.
     """
     like = next(network.parameters(), torch.empty(0))
     draws, generator = check("draws", draws, Count), torch.Generator().manual_seed(0)
@@ -78,10 +76,7 @@ def measure_receptive_field(network: nn.Module, layer: nn.Module, draws: int = 3
 
 
 def bounding_box(field: Tensor) -> tuple[int, int, int, int]:
-    """The smallest frame around the non-zero values of `[28, 28]`: top, left, height, width.
-
-    Raises `UserError` where all values are zero.
-    """
+    """The smallest frame around the non-zero values of `[28, 28]`: top, left, height, width."""
     places = field.nonzero()
     if not len(places):
         raise UserError("the field is zero everywhere, so there is nothing to put a frame around.")

@@ -32,10 +32,7 @@ def weights_file(name: str) -> Path:
 
 
 def load_weights(name: str, file: Path) -> nn.Module:
-    """The network of this name with the weights of a file, on the CPU and in evaluation mode.
-
-    Raises `UserError` for a file that cannot be read or holds other weights than the network's.
-    """
+    """The same with the weights of a file. Raises `UserError` unless they can be read and fit."""
     found, _ = read_weights(file)
     with torch.random.fork_rng(devices=[]):  # the first weights are drawn, and not needed
         network = NETWORKS[name].network()
@@ -48,9 +45,9 @@ def load_weights(name: str, file: Path) -> nn.Module:
 
 
 def read_weights(file: Path) -> tuple[dict, str | None]:
-    """The tensors of a file by their names, and the record of the run that they are from.
+    """A file's tensors by name, and the file name of their run's record, or None if unknown.
 
-    The record's file name is None where nobody wrote it down. Raises `UserError`.
+    Raises `UserError` for a file that cannot be read.
     """
     try:
         with safe_open(file, "pt") as weights:

@@ -103,13 +103,11 @@ class Recipe:
     seed: Seed = 0
 
     def __post_init__(self):
-        for name, companion, chosen in (
-            ("momentum", "sgd", self.optimizer),
-            ("betas", "adam", self.optimizer),
-            ("label_smoothing", "cross_entropy", self.loss),
-        ):
-            if companion != chosen and getattr(self, name) != getattr(Recipe, name):
-                raise UserError(f"{name} goes with {companion}, not with {chosen}.")
+        companions = {"momentum": "sgd", "betas": "adam", "label_smoothing": "cross_entropy"}
+        for name, companion in companions.items():
+            used = companion in (self.optimizer, self.loss)
+            if not used and getattr(self, name) != getattr(Recipe, name):
+                raise UserError(f"{name} goes with {companion} only.")
 
     def check_digits(self, count: int) -> None:
         """Raise `UserError` if so many training digits are too few for the schedule."""
@@ -127,17 +125,15 @@ class Recipe:
 
         Log-probabilities go with "cross_entropy" too: as logits they stand for themselves.
         """
-        if self.loss == "nll" and (outputs.exp().sum(1) - 1).abs().max() > ROUNDING:
+        chances = outputs.exp() if self.loss == "nll" else outputs
+        off = (chances.sum(1) - 1).abs().max()
+        if self.loss == "nll" and off > ROUNDING:
             raise UserError(
-                "the loss nll needs log-probabilities, and the outputs of the network are none: "
-                "end it with log_softmax, or take the loss cross_entropy."
+                "the loss nll needs log-probabilities: end the network with log_softmax, or take "
+                "the loss cross_entropy."
             )
-        adds_up = (outputs.sum(1) - 1).abs().max() < ROUNDING
-        if self.loss == "cross_entropy" and outputs.min() >= 0 and adds_up:
-            raise UserError(
-                "the loss cross_entropy needs logits, and the outputs of the network are "
-                "probabilities: leave its softmax out."
-            )
+        if self.loss == "cross_entropy" and chances.min() >= 0 and off < ROUNDING:
+            raise UserError("the loss cross_entropy needs logits: leave the network's softmax out.")
 
 
 RECIPE = instance(Recipe, "a Recipe such as GAP_RECIPE")

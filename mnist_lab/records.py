@@ -51,27 +51,21 @@ def save_record(network: nn.Module, data: Digits, history: History, test: Evalua
             "correct": test.correct,
             "total": test.total,
             "interval": [test.low, test.high],
-            "wrong": [
+            "wrong": sorted(
                 [wrong.index, wrong.guess, round(wrong.guess_probability, 4)]
-                for wrong in sorted(test.mistakes(), key=lambda wrong: wrong.index)
-            ],
+                for wrong in test.mistakes()
+            ),
         },
         "seconds_per_epoch": history.seconds,
         "processor": processor(),
-        "versions": {
-            "python": platform.python_version(),
-            **{name: version(name) for name in ("torch", "torchvision")},
-        },
+        "versions": {"python": platform.python_version()}
+        | {name: version(name) for name in ("torch", "torchvision")},
     }
     path = Path(os.environ.get("MNIST_LAB_RECORDS") or project_root() / "runs" / "records")
     path /= record_name(record)
     weights = {key: value.cpu().contiguous() for key, value in network.state_dict().items()}
-    write_files(
-        {
-            path.with_suffix(".safetensors"): save(weights, {"record": path.name}),
-            path: json.dumps(record, indent=1) + "\n",
-        }
-    )
+    weights, text = save(weights, {"record": path.name}), json.dumps(record, indent=1) + "\n"
+    write_files({path.with_suffix(".safetensors"): weights, path: text})
     return path
 
 
@@ -118,11 +112,10 @@ def _code(function) -> str:
     """A function's source, else (typed at a prompt) its bytecode; none of PyTorch's own."""
     if str(getattr(function, "__module__", None)).startswith("torch."):
         return ""
-    try:
+    with suppress(OSError, TypeError):
         return inspect.getsource(function)
-    except (OSError, TypeError):
-        code = getattr(function, "__code__", None)
-        return f"{code.co_code} {code.co_names} {code.co_consts}" if code else ""
+    code = getattr(function, "__code__", None)
+    return f"{code.co_code} {code.co_names} {code.co_consts}" if code else ""
 
 
 def load_record(path: Path) -> dict:
@@ -147,10 +140,9 @@ def load_measurement(path: Path) -> dict:
     Raises `UserError` unless it is whole.
     """
     record = read_json(path)
-    runs = record.get("runs") if isinstance(record, dict) else None
-    whole = isinstance(runs, list) and {"kind", "digits"} <= record.keys()
-    if whole and all(isinstance(run, dict) for run in runs):
-        return record
+    with suppress(AttributeError, KeyError, TypeError, ValueError):
+        if {"kind", "digits"} <= record.keys() and all(dict(run) for run in record["runs"]):
+            return record
     raise UserError(f"{path} is not a whole measurement: restore it or measure again.")
 
 

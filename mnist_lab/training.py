@@ -72,9 +72,8 @@ class Batches:
     """Shuffled, augmented, normalised batches of a split that is held in memory.
 
     Yields images `[B, 1, 28, 28]` (float32) and labels `[B]`, on the split's device; `generator`
-    draws, on a device of its own. Indexing one big uint8 tensor and transforming a batch at a time
-    costs a small part of what a DataLoader of PIL images costs. A GPU transforms many batches at a
-    time; a processor keeps a single one in its cache.
+    draws, on its own. Transforming a batch at a time costs a small part of what a DataLoader of PIL
+    images costs. A GPU transforms many batches at a time; a processor keeps one in its cache.
     """
 
     def __init__(self, split: Split, recipe: Recipe, generator: torch.Generator):
@@ -149,10 +148,9 @@ def choose_device(device: str | torch.device | None = None) -> torch.device:
 
 
 def choose_precision(precision: str, device: torch.device) -> str:
-    """ "fp32" or "bf16": for "auto", bf16 on a processor that has it, and fp32 on a GPU.
+    """ "fp32" or "bf16": for "auto", bf16 on a processor that has it.
 
-    On an H100 a step of these networks is faster in fp32: its time goes into launches, and bf16
-    needs more of them. Raises `UserError` for any other word.
+    On an H100 a step of these networks is faster in fp32: bf16 needs more launches.
     """
     check("precision", precision, one_of(*PRECISIONS))
     if precision == "auto":

@@ -77,8 +77,8 @@ def test_a_wrong_value_is_refused_by_name(name):
         (lambda: StepDown(1, 1.1), "gamma must be a number above 0 and up to 1, not 1.1."),
         # What would be ignored.
         (lambda: replace(PLAIN, loss="nll", label_smoothing=0.1), "label_smoothing goes with"),
-        (lambda: replace(PLAIN, momentum=0.9), "momentum goes with sgd, not with adam"),
-        (lambda: replace(PLAIN, optimizer="sgd", betas=(0.7, 0.9)), "betas goes with adam, not w"),
+        (lambda: replace(PLAIN, momentum=0.9), "momentum goes with sgd only"),
+        (lambda: replace(PLAIN, optimizer="sgd", betas=(0.7, 0.9)), "betas goes with adam only"),
     ],
 )
 def test_a_wrong_schedule_or_combination_is_refused(make, sentence):

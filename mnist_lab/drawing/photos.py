@@ -4,7 +4,7 @@ import io
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, ImageSequence, UnidentifiedImageError
+from PIL import Image, ImageOps, ImageSequence
 from scipy import ndimage
 from torch import Tensor
 
@@ -29,8 +29,7 @@ def from_photo(photo: bytes | Image.Image) -> Tensor:
     try:
         picture = photo if isinstance(photo, Image.Image) else Image.open(io.BytesIO(photo))
         grey = _grey(ImageOps.exif_transpose(_fullest_frame(picture)))
-    except (UnidentifiedImageError, OSError, TypeError, SyntaxError, ValueError,
-            Image.DecompressionBombError) as error:  # fmt: skip
+    except (OSError, TypeError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise UserError("this is no picture that can be read: take a PNG or JPEG.") from error
     grey.thumbnail((PHOTO, PHOTO))
     return torch.from_numpy(_ink(np.asarray(grey, dtype=float)))
@@ -38,13 +37,9 @@ def from_photo(photo: bytes | Image.Image) -> Tensor:
 
 def _fullest_frame(picture: Image.Image) -> Image.Image:
     """An animation's frame in which most differs from the ground."""
-    if picture.format not in ANIMATIONS or getattr(picture, "n_frames", 1) == 1:
+    if picture.format not in ANIMATIONS:
         return picture
-    shown = picture.tell()
-    frames = (frame.copy() for frame in ImageSequence.Iterator(picture))
-    fullest = max(frames, key=lambda frame: np.std(_grey(frame)))
-    picture.seek(shown)
-    return fullest
+    return max(ImageSequence.all_frames(picture), key=lambda frame: np.std(_grey(frame)))
 
 
 def _grey(picture: Image.Image) -> Image.Image:
@@ -102,12 +97,11 @@ def _paper(grey: np.ndarray, dark: np.ndarray) -> np.ndarray:
     """How light the paper is at each pixel: what is narrow and dark on it is filled."""
     width = max(grey.shape) // 4
     top, bottom, left, right = (side.any() for side in _sides(dark))
-    if (top and bottom) or (left and right):
-        # Cropped tightly: around it there was paper, and the strokes are broad.
-        margined = np.pad(grey, width, constant_values=ndimage.uniform_filter(grey, 5).max())
-        filled = ndimage.grey_closing(margined, 2 * width)[width:-width, width:-width]
-    else:
-        filled = ndimage.grey_closing(grey, width)
+    if not ((top and bottom) or (left and right)):
+        return ndimage.gaussian_filter(ndimage.grey_closing(grey, width), 10)
+    # Cropped tightly: around it there was paper, and the strokes are broad.
+    margined = np.pad(grey, width, constant_values=ndimage.uniform_filter(grey, 5).max())
+    filled = ndimage.grey_closing(margined, 2 * width)[width:-width, width:-width]
     return ndimage.gaussian_filter(filled, 10)
 
 

@@ -105,23 +105,31 @@ def test_a_notebook_that_is_stopped_leaves_nothing(tmp_path):
 
 @posix
 @pytest.mark.slow
-def test_ctrl_c_in_a_terminal_ends_in_one_sentence(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_command_that_is_stopped_ends_in_one_sentence_and_is_continued(number, tmp_path):
     begun = tmp_path / "begun"
-    endless = f"import pathlib, time\npathlib.Path({str(begun)!r}).touch()\ntime.sleep(600)"
+    endless = f"import pathlib, time\nbegun = pathlib.Path({str(begun)!r})\n" + (
+        "if not begun.exists():\n    begun.touch()\n    time.sleep(600)"
+    )
     quick = write_notebook(tmp_path / "01_a.ipynb")
     slow = write_notebook(tmp_path / "00_b.ipynb", endless)
     folder = begin([quick, slow], tmp_path / "runs", "digits")
     command = ("-m", "mnist_lab", "run", "--resume", str(folder))
     with started(*command, cwd=ROOT, stderr=subprocess.PIPE) as process:
         wait_for(lambda: begun.exists() and (folder / SUMMARY).exists(), seconds=300)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         said = process.communicate(timeout=30)[1]
-    assert process.returncode == 128 + signal.SIGINT
-    last = said.strip().splitlines()[-1]
-    assert last.startswith("Stopped by SIGINT. What had finished is kept: continue with ")
-    assert last.endswith(f"run --resume {os.path.relpath(folder, ROOT)}")
-    assert not any(word in said for word in ("Traceback", "leaked", "IPKernelApp", "ERROR"))
+    wait_for(lambda: not processes_of(folder) and not list(folder.glob(".*")), seconds=10)
     assert sorted(os.listdir(folder)) == ["01_a.ipynb", BATCH, SUMMARY]
+    assert not any(word in said for word in ("Traceback", "leaked", "IPKernelApp", "ERROR"))
+    if number != signal.SIGKILL:
+        assert process.returncode == 128 + number
+        last = said.strip().splitlines()[-1]
+        assert last.startswith(f"Error: Stopped by {number.name}. What had finished is kept: ")
+        assert last.endswith(f"run --resume {os.path.relpath(folder, ROOT)}")
+    kept = (folder / quick.name).stat().st_mtime_ns
+    assert [row.status for row in run_batch(folder)] == ["ok", "ok"]
+    assert (folder / quick.name).stat().st_mtime_ns == kept, "run again for nothing"
 
 
 def test_what_cannot_begin_is_refused(tmp_path):

@@ -147,10 +147,13 @@ def test_a_loss_knows_the_outputs_that_it_is_for(outputs, loss, fits, dtype):
 # Shortened recipes, and the registry
 
 
-@pytest.mark.parametrize(("epochs", "step"), [(20, 15), (5, 4), (1, 1)])
-def test_a_shortened_recipe_steps_down_in_proportion(epochs, step):
-    expected = replace(BOTTLENECK_RECIPE, num_epochs=epochs, schedule=StepDown(step, 0.1))
-    assert shortened(BOTTLENECK_RECIPE, epochs) == expected
+@pytest.mark.parametrize(
+    ("step", "epochs", "shorter"), [(15, 20, 15), (15, 5, 4), (15, 1, 1), (2, 5, 1)]
+)
+def test_a_shortened_recipe_steps_down_in_proportion(step, epochs, shorter):
+    recipe = replace(BOTTLENECK_RECIPE, schedule=StepDown(step, 0.1))
+    expected = replace(recipe, num_epochs=epochs, schedule=StepDown(shorter, 0.1))
+    assert shortened(recipe, epochs) == expected
     # OneCycle is in proportion already.
     assert shortened(GAP_RECIPE, epochs) == replace(GAP_RECIPE, num_epochs=epochs)
 

@@ -184,7 +184,9 @@ def test_proxies_are_asked_as_torchvision_asks_them(tmp_path, server, monkeypatc
     assert server.asked == [("CONNECT", "mirror.invalid:443")]
     monkeypatch.setenv("http_proxy", "nonsense://x y")
     urllib.request.install_opener(None)
+    begun = time.monotonic()
     refuses(tmp_path / "other", collection("http://mirror.invalid/"), "cannot be reached")
+    assert time.monotonic() - begun < mnist_files.CONNECT_SECONDS, "an answer was waited for"
 
 
 def hang_up(name, content):

@@ -48,7 +48,8 @@ def history(recipe=GAP, validation=(0.5, 0.875), name="small digits"):
 
 
 def evaluation(correct=1):
-    return Evaluation(torch.eye(2, 10), torch.tensor([0, 2]), correct, 0.25, 0.75)
+    probabilities = torch.tensor([1.0, 0.5, 0.75])[:, None] * torch.eye(3, 10)
+    return Evaluation(probabilities, torch.tensor([0, 2, 1]), correct, 0.25, 0.75)
 
 
 @pytest.fixture
@@ -80,7 +81,8 @@ def test_a_record_says_what_was_run_and_what_came_out(folder, recipe):
         "train_accuracy": [0.25, 0.75],
         "validation_loss": [1.5, 0.5],
         "validation_accuracy": [0.5, 0.875],
-        "test": {"correct": 1, "total": 2, "interval": [0.25, 0.75], "wrong": [[1, 1, 1.0]]},
+        "test": {"correct": 1, "total": 3, "interval": [0.25, 0.75],
+                 "wrong": [[1, 1, 0.5], [2, 2, 0.75]]},
         "seconds_per_epoch": [3.0, 4.0],
         "device": "cpu",
         "precision": "bf16",
@@ -244,7 +246,7 @@ DAMAGE = {
     "no test": without("test"),
     "no losses": without("train_loss"),
     "an epoch too few": lambda text: text.replace('"num_epochs": 2', '"num_epochs": 3'),
-    "no test digits": lambda text: text.replace('"total": 2', '"total": 0'),
+    "no test digits": lambda text: text.replace('"total": 3', '"total": 0'),
 }
 
 

@@ -17,8 +17,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from mnist_lab.validation import Count, Fraction, UserError, check
 
 MAX_PARAMETERS, MAX_EPOCHS, MIN_ACCURACY = 20_000, 20, 0.994  # the published assignment
-MIXING = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveMaxPool2d, nn.AdaptiveAvgPool2d,
-          nn.Linear)  # fmt: skip
+ADAPTIVE = nn.AdaptiveMaxPool2d, nn.AdaptiveAvgPool2d
+MIXING = nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d, *ADAPTIVE, nn.Linear
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,8 @@ def list_layers(network: nn.Module, image_size: tuple[int, int, int] = (1, 28, 2
 
     The receptive field grows by `(kernel - 1) × jump` at every convolution and pooling: Araujo et
     al., "Computing Receptive Fields of Convolutional Neural Networks", doi:10.23915/distill.00021.
-    A leaf that is used twice has two rows. The network is left as it was. Raises `UserError` for a
-    network that cannot take such an image, and for one whose rows would not be the truth.
+    A leaf that is used twice has two rows. Raises `UserError` for a network that cannot take such
+    an image, and for one whose rows would not be the truth.
     """
     trace = _pass_through(network, image_size)
     if trace.doubts:
@@ -116,8 +116,7 @@ def check_requirements(
 
     Batch norm, dropout and the head are looked for among the modules that an image passes through.
     `accuracy` and the interval around it, `low` to `high`, are fractions: as long as the interval
-    holds what is asked for, the row is undecided. Raises `UserError` for one outside 0 to 1 or out
-    of order, for a wrong epoch count, and for a network that takes no 28×28 image.
+    holds what is asked for, the row is undecided. Raises `UserError` for what is impossible.
     """
     num_epochs = check("num_epochs", num_epochs, Count)
     fractions = (("accuracy", accuracy), ("low", low), ("high", high))
@@ -129,23 +128,21 @@ def check_requirements(
         [row for row in rows if isinstance(row.module, kinds)]
         for kinds in (_BatchNorm, _DropoutNd, nn.Linear, nn.AvgPool2d | nn.AdaptiveAvgPool2d)
     )
-    head = f"{len(linear)} linear layers" if linear else "neither"
-    pool = next((row for row in pools if row.output[-2:] == (1, 1) != row.input[-2:]), None)
-    if pool:
-        head = f"{pool.kind} over {pool.input[-2]}×{pool.input[-1]}"
+    pools = [row for row in pools if row.output[-2:] == (1, 1) != row.input[-2:]]
+    heads = [f"{row.kind} over {row.input[-2]}×{row.input[-1]}" for row in pools]
+    heads += [f"{len(linear)} linear layers"] if linear else []
     parameters = sum(p.numel() for p in network.parameters())
-    certain = not low < MIN_ACCURACY <= high
-    table = [
-        (f"fewer than {MAX_PARAMETERS:,} parameters", f"{parameters:,}",
-         parameters < MAX_PARAMETERS),
-        (f"fewer than {MAX_EPOCHS} epochs", str(num_epochs), num_epochs < MAX_EPOCHS),
-        ("batch norm", f"{len(norms)} layers", bool(norms)),
-        ("dropout", f"{len(dropouts)} layers", bool(dropouts)),
-        ("global average pooling or a linear head", head, head != "neither"),
-        (f"accuracy of at least {MIN_ACCURACY:.1%}", f"{accuracy:.2%} [{low:.2%}, {high:.2%}]",
-         low >= MIN_ACCURACY if certain else None),
-    ]  # fmt: skip
-    return [Requirement(*row) for row in table]
+    size = f"{parameters:,}", parameters < MAX_PARAMETERS
+    reached = None if low < MIN_ACCURACY <= high else low >= MIN_ACCURACY
+    measured = f"{accuracy:.2%} [{low:.2%}, {high:.2%}]", reached
+    return [
+        Requirement(f"fewer than {MAX_PARAMETERS:,} parameters", *size),
+        Requirement(f"fewer than {MAX_EPOCHS} epochs", str(num_epochs), num_epochs < MAX_EPOCHS),
+        Requirement("batch norm", f"{len(norms)} layers", bool(norms)),
+        Requirement("dropout", f"{len(dropouts)} layers", bool(dropouts)),
+        Requirement("global average pooling or a linear head", [*heads, "neither"][0], bool(heads)),
+        Requirement(f"accuracy of at least {MIN_ACCURACY:.1%}", *measured),
+    ]
 
 
 class _Trace:
@@ -168,8 +165,8 @@ class _Trace:
         if len(given) != 1 or not isinstance(output, Tensor):
             self.doubts.append(place)
             return
-        kind = next((kind for kind in MIXING if type(leaf).forward is kind.forward), None)
-        mixes = kind is not None and given[0].ndim == (2 if kind is nn.Linear else 4)
+        known = type(leaf).forward in [kind.forward for kind in MIXING]
+        mixes = known and given[0].ndim == (2 if isinstance(leaf, nn.Linear) else 4)
         fits = self.is_last_map(given[0] if mixes else output)
         if mixes:
             fits &= self.look_through(leaf, output)
@@ -179,9 +176,9 @@ class _Trace:
         trainable = sum(p.numel() for p in new if p.requires_grad)
         multiplies = isinstance(leaf, nn.Conv2d | nn.Linear)  # a product per weight of each output
         macs = leaf.weight[0].numel() * output[0].numel() if multiplies else 0
-        numbers = trainable, macs, self.field, self.jump
         shapes = tuple(given[0].shape[1:]), tuple(output.shape[1:])
-        self.rows.append(Layer(self.leaves[leaf], leaf, *shapes, *numbers))
+        row = Layer(self.leaves[leaf], leaf, *shapes, trainable, macs, self.field, self.jump)
+        self.rows.append(row)
 
     def is_last_map(self, x: Tensor) -> bool:
         """Whether x is the last map, or made of it pixel by pixel, flattened or not."""
@@ -196,7 +193,7 @@ class _Trace:
         self.seen = output.isnan().any(1).reshape(len(output), *(output.shape[2:] or (1, 1)))
         if isinstance(leaf, nn.Linear):
             windows = {(side, 1, 1) for side in size}
-        elif isinstance(leaf, nn.AdaptiveMaxPool2d | nn.AdaptiveAvgPool2d):
+        elif isinstance(leaf, ADAPTIVE):
             parts = {n / m for n, m in zip(size, self.seen.shape[1:])}
             windows = {(k, k, 1) for part in parts for k in (math.floor(part), math.ceil(part))}
         else:

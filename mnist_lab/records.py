@@ -8,7 +8,6 @@ import inspect
 import json
 import os
 import platform
-import re
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -22,6 +21,7 @@ from mnist_lab.evaluation import Evaluation
 from mnist_lab.files import project_root, read_json, write_files
 from mnist_lab.layers import count_parameters
 from mnist_lab.recipes import NETWORKS, Recipe
+from mnist_lab.speed import cpu_info
 from mnist_lab.training import History
 from mnist_lab.validation import UserError
 
@@ -179,9 +179,5 @@ def correct_answers(runs: list[dict]) -> Tensor:
 
 def processor() -> str:
     """The processor's name, as its system tells it, and the instructions that PyTorch uses."""
-    name = platform.processor() or platform.machine()
-    with suppress(OSError):
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-        if found := re.search(r"^model name\s*: (.*)", text, re.MULTILINE):
-            name = found[1].strip()
+    name = cpu_info("model name") or platform.processor() or platform.machine()
     return f"{name}, {torch.backends.cpu.get_cpu_capability()}"

@@ -7,8 +7,10 @@ import ctypes
 import math
 import os
 import platform
+import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -88,14 +90,17 @@ def has_native_bf16(device: torch.device) -> bool:
     emulated and several times slower than fp32. Where nobody can be asked (not Linux on x86), the
     answer is no.
     """
-    if device.type != "cpu":
-        return False
-    try:
-        with open("/proc/cpuinfo") as file:
-            flags = next((line.split() for line in file if line.startswith("flags")), [])
-    except OSError:
-        return False
+    flags = cpu_info("flags").split() if device.type == "cpu" else []
     return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def cpu_info(name: str) -> str:
+    """What Linux says of the processor, such as its "flags"; "" elsewhere."""
+    with suppress(OSError):
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+        if found := re.search(rf"^{name}\s*: (.*)", text, re.MULTILINE):
+            return found[1].strip()
+    return ""
 
 
 class FastDropout(TorchFunctionMode):

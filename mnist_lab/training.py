@@ -171,15 +171,13 @@ def fit(
 ) -> History:
     """Train `network` in place on `data.train`, and validate it after each epoch.
 
-    `batches`: another source of training batches than the split in memory, such as a DataLoader;
-    it must have a length, and begin anew in every epoch. `device`: see `choose_device`; the network
-    comes back to the device it came from. `precision`: see `choose_precision`; validation is always
-    in fp32, and a surrounding `torch.autocast` or `no_grad` changes nothing. `num_threads`: see
-    `choose_threads`.
+    `batches`: another source of training batches than the split in memory, such as a DataLoader.
+    `device`, `precision`, `num_threads`: see `choose_device`, `choose_precision`, `choose_threads`;
+    validation is always in fp32, and the network comes back to the device it came from.
 
-    The same seed gives the same result twice on one machine, on CUDA too. The caller's random state
-    stays as it was. One thing changes for the whole process: memory that was freed is kept for the
-    next step (`keep_freed_memory`).
+    The same seed gives the same result twice on one machine, whatever surrounds the call. The
+    caller's random state stays as it was. One thing changes for the whole process: memory that was
+    freed is kept for the next step (`keep_freed_memory`).
 
     Raises `UserError` for whatever cannot be trained, or trained on; `FloatingPointError` when the
     loss is no longer finite, saying at which epoch, batch and learning rate.

@@ -300,7 +300,7 @@ def test_the_processor_is_asked_whether_it_has_bf16(monkeypatch, tmp_path, cpuin
     path = tmp_path / "cpuinfo"
     if cpuinfo:  # else a system that does not tell
         path.write_text(cpuinfo)
-    monkeypatch.setattr(speed, "open", lambda _: path.open(), raising=False)
+    monkeypatch.setattr(speed, "Path", lambda _: path)
     assert has_native_bf16(torch.device("cpu")) is native
     assert not has_native_bf16(torch.device("cuda")) and not has_native_bf16(torch.device("mps"))
 

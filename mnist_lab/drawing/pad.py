@@ -4,6 +4,7 @@ The browser's side is `pad.js`; it sends strokes or a photo, and `answer` looks 
 """
 
 import base64
+import binascii
 from contextlib import suppress
 from pathlib import Path
 
@@ -54,16 +55,16 @@ class DrawingPad(anywidget.AnyWidget):
     def answer(self) -> None:
         """Look at what is on the pad, and say what it is read as."""
         with self.hold_sync():
+            self.answers, self.seen, self.where, self.message = {}, [], [], ""
             try:
                 self._answer()
-                self.message = ""
-            except UserError as error:
-                self.answers, self.seen, self.where = {}, [], []
+            except (UserError, binascii.Error) as error:
                 self.message = str(error) if self.strokes or self.photo else ""
             self.answered = self.asked
 
     def _answer(self) -> None:
-        image = prepare(_photo(self.photo) if self.photo else rasterize(self.strokes))
+        ink = from_photo(base64.b64decode(self.photo)) if self.photo else rasterize(self.strokes)
+        image = prepare(ink)
         chances = classify(self.networks, image[None])
         if self.mapped:
             where = self._maps(self.mapped, image)[int(chances[self.mapped].argmax())].clamp(min=0)
@@ -76,11 +77,3 @@ class DrawingPad(anywidget.AnyWidget):
 
     def __repr__(self) -> str:
         return "The writing pad: run this cell, then write a digit on it."
-
-
-def _photo(text: str) -> Tensor:
-    try:
-        content = base64.b64decode(text, validate=True)
-    except ValueError as error:
-        raise UserError("the photo did not arrive whole: choose it again.") from error
-    return from_photo(content)

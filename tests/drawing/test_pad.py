@@ -54,7 +54,8 @@ def test_an_empty_pad_says_nothing_and_shows_nothing(pad):
     [
         ({"strokes": [[[0.5, None]]]}, "strokes must be"),
         ({"strokes": [[[0.5, 0.5]]]}, "too little ink"),
-        ({"photo": "!"}, "photo did not arrive"),
+        ({"photo": "!"}, "no picture"),
+        ({"photo": "A"}, "base64"),
         ({"photo": base64.b64encode(b"nonsense").decode()}, "no picture"),
         ({"photo": base64.b64encode(encoded(Image.new("L", (50, 50), 200), "PNG")).decode()},
          "there is nothing to read: the picture is empty."),

@@ -102,13 +102,15 @@ class SlowBackward(torch.autograd.Function):
 
 
 class Slow(nn.Sequential):
-    """Forward takes 20 ms for a batch, and 1 ms for an image; backward 60 ms."""
+    """Forward takes 20 ms for a batch and 1 ms for an image, and dropout more; backward 60 ms."""
 
     def __init__(self):
         super().__init__(nn.Flatten(), nn.Dropout(0.1), nn.Linear(784, 10))
 
     def forward(self, x):
         time.sleep(0.02 + 0.001 * len(x))
+        if self.training:
+            self[1](torch.ones(3_000_000))
         return SlowBackward.apply(super().forward(x))
 
 
@@ -133,7 +135,8 @@ def test_parts_and_inference_are_where_the_time_goes(few, monkeypatch, way):
     seconds = parts["epoch"] * 20 / EPOCH
     assert 2 * (0.005 + 0.03 + 0.06) + 0.028 <= seconds < 1
     assert 0.005 <= parts["augmentation"] < 0.03 <= parts["forward"] < 0.06 <= parts["backward"]
-    assert max(parts["data"], parts["dropout"], parts["optimizer"]) < 0.03
+    assert max(parts["data"], parts["optimizer"]) < 0.03
+    assert parts["dropout"] > parts["the rest"] > 0, "counted twice"
     assert 0.021 <= parts["latency"] < 0.06
     assert 100 < parts["images_per_second"] <= 40 / 0.06
 

@@ -1,5 +1,7 @@
 """The least a step costs: against numbers worked out by hand."""
 
+from timeit import repeat
+
 import pytest
 import torch
 from torch import nn
@@ -100,16 +102,15 @@ def test_a_peak_is_measured_in_its_own_precision(precision, dtype, tries):
 
 
 def test_a_peak_is_as_high_as_products_and_copies_are_fast():
-    """Against PyTorch's own timer; twice, for the machine may be busy."""
-    from torch.utils.benchmark import Timer
-
-    a, b = torch.randn(1024, 1024), torch.randn(2**24)
-    product, copy = (
-        Timer(code, globals={"a": a, "b": b}).timeit(5).median for code in ("a @ a", "b.clone()")
-    )
-    peak = measure_peak(tries=4)
-    assert 1 / 4 < peak.operations * product / (2 * 1024**3) < 8
-    assert 1 / 4 < peak.bytes * copy / (2 * 4 * 2**24) < 8
+    a, b, c = torch.randn(1024, 1024), torch.randn(2**24), torch.zeros(2**24)
+    for _ in range(5):  # the machine may be busy
+        product = min(repeat(lambda: a @ a, number=1, repeat=4))
+        copy = min(repeat(lambda: c.copy_(b), number=1, repeat=4))
+        peak = measure_peak(tries=4)
+        ratios = peak.operations * product / (2 * 1024**3), peak.bytes * copy / (2 * 4 * 2**24)
+        if all(0.7 < ratio < 1.4 for ratio in ratios):
+            return
+    pytest.fail(f"not what was measured here: {ratios}")
 
 
 def test_an_unknown_precision_has_no_peak():

@@ -12,7 +12,7 @@ from torch import nn
 from torch.optim import lr_scheduler
 
 from mnist_lab.augment import Shift
-from mnist_lab.data import load_data
+from mnist_lab.data import Split, load_data
 from mnist_lab.layers import count_parameters
 from mnist_lab.recipes import OneCycle, Recipe
 from mnist_lab.statistics import seed_interval
@@ -156,6 +156,16 @@ def test_a_line_has_means_of_accuracies_and_medians_of_seconds():
     )
 
 
+def test_the_seconds_have_no_validation(monkeypatch):
+    small = load_data("digits")
+    many = Split(small.test.images.repeat(25, 1, 1, 1), small.test.labels.repeat(25))
+    monkeypatch.setattr(time_to_accuracy, "digits", lambda: replace(small, validation=many))
+    recipe = Recipe(num_epochs=1, batch_size=64, lr=0.01)
+    time_to_accuracy._train(64, recipe)  # warms up
+    begin = time.perf_counter()
+    assert 0 < time_to_accuracy._train(64, recipe)["seconds"] < (time.perf_counter() - begin) / 2
+
+
 @pytest.mark.parametrize(("accuracy", "verdict"), [(0.9899, "NOT reached"), (0.99, "reached")])
 def test_a_goal_that_was_missed_is_called_missed(accuracy, verdict):
     runs = [run | {"test": accuracy} for run in runs_to(0.99, *THREE)]
@@ -166,6 +176,7 @@ def test_the_example_gets_there_with_the_mean_of_its_seeds():
     # A single seed is there after one epoch, the mean after two.
     seeds = [[0.991, 0.992, 0.993], [0.989, 0.99, 0.993], [0.989, 0.991, 0.993]]
     assert epochs_to(0.99, seeds) == 2 and epochs_to(0.9931, seeds) is None
+    assert epochs_to(0.5, [[0.25, 0.5]]) == 2
     ours = runs_to(0.99, *THREE) + runs_to(0.994, *THREE)
     assert len(table(ours).splitlines()) == 2
     said = table(ours + example(*seeds)).splitlines()[2]

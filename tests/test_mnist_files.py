@@ -182,7 +182,7 @@ def test_proxies_are_asked_as_torchvision_asks_them(tmp_path, server, monkeypatc
     server.asked.clear()
     refuses(tmp_path / "other", collection("https://mirror.invalid/"), "cannot be reached")
     assert server.asked == [("CONNECT", "mirror.invalid:443")]
-    monkeypatch.setenv("http_proxy", "nonsense://x y")
+    monkeypatch.setenv("http_proxy", "http:/no-authority")
     urllib.request.install_opener(None)
     begun = time.monotonic()
     refuses(tmp_path / "other", collection("http://mirror.invalid/"), "cannot be reached")

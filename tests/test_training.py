@@ -1,7 +1,6 @@
 """The loop that follows a recipe: against a plain PyTorch loop, on a few digits."""
 
 import copy
-import io
 import random
 import re
 from contextlib import nullcontext
@@ -373,25 +372,6 @@ def test_cudnn_is_deterministic_meanwhile_and_left_as_it_was():
     network.register_forward_hook(lambda *_: seen.append((cudnn.deterministic, cudnn.benchmark)))
     fit(network, FEW, PLAIN, **FP32)
     assert (cudnn.deterministic, cudnn.benchmark) == before != (True, False) == seen[0]
-
-
-def test_a_copy_made_while_it_trains_is_a_network_of_its_own():
-    network, copies, saved = tiny(dropout=0.5), [], io.BytesIO()
-
-    class Snapshots(list):
-        def __iter__(self):
-            copies.append(copy.deepcopy(network))
-            torch.save(network, saved)
-            return super().__iter__()
-
-    fit(network, FEW, replace(PLAIN, num_epochs=1), batches=Snapshots([(IMAGES, LABELS)]), **FP32)
-    dropout = copies[0][2]
-    network.train()
-    assert torch.equal(dropout.eval()(IMAGES), IMAGES), "it drops what its original drops"
-    network.eval()
-    assert not torch.equal(dropout.train()(IMAGES), IMAGES), "it drops nothing"
-    saved.seek(0)
-    assert torch.load(saved, weights_only=False)[2].p == 0.5
 
 
 # What surrounds a fit

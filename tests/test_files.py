@@ -33,7 +33,7 @@ def is_unchanged(old):
     ("content", "expected"), [("½\r\n×\n", "½\r\n×\n".encode()), (b"\x89PNG\r\n", b"\x89PNG\r\n")]
 )
 def test_a_write_replaces_the_whole_file(tmp_path, content, expected):
-    path = tmp_path / "new" / "file"
+    path = tmp_path / "new" / "folder" / "file"
     write_file(path, "a text that is longer than the others")
     write_file(path, content)
     assert path.read_bytes() == expected

@@ -59,7 +59,7 @@ def folder(tmp_path, monkeypatch):
 @pytest.fixture
 def server(folder):
     """Serves the files, also as a proxy. `asked`: what it was asked for; `spoil`: what it does to
-    the content of a file."""
+    the content of a file; `status`: what it says when it is asked whether it is there."""
 
     class Handler(SimpleHTTPRequestHandler):
         def do_GET(self):
@@ -73,7 +73,8 @@ def server(folder):
 
         def do_HEAD(self):
             server.asked.append(("HEAD", self.path))
-            self.send_error(403)  # an answer nevertheless
+            self.send_response(server.status)
+            self.end_headers()
 
         def do_CONNECT(self):
             server.asked.append(("CONNECT", self.path))
@@ -84,6 +85,7 @@ def server(folder):
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.asked, server.spoil = [], lambda name, content: content
+        server.status = 403  # an answer nevertheless
         server.url = f"http://127.0.0.1:{server.server_port}/"
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield server
@@ -247,6 +249,7 @@ def test_without_a_network_the_answer_comes_at_once(tmp_path, monkeypatch):
 
 
 def test_one_mirror_that_answers_is_enough(tmp_path, server):
+    server.status = 200
     kind, begun = collection(NOBODY, server.url, "http://slow.invalid/"), time.monotonic()
     assert contents(kind, find_or_download(kind, tmp_path / "new")) == CONTENTS
     assert time.monotonic() - begun < mnist_files.CONNECT_SECONDS, "the slow one was waited for"

@@ -2,6 +2,7 @@
 
 import ast
 import tomllib
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -40,6 +41,7 @@ def layer(module: str) -> int:
     return found[0]
 
 
+@cache
 def imports(path: Path) -> set[str]:
     """The modules of ours that a file imports, wherever in it."""
     found = set()

@@ -8,7 +8,7 @@ whole training would end.
 import statistics
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import torch
 from torch import nn
@@ -22,6 +22,8 @@ from mnist_lab.training import fit
 from mnist_lab.validation import Count, UserError, check, one_of
 
 SHORT_RECIPE = shortened(BOTTLENECK_RECIPE, num_epochs=5)
+NUM_DIGITS = 10_000
+FEW_DIGITS = {"batch": 2_000}  # batches of 2 take a thousand steps for them
 NUM_VALIDATION_DIGITS = 5_000
 PRECISION = "fp32"  # the same on every machine
 # What a result says of every epoch; train_seconds are without the validation.
@@ -76,21 +78,10 @@ class BottleneckVariant(nn.Sequential):
         self.add_module("fc2", nn.Linear(40, 10))
 
 
-@dataclass(frozen=True)
-class Case:
-    """What is changed of `BottleneckVariant` and `SHORT_RECIPE`, and how many digits there are."""
-
-    network: dict = field(default_factory=dict)
-    recipe: dict = field(default_factory=dict)
-    num_digits: int = 10_000
-
-
 NORMS = {"with norm": {"norm": True}, "without norm": {"norm": False}}
 GRIDS = {  # every pair of gamma and step, what was published first
     lr: {
-        f"lr {lr}, gamma {gamma}, step {step}": Case(
-            recipe={"lr": lr, "schedule": StepDown(step, gamma)}
-        )
+        f"lr {lr}, gamma {gamma}, step {step}": ({}, {"lr": lr, "schedule": StepDown(step, gamma)})
         for gamma in (0.1, 0.03, 0.5)
         for step in (4, 3, 2)
     }
@@ -98,40 +89,41 @@ GRIDS = {  # every pair of gamma and step, what was published first
 }
 SGD = {"optimizer": "sgd", "lr": 0.1}
 
-CASES: dict[str, dict[str, Case]] = {
+# What each case changes of `BottleneckVariant`, and of `SHORT_RECIPE`.
+CASES: dict[str, dict[str, tuple[dict, dict]]] = {
     "layers": {
-        "all seven": Case(),
+        "all seven": ({}, {}),
         # Either way one convolution is left that makes 16 channels of 1: it is the same network.
-        "without conv1 or conv2": Case({"without": ["conv2"]}),
-        "without conv3": Case({"without": ["conv3"]}),
-        "without conv4": Case({"without": ["conv4"]}),
+        "without conv1 or conv2": ({"without": ["conv2"]}, {}),
+        "without conv3": ({"without": ["conv3"]}, {}),
+        "without conv4": ({"without": ["conv4"]}, {}),
         # No bottleneck: conv6 takes all 32 channels.
-        "without conv5 (direct 3×3)": Case({"without": ["conv5"]}),
-        "without conv6": Case({"without": ["conv6"]}),
-        "without conv7": Case({"without": ["conv7"]}),
-        "without conv2 and conv6": Case({"without": ["conv2", "conv6"]}),
-        "without conv2, conv3 and conv7": Case({"without": ["conv2", "conv3", "conv7"]}),
+        "without conv5 (direct 3×3)": ({"without": ["conv5"]}, {}),
+        "without conv6": ({"without": ["conv6"]}, {}),
+        "without conv7": ({"without": ["conv7"]}, {}),
+        "without conv2 and conv6": ({"without": ["conv2", "conv6"]}, {}),
+        "without conv2, conv3 and conv7": ({"without": ["conv2", "conv3", "conv7"]}, {}),
     },
     "norm": {
-        f"{words}, lr {lr}": Case(norm, {"lr": lr})
+        f"{words}, lr {lr}": (norm, {"lr": lr})
         for words, norm in NORMS.items()
         for lr in (0.001, 0.003, 0.01, 0.03, 0.1)
     },
-    "batch": {  # few digits: batches of 2 take a thousand steps for them
-        f"{words}, batches of {size}": Case(norm, {"batch_size": size}, num_digits=2_000)
+    "batch": {
+        f"{words}, batches of {size}": (norm, {"batch_size": size})
         for words, norm in NORMS.items()
         for size in (64, 8, 4, 2)
     },
-    "dropout": {dropout: Case({"dropout": dropout}) for dropout in DROPOUTS},
+    "dropout": {dropout: ({"dropout": dropout}, {}) for dropout in DROPOUTS},
     "grid": GRIDS[0.001],
     "grid at other rates": GRIDS[0.0003] | GRIDS[0.003],
     "optimizer": {
-        "adam": Case(),
-        "adam, betas 0.8 and 0.9": Case(recipe={"betas": (0.8, 0.9)}),
-        "adam, weight decay 0.0001": Case(recipe={"weight_decay": 1e-4}),
-        "sgd, momentum 0.9, lr 0.01": Case(recipe=SGD | {"momentum": 0.9, "lr": 0.01}),
-        "sgd, momentum 0.9, lr 0.1": Case(recipe=SGD | {"momentum": 0.9}),
-        "sgd, lr 0.1": Case(recipe=SGD),
+        "adam": ({}, {}),
+        "adam, betas 0.8 and 0.9": ({}, {"betas": (0.8, 0.9)}),
+        "adam, weight decay 0.0001": ({}, {"weight_decay": 1e-4}),
+        "sgd, momentum 0.9, lr 0.01": ({}, SGD | {"momentum": 0.9, "lr": 0.01}),
+        "sgd, momentum 0.9, lr 0.1": ({}, SGD | {"momentum": 0.9}),
+        "sgd, lr 0.1": ({}, SGD),
     },
 }
 
@@ -153,12 +145,12 @@ def run(study: str, case: str, seed: int) -> dict:
     `PER_EPOCH` have an entry for each epoch. If the loss is no longer finite, `diverged` is True
     and they are empty.
     """
-    chosen, data = CASES[study][case], digits()
-    recipe = replace(SHORT_RECIPE, **chosen.recipe, seed=seed)
-    train = data.train.first(chosen.num_digits)
+    (of_network, of_recipe), data = CASES[study][case], digits()
+    recipe = replace(SHORT_RECIPE, **of_recipe, seed=seed)
+    train = data.train.first(FEW_DIGITS.get(study, NUM_DIGITS))
     few = replace(data, train=train, validation=data.validation.first(NUM_VALIDATION_DIGITS))
     torch.manual_seed(seed)
-    network = BottleneckVariant(**chosen.network)
+    network = BottleneckVariant(**of_network)
     result = {
         "study": study,
         "case": case,
@@ -179,13 +171,11 @@ def run(study: str, case: str, seed: int) -> dict:
 def table(runs: list[dict]) -> str:
     """A block for each study, a row for each case, as `CASES` orders them.
 
-    The accuracies are those of the validation digits after the last epoch: their mean over seeds
-    and, from two seeds on, its 95 % interval. The difference from the study's first case is in
-    points, over the seeds that both have. Seconds are the median epoch's, of training alone.
-
-    A run that diverged has no accuracy. It is counted in the last column and left out of all else:
-    beside "diverged 2 of 3", the mean is that of the one that came through. A network that is stuck
-    at chance has not diverged, and counts. A case without a run is a row that says so.
+    Accuracies are those of the validation digits after the last epoch: their mean over seeds and,
+    from two seeds on, its 95 % interval. The difference from the study's first case is in points,
+    over the seeds that both have. Seconds are the median epoch's, of training alone. A run that
+    diverged is counted in the last column and left out of all else; one that is stuck at chance has
+    not diverged.
     """
     blocks = []
     for study in [name for name in CASES if any(run["study"] == name for run in runs)]:

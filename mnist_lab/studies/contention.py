@@ -8,7 +8,6 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -49,7 +48,7 @@ def run(network: str, rounds: int, precision: str) -> dict:
     numbers = sorted({choose_threads(), cpu_count()})
     figures = {str(number): {situation: [] for situation in SITUATIONS} for number in numbers}
 
-    def seconds(number: int, *processes: ProcessPoolExecutor, steps: int = STEPS) -> float:
+    def seconds(number: int, *processes, steps: int = STEPS) -> float:
         asked = [process.submit(_step, network, number, precision, steps) for process in processes]
         return max(answer.result() for answer in asked)
 

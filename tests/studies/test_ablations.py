@@ -15,10 +15,11 @@ from mnist_lab.statistics import paired_interval
 from mnist_lab.studies import ablations
 from mnist_lab.studies.ablations import (
     CASES,
+    FEW_DIGITS,
+    NUM_DIGITS,
     PER_EPOCH,
     SHORT_RECIPE,
     BottleneckVariant,
-    Case,
     difference,
 )
 from mnist_lab.validation import UserError
@@ -104,20 +105,19 @@ def test_the_cases_are_those_whose_runs_are_published():
     """They say which network, recipe and digits each case had; all but their order is theirs."""
     runs = load_published("ablate")["runs"]
     for run in {(run["study"], run["case"]): run for run in runs}.values():
-        case = CASES[run["study"]][run["case"]]
-        recipe = replace(SHORT_RECIPE, **case.recipe, seed=run["seed"])
-        assert (repr(recipe), case.num_digits) == (run["recipe"], run["num_digits"])
-        assert count_parameters(BottleneckVariant(**case.network)) == run["parameters"]
+        network, recipe = CASES[run["study"]][run["case"]]
+        assert repr(replace(SHORT_RECIPE, **recipe, seed=run["seed"])) == run["recipe"]
+        assert FEW_DIGITS.get(run["study"], NUM_DIGITS) == run["num_digits"]
+        assert count_parameters(BottleneckVariant(**network)) == run["parameters"]
     every = [(study, case) for study, cases in CASES.items() for case in cases]
     assert set(every) == {(run["study"], run["case"]) for run in runs}
-    assert [case.network for case in CASES["dropout"].values()] == [
+    assert [network for network, _ in CASES["dropout"].values()] == [
         {"dropout": "end"}, {"dropout": "none"}, {"dropout": "throughout"}
     ]  # fmt: skip
-    for case, chosen in (CASES["norm"] | CASES["batch"]).items():
-        assert chosen.network == {"norm": case.startswith("with norm")}
-    for case, chosen in CASES["layers"].items():
-        gone = chosen.network.get("without", [])
-        assert all(name.removeprefix("conv") in case for name in gone)
+    for case, (network, _) in (CASES["norm"] | CASES["batch"]).items():
+        assert network == {"norm": case.startswith("with norm")}
+    for case, (network, _) in CASES["layers"].items():
+        assert all(name.removeprefix("conv") in case for name in network.get("without", []))
     assert [(one["study"], one["case"]) for one in ablations.cases(seeds=1)] == every
     firsts = {study: next(iter(cases)) for study, cases in CASES.items()}
     assert list(firsts.values()) == [
@@ -146,7 +146,7 @@ def test_a_run_is_of_its_case_and_decided_by_its_seed(few):
     torch.rand(5)
     again, other = ablations.run(study, case, 1), ablations.run(study, case, 2)
     assert again["train_loss"] == result["train_loss"] != other["train_loss"]
-    assert result["recipe"] == repr(replace(SHORT_RECIPE, **CASES[study][case].recipe, seed=1))
+    assert result["recipe"] == repr(replace(SHORT_RECIPE, lr=0.1, seed=1))
     assert (result["study"], result["case"], result["seed"]) == (study, case, 1)
     assert (result["digits"], result["num_digits"]) == ("few digits", 100)
     assert (result["parameters"], result["precision"]) == (16_202, "fp32")
@@ -154,8 +154,8 @@ def test_a_run_is_of_its_case_and_decided_by_its_seed(few):
 
 
 def test_a_run_that_diverges_says_so_and_takes_only_its_digits(few, monkeypatch):
-    wild = Case(recipe={"lr": 1e30, "batch_size": 8}, num_digits=50)
-    monkeypatch.setitem(CASES["norm"], "wild", wild)
+    monkeypatch.setitem(CASES["norm"], "wild", ({}, {"lr": 1e30, "batch_size": 8}))
+    monkeypatch.setitem(FEW_DIGITS, "norm", 50)
     result = ablations.run("norm", "wild", 0)
     assert result["diverged"] is True and result["num_digits"] == 50
     assert result["validation_accuracy"] == result["train_loss"] == result["train_seconds"] == []

@@ -1,10 +1,9 @@
 """What spoils a picture but leaves the digit what it is: corruptions at five strengths.
 
-How fast the accuracy falls with the strength says how robust a network is. The idea is Mu and
-Gilmer's, "MNIST-C: A Robustness Benchmark for Computer Vision", arXiv:1906.02337; that of five
-strengths is Hendrycks and Dietterich's, arXiv:1903.12261. The corruptions are the course's own: an
-accuracy on them is none on MNIST-C. Whoever adds one writes its function and its entry in
-`CORRUPTIONS`.
+The idea is Mu and Gilmer's, "MNIST-C: A Robustness Benchmark for Computer Vision",
+arXiv:1906.02337; that of five strengths is Hendrycks and Dietterich's, arXiv:1903.12261. The
+corruptions are the course's own: an accuracy on them is none on MNIST-C. Whoever adds one writes
+its function and its entry in `CORRUPTIONS`.
 """
 
 import math
@@ -41,7 +40,6 @@ def corrupt(images: Tensor, name: str, level: int, seed: int = 0) -> Tensor:
 
     `name` is a key of `CORRUPTIONS`. Directions, places and noise are drawn for every image by
     `seed`: the same at all levels, and whatever images follow. What enters a picture is black.
-    Raises `UserError` for a name, level, seed or images of another kind.
     """
     check("name", name, one_of(*CORRUPTIONS))
     level, seed = check("level", level, whole(0, 5)), check("seed", seed, Seed)

@@ -58,13 +58,11 @@ class Evaluation:
 
     def mistakes(self) -> list["Mistake"]:
         """All wrong answers, the surest first."""
-        rows = zip(self.probabilities.tolist(), self.labels.tolist(), self.predictions.tolist())
-        wrong = [
-            Mistake(index, label, guess, chances[guess], chances[label])
-            for index, (chances, label, guess) in enumerate(rows)
-            if guess != label
-        ]
-        return sorted(wrong, key=lambda mistake: -mistake.guess_probability)
+        sure, guesses = self.probabilities.amax(1), self.predictions
+        wrong = (guesses != self.labels).nonzero().flatten()
+        columns = wrong, self.labels[wrong], guesses[wrong], sure[wrong]
+        found = [Mistake(*row) for row in zip(*(column.tolist() for column in columns))]
+        return sorted(found, key=lambda mistake: -mistake.guess_probability)
 
     def __str__(self) -> str:
         return (
@@ -75,13 +73,12 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Mistake:
-    """One wrong answer: its index in the split, both digits, and the probability given to each."""
+    """One wrong answer: its index in the split, both digits, and how sure the network was."""
 
     index: int
     label: int
     guess: int
     guess_probability: float
-    label_probability: float
 
 
 def check_network(network: nn.Module, to_train: bool = False) -> None:

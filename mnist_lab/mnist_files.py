@@ -129,9 +129,7 @@ def _any_answers(urls: list[str]) -> bool:
             urlopen(Request(url, method="HEAD"), timeout=CONNECT_SECONDS).close()
             answers.put(True)
         except (OSError, HTTPException, ValueError) as error:  # ValueError: no proxy's address
-            answers.put(
-                isinstance(error, HTTPError)
-            )  # the download will say what it has against us
+            answers.put(isinstance(error, HTTPError))  # the download will tell what is wrong
 
     for url in urls:
         threading.Thread(target=ask, args=(url,), daemon=True).start()

@@ -17,7 +17,6 @@ from mnist_lab.validation import (
     Count,
     Fraction,
     FractionBelow1,
-    NotNegative,
     Positive,
     Seed,
     Switch,
@@ -63,8 +62,6 @@ def _transform(value: object) -> object:
     return value
 
 
-Optimizer = one_of("adam", "sgd")
-Loss = one_of("nll", "cross_entropy")
 Betas = Annotated[
     tuple[FractionBelow1, FractionBelow1],
     Field(description="a tuple of two numbers from 0 to below 1"),
@@ -90,12 +87,12 @@ class Recipe:
     num_epochs: Count
     batch_size: Count
     lr: Positive
-    optimizer: Optimizer = "adam"
-    weight_decay: NotNegative = 0.0
+    optimizer: one_of("adam", "sgd") = "adam"
+    weight_decay: number("a number from 0 on", ge=0) = 0.0
     momentum: FractionBelow1 = 0.0  # sgd only
     betas: Betas = (0.9, 0.999)  # adam only
     schedule: Schedule = None
-    loss: Loss = "cross_entropy"
+    loss: one_of("nll", "cross_entropy") = "cross_entropy"
     label_smoothing: FractionBelow1 = 0.0  # cross_entropy only
     augment: Transforms = ()
     mean: Fraction = 0.1307

@@ -1,8 +1,7 @@
 """What a value must be: asked in one way, and refused in one sentence.
 
 A kind of value (`Count`, `Fraction`, …) is an annotated type: pydantic checks it, and its
-description is what the sentence says. `check` asks it of an argument, `validated` of every field of
-a dataclass.
+description is what the sentence says.
 """
 
 from dataclasses import dataclass
@@ -61,7 +60,6 @@ def instance(kind: type, words: str) -> Any:
 Count = whole(1)
 Seed = whole(0, 2**64 - 1)  # what PyTorch's generators take
 Positive = number("a number above 0", gt=0)
-NotNegative = number("a number from 0 on", ge=0)
 Fraction = number("a number from 0 to 1", ge=0, le=1)
 FractionBelow1 = number("a number from 0 to below 1", ge=0, lt=1)
 Switch = Annotated[bool, Field(description="True or False")]

@@ -4,7 +4,6 @@ import copy
 import pickle
 import re
 from dataclasses import FrozenInstanceError, asdict, fields, replace
-from decimal import Decimal
 from math import inf, nan
 from typing import Annotated
 
@@ -17,7 +16,6 @@ from mnist_lab.validation import (
     Count,
     Fraction,
     FractionBelow1,
-    NotNegative,
     Positive,
     Seed,
     Switch,
@@ -35,7 +33,6 @@ KINDS = {
     "a whole number from 0 to 18446744073709551615": (Seed, [0, 2**64 - 1], [-1, 2**64]),
     "a whole number from 2 to 3": (whole(2, 3), [2, 3], [1, 4]),
     "a number above 0": (Positive, [1e-9, 7], [0, -0.1, inf, nan, "7", True, None, 1j]),
-    "a number from 0 on": (NotNegative, [0, 0.5], [-1e-9, inf, Decimal(1)]),
     "a number from 0 to 1": (Fraction, [0, 1], [-1e-9, 1.0001]),
     "a number from 0 to below 1": (FractionBelow1, [0.0, 0.9999], [-1e-9, 1]),
     "a share": (number("a share", gt=0, le=0.5), [0.5], [0, 0.6]),

@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+import math
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
@@ -9,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mnist_lab.exercises.question import Wrong, call
+from mnist_lab.exercises.question import Wrong
 
 Slip = tuple[Callable, str]
 
@@ -27,6 +28,7 @@ def by_example(
 ) -> None:
     """The student's function `answer`, called `name`, gives for each case what `right` gives.
 
+    A `name` of several words is no function's, but that of what it gives.
     A case is a tuple of arguments. Draw it from `exercises.cases`; changing one is refused. `slips`
     are pairs of a function with a known mistake, and the sentence that is said where it gives
     everything that the answer gave so far. Without one, what is expected is said, and `otherwise`.
@@ -34,32 +36,29 @@ def by_example(
         by_example("mean", mean, lambda x: x.mean(), [(randn(size),) for size in (5, 8)],
                    [(lambda x: x.sum(), "divide the sum by the number of values.")])
     """
-    expect_function(answer, f"`{name}`")
     seen = []
     for case in cases:
-        shown = f"{name}({', '.join(map(_argument, case, _names(answer, case)))})"
         found = call_with_copies(answer, *case)
         expected = right(*copy.deepcopy(case))
         seen.append((case, found))
         if agrees(found, expected, tolerance, absolute):
             continue
+        shown = ", ".join(map(_argument, case, _names(answer, case)))
+        what = f"{name}({shown})" if name.isidentifier() else name
+        told = _told(found)
         for slip, sentence in slips:
             if all(_explains(slip, *one, tolerance, absolute) for one in seen):
-                raise Wrong(f"{shown} is {_told(found, 6)}: {sentence}")
-        _expect_like(found, expected, shown, tolerance)
-        digits = 6 if _told(found, 6) != _told(expected, 6) else 12
-        found, expected = _told(found, digits), _told(expected, digits)
-        raise Wrong(f"{shown} is {found}; {expected} is expected. {otherwise}".rstrip(" "))
+                raise Wrong(f"{what} is {told}: {sentence}" if len(told) <= 40 else sentence)
+        expect_value(found, expected, what, tolerance, absolute, otherwise)
 
 
 def call_with_copies(answer: Callable, *arguments):
     """What `answer` returns for copies of the arguments, none of which it may change."""
     given = copy.deepcopy(arguments)
-    found = call(answer, *given)
-    for number, (now, before) in enumerate(zip(given, arguments)):
-        if not _same(now, before):
-            what = _names(answer, arguments)[number]
-            raise Wrong(f"`{what}` is changed by it: work on a copy, not in place.")
+    found = answer(*given)
+    for name, now, before in zip(_names(answer, arguments), given, arguments):
+        if not _is_same(now, before):
+            raise Wrong(f"`{name}` is changed by it: work on a copy, not in place.")
     return found
 
 
@@ -71,24 +70,128 @@ def agrees(found, expected, tolerance: float = 1e-4, absolute: float = 0.0) -> b
     value, and what lies within `absolute` is the same, however small. Whole numbers are exact.
     """
     if isinstance(expected, (tuple, list)):
-        return (
-            _is_row(found)
-            and len(found) == len(expected)
-            and all(agrees(*both, tolerance, absolute) for both in zip(found, expected))
+        return _is_row(found, len(expected)) and all(
+            agrees(*both, tolerance, absolute) for both in zip(found, expected)
         )
-    if isinstance(expected, (str, bool)) or expected is None:
-        found = found.item() if _has_one_element(found) else found
+    if isinstance(expected, (str, bool)):
+        if isinstance(found, (Tensor, np.ndarray, np.generic)) and math.prod(found.shape) == 1:
+            found = found.item()
         return type(found) is type(expected) and found == expected
     one, other = _numbers(found), _numbers(expected)
     if one is None or one.numel() != other.numel() or (other.dim() and one.shape != other.shape):
         return False
-    apart = (one.reshape(other.shape) - other).abs()
-    apart[one.reshape(other.shape) == other] = 0  # the same infinity twice
-    apart[one.isnan().reshape(other.shape) & other.isnan()] = 0
-    if isinstance(expected, int) or not _is_floating(expected):
-        return bool((apart <= 1e-6).all())
-    scale = other[other.isfinite()].abs().amax() if other.isfinite().any() else 0
-    return bool((apart <= max(tolerance * scale if scale > 1e-9 else 1e-6, absolute)).all())
+    scale = other[other.isfinite()].abs().amax().item() if other.isfinite().any() else 0.0
+    whole = not torch.as_tensor(expected).is_floating_point()
+    allowed = 1e-6 if whole or scale <= 1e-9 else max(tolerance * scale, absolute)
+    one = one.reshape(other.shape)
+    return torch.allclose(one, other, rtol=0, atol=allowed, equal_nan=True)
+
+
+def expect_value(
+    found,
+    expected,
+    what: str,
+    tolerance: float = 1e-4,
+    absolute: float = 0.0,
+    otherwise: str = "",
+) -> None:
+    """`found` agrees with `expected`; what is not so is said, and `otherwise`."""
+    if agrees(found, expected, tolerance, absolute):
+        return
+    told, otherwise = _told(found), f" {otherwise}".rstrip()
+    if isinstance(expected, (tuple, list)):
+        if not _is_row(found, len(expected)):
+            raise Wrong(f"{what} is {told}; {len(expected)} values are expected.")
+        if isinstance(expected[0], Tensor):
+            for number, both in enumerate(zip(found, expected), 1):
+                expect_value(*both, f"value {number} of {what}", tolerance, absolute, otherwise[1:])
+    elif isinstance(expected, Tensor) and expected.dim():
+        numbers = _numbers(found)
+        if numbers is None or numbers.shape != expected.shape:
+            shape = list(expected.shape)
+            raise Wrong(f"{what} is {told}; a tensor of the shape {shape} is expected.{otherwise}")
+        apart = (numbers - expected).abs().nan_to_num(nan=torch.inf)
+        place = tuple(int(i) for i in torch.unravel_index(apart.argmax(), apart.shape))
+        raise Wrong(
+            f"{what} has the right shape, but other values than expected: {numbers[place]:.4g} "
+            f"instead of {expected[place]:.4g} at {list(place)}.{otherwise}"
+        )
+    elif not isinstance(expected, (str, bool)):
+        as_number(found, what)
+    digits = 6 if told != _told(expected) else 12
+    raise Wrong(
+        f"{what} is {_told(found, digits)}; {_told(expected, digits)} is expected.{otherwise}"
+    )
+
+
+def expect_numbers(
+    found: dict[str, object],
+    right: Sequence[float],
+    slips: Sequence[tuple[Sequence[float | None], str]],
+    tolerance: float = 0.0,
+    otherwise: str = "",
+) -> None:
+    """Predicted numbers, by their names, are the `right` ones.
+
+    A slip is a wrong prediction, None for a number that may be any, and its sentence. No sentence
+    says on which side of the right number an answer lies: a few guesses would do.
+    """
+    numbers = [as_number(value, f"`{name}`") for name, value in found.items()]
+
+    def is_near(others: Sequence[float | None]) -> bool:
+        pairs = zip(numbers, others)
+        return all(other is None or abs(one - other) <= tolerance for one, other in pairs)
+
+    for others, why in () if is_near(right) else slips:
+        if is_near(others):
+            raise Wrong(why)
+    for name, number, other in zip(found, numbers, right):
+        if not abs(number - other) <= tolerance:
+            why = f"which is not the number that is asked for. {otherwise}".rstrip()
+            raise Wrong(f"`{name}` is {number:,.6g}, {why}")
+
+
+def as_number(value, what: str) -> float:
+    """The number that a value is, or holds as its only element."""
+    number = _numbers(value)
+    if number is None or number.numel() != 1:
+        raise Wrong(f"{what} is {_told(value)}; a number is expected.")
+    return number.item()
+
+
+def expect_kind(value, kind: type | tuple[type, ...], what: str, name: str) -> None:
+    """`value` is an instance of `kind`, which is called `name` ("a tensor")."""
+    if not isinstance(value, kind):
+        raise Wrong(f"{what} is {_told(value)}; {name} is expected.")
+
+
+def expect_shape(value, shape: Sequence[int], what: str) -> None:
+    """`value` is a tensor of this shape."""
+    if not isinstance(value, Tensor) or list(value.shape) != list(shape):
+        raise Wrong(f"{what} is {_told(value)}; a tensor of the shape {list(shape)} is expected.")
+
+
+def refuse(*mistakes: tuple[object, str]) -> None:
+    """Of mistakes, each whether it was made and its sentence, the first that was made is said."""
+    for made, sentence in mistakes:
+        if made:
+            raise Wrong(sentence)
+
+
+def expect_parameters(module: nn.Module, expected: int, what: str) -> None:
+    """`module` has this number of parameters."""
+    count = sum(parameter.numel() for parameter in module.parameters())
+    if count != expected:
+        raise Wrong(f"{what} has {count:,} parameters; {expected:,} are expected.")
+
+
+def only(module: nn.Module, kind: type[nn.Module]) -> nn.Module:
+    """The only layer of this kind in `module`; a batch norm has to keep its running mean."""
+    found = [part for part in module.modules() if isinstance(part, kind)]
+    refuse((len(found) != 1, f"it has {len(found)} layers of nn.{kind.__name__}; one is expected."))
+    forgetful = getattr(found[0], "running_mean", kind) is None
+    refuse((forgetful, "its norm keeps no running mean: leave track_running_stats as it is."))
+    return found[0]
 
 
 def _explains(slip: Callable, case: tuple, found, tolerance: float, absolute: float) -> bool:
@@ -97,25 +200,21 @@ def _explains(slip: Callable, case: tuple, found, tolerance: float, absolute: fl
     return False
 
 
-def _is_row(value) -> bool:
-    array = isinstance(value, (Tensor, np.ndarray))
-    return isinstance(value, (tuple, list)) or (array and value.ndim > 0)
-
-
-def _has_one_element(value) -> bool:
-    return isinstance(value, (Tensor, np.ndarray, np.generic)) and np.prod(value.shape) == 1
-
-
-def _is_floating(value) -> bool:
-    return torch.as_tensor(value).is_floating_point()
+def _is_row(value, length: int) -> bool:
+    """Whether it is a pair, or another row of this length."""
+    array = isinstance(value, (Tensor, np.ndarray)) and value.ndim > 0
+    return (array or isinstance(value, (tuple, list))) and len(value) == length
 
 
 def _numbers(value) -> Tensor | None:
     """A number, tensor or array as float64; None for anything else, such as True or a list."""
     try:
-        if isinstance(value, (Tensor, np.ndarray)):
-            value = torch.as_tensor(value).detach()
-            return None if value.is_complex() else value.double()
+        if isinstance(value, Tensor):
+            return None if value.is_complex() else value.detach().cpu().to_dense().double()
+        if isinstance(value, np.ndarray):  # of any byte order and strides
+            return (
+                torch.from_numpy(value.astype(float, "C")) if value.dtype.kind in "biuf" else None
+            )
         if isinstance(value, (bool, np.bool_, str)):
             return None
         return torch.tensor(float(value), dtype=torch.float64)
@@ -123,53 +222,24 @@ def _numbers(value) -> Tensor | None:
         return None
 
 
-def _same(now, before) -> bool:
-    """Whether an argument is what it was; of an optimizer nothing is said."""
-    tensors = isinstance(now, Tensor) and isinstance(before, Tensor)  # a Parameter is one, too
-    if type(now) is not type(before) and not tensors:
-        return False
+def _is_same(now, before) -> bool:
+    """Whether an argument is what it was; of a function nothing is said."""
     if isinstance(before, nn.Module):
         modes = [[part.training for part in network.modules()] for network in (now, before)]
-        return _same(*modes) and _same(dict(now.state_dict()), dict(before.state_dict()))
-    if isinstance(before, (tuple, list)):
-        return len(now) == len(before) and all(map(_same, now, before))
-    if isinstance(before, dict):
-        return list(now) == list(before) and all(map(_same, now.values(), before.values()))
-    if isinstance(before, (Tensor, np.ndarray)):
-        now, before = torch.as_tensor(now), torch.as_tensor(before)
-        alike = now.dtype == before.dtype and now.shape == before.shape
-        return alike and bool(((now == before) | ((now != now) & (before != before))).all())
-    return now == before if isinstance(before, (str, int, float)) else True
-
-
-def _expect_like(found, expected, what: str, tolerance: float) -> None:
-    """`found` has the kind and the shape of `expected`; of a large tensor the values, too."""
-    if agrees(found, expected, tolerance):
-        return
-    if isinstance(expected, (str, bool)):
-        name = "True or False" if isinstance(expected, bool) else "a text"
-        if type(found) is not type(expected):
-            raise Wrong(f"{what} is {_kind(found)}; {name} is expected, here {expected!r}.")
-    elif isinstance(expected, (tuple, list)):
-        of_tensors = isinstance(expected[0], Tensor) and expected[0].dim() > 0
-        if not _is_row(found) or (of_tensors and not isinstance(found, (tuple, list))):
-            things = "tensors" if of_tensors else "values"
-            raise Wrong(f"{what} is {_kind(found)}; {len(expected)} {things} are expected.")
-        if len(found) != len(expected):
-            raise Wrong(f"{what} has {len(found)} values; {len(expected)} are expected.")
-        for number, (one, other) in enumerate(zip(found, expected), 1):
-            _expect_like(one, other, f"value {number} of {what}", tolerance)
-    elif isinstance(expected, Tensor) and expected.dim():
-        found = torch.from_numpy(found) if isinstance(found, np.ndarray) else found
-        expect_tensor(found, expected, what, tolerance=0.0)
-    elif (numbers := _numbers(found)) is None or numbers.numel() != 1:
-        as_number(found, what)
+        return modes[0] == modes[1] and _is_same(now.state_dict(), before.state_dict())
+    if callable(before):
+        return True
+    try:
+        torch.testing.assert_close(now, before, rtol=0, atol=0, equal_nan=True)
+    except (AssertionError, TypeError, ValueError):
+        return False
+    return True
 
 
 def _names(answer: Callable, arguments: tuple) -> list[str]:
     """What a function calls its arguments, as far as that is known."""
     try:
-        names = list(inspect.signature(getattr(answer, "forward", answer)).parameters)
+        names = list(inspect.signature(answer).parameters)
     except (TypeError, ValueError):  # of a function in C
         names = []
     return names + [f"argument {i + 1}" for i in range(len(names), len(arguments))]
@@ -181,115 +251,22 @@ def _argument(value, name: str) -> str:
     return name if isinstance(value, (Tensor, np.ndarray)) or len(text) > 60 else text
 
 
-def _told(value, digits: int) -> str:
-    """A result as a sentence can hold it."""
-    if isinstance(value, (Tensor, np.ndarray)) and value.ndim:
-        if value.size == 1 if isinstance(value, np.ndarray) else value.numel() == 1:
-            return _told(value.item(), digits)
-        if value.ndim > 1 or len(value) > 3:
-            return f"of the shape {list(value.shape)}"
-    if _is_row(value):
-        return f"({', '.join(_told(one, digits) for one in value)})"
-    number = None if isinstance(value, int) else _numbers(value)
-    text = repr(value) if number is None else f"{number.item():.{digits}g}"
-    return text if len(text) <= 80 else f"{text[:80]}…"
-
-
-def expect_number(value, expected: float, what: str, tolerance: float = 0.0) -> None:
-    """`value` is the number `expected`: an int, a float, or a tensor or array of one element.
-
-    The sentence does not say on which side of it the answer lies: a few guesses would do.
-    """
-    number = as_number(value, what)
-    if abs(number - expected) > tolerance:
-        raise Wrong(f"{what} is {number:,.6g}, which is not the number that is asked for.")
-
-
-def as_number(value, what: str) -> float:
-    """The number that a value is, or holds as its only element; NaN is none."""
-    _refuse_a_gap(value, what)
-    if isinstance(value, (bool, str)):
-        raise Wrong(f"{what} is {value!r}; a number is expected.")
-    try:
-        number = float(value.detach() if isinstance(value, Tensor) else value)
-    except (TypeError, ValueError, RuntimeError, OverflowError):
-        raise Wrong(f"{what} is {_kind(value)}; a number is expected.") from None
-    if number != number:
-        raise Wrong(f"{what} is not a number (NaN): is something divided by zero?")
-    return number
-
-
-def expect_shape(value, shape: Sequence[int], what: str) -> None:
-    """`value` is a tensor of this shape."""
-    expect_kind(value, Tensor, what, "a tensor")
-    if list(value.shape) != list(shape):
-        raise Wrong(f"{what} has the shape {list(value.shape)}; {list(shape)} is expected.")
-
-
-def expect_tensor(value, expected: Tensor, what: str, tolerance: float = 1e-4) -> None:
-    """`value` is a tensor of the shape and, within `tolerance`, the values of `expected`."""
-    expect_shape(value, expected.shape, what)
-    if value.is_complex():
-        raise Wrong(f"{what} holds complex numbers.")
-    value, expected = value.detach().double(), expected.detach().double()
-    if not value.isfinite().all() and expected.isfinite().all():
-        raise Wrong(f"{what} holds {'NaN' if value.isnan().any() else 'an infinite value'}.")
-    apart = (value - expected).abs().nan_to_num(0)  # the same infinity twice
-    if apart.numel() and apart.max() > tolerance:
-        place = [int(i) for i in torch.unravel_index(apart.argmax(), apart.shape)]
-        at = f" at {place}" if place else ""
-        raise Wrong(
-            f"{what} has the right shape, but other values than expected: "
-            f"{value[tuple(place)]:.4g} instead of {expected[tuple(place)]:.4g}{at}."
-        )
-
-
-def expect_kind(value, kind: type, what: str, name: str) -> None:
-    """`value` is an instance of `kind`, which is called `name` ("a tensor")."""
-    _refuse_a_gap(value, what)
-    if inspect.isclass(value) and issubclass(value, kind):
-        raise Wrong(f"{what} is a class: make an instance of it, with brackets behind its name.")
-    if not isinstance(value, kind):
-        raise Wrong(f"{what} is {_kind(value)}; {name} is expected.")
-
-
-def expect_module(value, what: str) -> None:
-    """`value` is a module of PyTorch: a layer or a network."""
-    expect_kind(value, nn.Module, what, "a module of PyTorch")
-
-
-def expect_function(value, what: str) -> Callable:
-    """`value` can be called."""
-    _refuse_a_gap(value, what)
-    if not callable(value):
-        raise Wrong(f"{what} is {_kind(value)}; a function is expected.")
-    return value
-
-
-def expect_parameters(module: nn.Module, expected: int, what: str) -> None:
-    """`module` has this number of parameters."""
-    count = sum(parameter.numel() for parameter in module.parameters())
-    if count != expected:
-        raise Wrong(f"{what} has {count:,} parameters; {expected:,} are expected.")
-
-
-def expect_unchanged(now, before, what: str) -> None:
-    """An argument `now` is what it was `before`: a tensor, a network, or a list of them."""
-    if not _same(now, before):
-        raise Wrong(f"{what} is changed by it: work on a copy, not in place.")
-
-
-def _refuse_a_gap(value, what: str) -> None:
-    if value is ...:
-        raise Wrong(f"{what} is still `...`: replace it.")
-
-
-def _kind(value) -> str:
-    if value is None:
-        return "None (is there a `return`?)"
+def _told(value, digits: int = 6) -> str:
+    """A value as a sentence can hold it."""
+    if value is None or value is ...:
+        return "still `...`" if value else "None (is there a `return`?)"
     if inspect.isclass(value):
         return f"the class {value.__name__}"
-    if isinstance(value, np.ndarray):
-        return "a NumPy array"
-    name = type(value).__name__
+    if isinstance(value, (str, bool)):
+        return repr(value)[:80]
+    if isinstance(value, (tuple, list)) and len(value) < 5:
+        told = ", ".join(_told(one, digits) for one in value)
+        return f"[{told}]" if isinstance(value, list) else f"({told})"
+    number = _numbers(value)
+    if number is not None and number.numel() == 1:
+        whole = isinstance(value, int) and abs(value) < 1e15
+        return str(value) if whole else f"{number.item():.{digits}g}"
+    name = "NumPy array" if isinstance(value, np.ndarray) else type(value).__name__
+    if isinstance(value, (Tensor, np.ndarray)):
+        name += f" of the shape {list(value.shape)}"
     return f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"

@@ -9,81 +9,65 @@ from torch import Tensor, nn
 from mnist_lab.exercises.cases import draw, rand, randn
 from mnist_lab.exercises.checks import (
     agrees,
-    as_number,
     by_example,
-    call_with_copies,
-    expect_function,
     expect_kind,
-    expect_module,
-    expect_number,
+    expect_numbers,
     expect_parameters,
     expect_shape,
-    expect_tensor,
+    only,
+    refuse,
 )
-from mnist_lab.exercises.question import Wrong, call, exercise
+from mnist_lab.exercises.question import call, exercise
 
 
 @exercise("The price of a bottleneck")
 def price_of_a_bottleneck(direct, with_squeeze):
-    found = as_number(direct, "direct"), as_number(with_squeeze, "with_squeeze")
-    weights = 64 * 64 * 9, 64 * 16 + 16 * 64 * 9
-    if found == weights:
-        raise Wrong("these are the weights; the biases are missing, one for each output channel.")
-    if found == (weights[0] + 64, weights[1] + 64):
-        raise Wrong("direct is right; in with_squeeze, the 16 biases of the squeeze are missing.")
-    if found[1] == 16 * 64 * 9 + 64:
-        raise Wrong("with_squeeze holds the 3×3 convolution only: add the squeeze before it.")
-    if found[1] == 64 * 16 * 9 + 16 + 16 * 64 * 9 + 64:
-        raise Wrong("in with_squeeze, the squeeze is counted as 3×3; it is 1×1.")
-    expect_number(found[0], 64 * 64 * 9 + 64, "direct")
-    expect_number(found[1], 64 * 16 + 16 + 16 * 64 * 9 + 64, "with_squeeze")
+    weights, biased = (64 * 64 * 9, 64 * 16 + 16 * 64 * 9), 64 * 64 * 9 + 64
+    slips = (
+        (weights, "these are the weights; the biases are missing, one for each output channel."),
+        ((biased, weights[1] + 64), "in with_squeeze, the 16 biases of the squeeze are missing."),
+        ((None, 16 * 64 * 9 + 64), "with_squeeze is the 3×3 convolution only: add the squeeze."),
+        ((None, 64 * 16 * 9 + 16 + 16 * 64 * 9 + 64), "the squeeze is counted as 3×3; it is 1×1."),
+    )
+    right = biased, weights[1] + 64 + 16
+    expect_numbers({"direct": direct, "with_squeeze": with_squeeze}, right, slips)
 
 
 @exercise("Write the bottleneck")
 def write_the_bottleneck(bottleneck):
-    expect_function(bottleneck, "`bottleneck`")
     wide, narrow, out = draw.randint(16, 24), draw.randint(4, 6), draw.randint(8, 15)
     # A way around is often taken only where the channels fit.
     for sizes in ((wide, narrow, out), (out, narrow, out), (wide, out, out), (out, out, wide)):
-        what = f"bottleneck({', '.join(map(str, sizes))})"
         module = call(bottleneck, *sizes)
-        expect_module(module, what)
-        images = randn(64, sizes[0], 7, 7)
+        expect_kind(module, nn.Module, "what `bottleneck` returns", "a module of PyTorch")
+        images = randn(24, sizes[0], 7, 7)
         with torch.no_grad():
             output = call(module, images)  # lazy layers have no weights before it
-            _expect_shapes(module, sizes, output, what)
-            norm = _norm_of(module)
+            _expect_shapes(module, *sizes, output)
+            norm = only(module, nn.BatchNorm2d)
+            # It reaches far above 6, and its figures are as if it had seen digits.
+            for values in (norm.weight, norm.running_mean, norm.running_var):
+                values.copy_(0.5 + rand(sizes[-1]))
+            norm.weight *= 8
+            norm.bias.copy_(randn(sizes[-1]))
             for training in (False, True):
-                _look_at_bottleneck(module.train(training), norm, images)
-            _look_for_a_way_around(module.eval(), norm, images)
+                _expect_linear_then_norm(call(module.train, training), norm, images)
+            _expect_no_way_around(call(module.eval), norm, images)
 
 
-def _expect_shapes(module: nn.Module, sizes, output, what: str) -> None:
-    wide, narrow, out = sizes
+def _expect_shapes(module: nn.Module, wide: int, narrow: int, out: int, output) -> None:
+    what = f"bottleneck({wide}, {narrow}, {out})"
     found = sum(p.numel() for p in module.parameters())
     expected = (wide * narrow + narrow) + (narrow * out * 9 + out) + 2 * out
-    if found == expected + 2 * narrow:
-        raise Wrong(f"{what} has a norm behind the squeeze, too: there should be nothing.")
-    if found in (expected - narrow, expected - out, expected - narrow - out):
-        raise Wrong(f"{what} has {expected - found} parameters too few: is a bias missing?")
+    less = expected - found
+    refuse(
+        (less == -2 * narrow, f"{what} has a norm behind the squeeze, too."),
+        (less in (narrow, out, narrow + out), f"{what} has {less} parameters too few: a bias?"),
+    )
     expect_parameters(module, expected, what)
-    if isinstance(output, Tensor) and output.shape[2:] == (5, 5):
-        raise Wrong("maps of 7×7 come out as 5×5: does the padding keep the size?")
-    expect_shape(output, (64, out, 7, 7), f"what {what} returns for {[64, wide, 7, 7]}")
-
-
-def _norm_of(module: nn.Module) -> nn.BatchNorm2d:
-    """Its only norm, with weights that reach far above 6, and figures as if it had seen digits."""
-    norms = [part for part in module.modules() if isinstance(part, nn.BatchNorm2d)]
-    if len(norms) != 1:
-        raise Wrong(f"it has {len(norms)} layers of the kind nn.BatchNorm2d; one is expected.")
-    if norms[0].running_mean is None:
-        raise Wrong("its norm keeps no running mean: leave track_running_stats as it is.")
-    for values in (norms[0].weight, norms[0].running_mean, norms[0].running_var):
-        values.copy_(0.5 + rand(len(values)))
-    norms[0].weight *= 8
-    norms[0].bias.copy_(randn(len(norms[0].bias)))
-    return norms[0]
+    smaller = isinstance(output, Tensor) and output.shape[2:] == (5, 5)
+    refuse((smaller, "maps of 7×7 come out as 5×5: does the padding keep the size?"))
+    expect_shape(output, (24, out, 7, 7), f"what {what} returns for {[24, wide, 7, 7]}")
 
 
 def _pass_through(module: nn.Module, norm: nn.Module, images: Tensor) -> list[Tensor]:
@@ -91,76 +75,77 @@ def _pass_through(module: nn.Module, norm: nn.Module, images: Tensor) -> list[Te
     seen = []
     with norm.register_forward_hook(lambda _, given, made: seen.extend([given[0], made.clone()])):
         output = call(module, images)
-    if len(seen) != 2:
-        raise Wrong("the norm has to be used once whenever images pass through.")
+    refuse((len(seen) != 2, "the norm has to be used once whenever images pass through."))
     return [*seen, output]
 
 
-def _look_at_bottleneck(module: nn.Module, norm: nn.Module, images: Tensor) -> None:
+def _expect_linear_then_norm(module: nn.Module, norm: nn.Module, images: Tensor) -> None:
     """Before the norm stands one 3×3 convolution, in whatever form; behind it ReLU."""
-    mode = "training" if module.training else "evaluation"
+    mode = f"in {'training' if module.training else 'evaluation'} mode"
     point = torch.zeros(images.shape[1] + 1, *images.shape[1:])
     for channel, image in enumerate(point[1:]):  # a single pixel: the kernel shows around it
         image[channel, 3, 3] = 1
-    maps, normed, output = _pass_through(module, norm, torch.cat([point, images, 2 * images]))
-    if agrees(output, normed):
-        relu_first = bool((maps >= 0).all())
-        ahead = "ReLU stands before the norm; here the norm comes first."
-        raise Wrong(ahead if relu_first else "there is no ReLU at the end.")
-    if not agrees(output, normed.relu()):
-        raise Wrong(f"in {mode} mode, what comes out is not the ReLU of what the norm gives.")
-    zero, points = maps[:1], maps[1 : len(point)]
-    once, twice = maps[len(point) :].split(len(images))
-    if not agrees(twice - once, once - zero):
-        raise Wrong(
-            f"in {mode} mode the maps are no linear map of what comes in: is there something "
-            "behind the squeeze? Leave it linear, without ReLU or dropout."
-        )
+    maps, normed, output = _pass_through(module, norm, torch.cat([point, images]))
+    zero, points, once = maps[:1], maps[1 : len(point)], maps[len(point) :]
     kernel = (points - zero)[:, :, 2:5, 2:5].flip(2, 3).transpose(0, 1)
-    if not agrees(once - zero, F.conv2d(images, kernel, padding=1)):
-        raise Wrong("what stands before the norm is no 3×3 convolution with zeros around the maps.")
+    same, positive = agrees(output, normed), bool((maps >= 0).all())
+    linear = agrees(once - zero, F.conv2d(images, kernel, padding=1))
+    refuse(
+        (same and positive, "ReLU stands before the norm; here the norm comes first."),
+        (same, "there is no ReLU at the end."),
+        (not agrees(output, normed.relu()), f"{mode}, it is not the ReLU of what the norm gives."),
+        (
+            not linear,
+            f"{mode}, what comes before the norm is no linear 3×3 convolution with zeros "
+            "around the maps: is there a ReLU or dropout behind the squeeze?",
+        ),
+    )
 
 
-def _look_for_a_way_around(module: nn.Module, norm: nn.Module, images: Tensor) -> None:
+def _expect_no_way_around(module: nn.Module, norm: nn.Module, images: Tensor) -> None:
     for weight in module.parameters():
         if weight.numel() > images.shape[1] + weight.shape[0]:  # not a bias
             kept = weight.clone()
             weight.zero_()
             maps = _pass_through(module, norm, images)[0]
             weight.copy_(kept)
-            if not agrees(maps - maps[:1], torch.zeros_like(maps)):
-                raise Wrong("with weights of 0 something still comes through: a way around them?")
+            around = not agrees(maps - maps[:1], torch.zeros_like(maps))
+            refuse((around, "with weights of 0 something still comes through: a way around them?"))
 
 
 @exercise("A linear layer is a convolution")
 def linear_is_a_convolution(as_convolution):
-    expect_function(as_convolution, "`as_convolution`")
+    def answers(linear, channels, size, maps):
+        convolution = as_convolution(linear, channels, size)
+        expect_kind(convolution, nn.Conv2d, "what `as_convolution` returns", "an nn.Conv2d")
+        found = call(nn.Conv2d.forward, convolution, maps)  # its weights, no forward of its own
+        expect_shape(found, (5, len(linear.weight), 1, 1), f"the answer to {list(maps.shape)}")
+        return found.flatten(1)
+
+    def differences(linear, channels, size, maps):
+        found = answers(linear, channels, size, maps)
+        return found - found[:1]
+
+    def of(order):
+        def right(linear, channels, size, maps):
+            return F.linear(order(maps - maps[:1]).flatten(1), linear.weight)
+
+        return right
+
+    slips = [
+        (of(lambda maps: maps.transpose(2, 3)), "rows and columns are interchanged."),
+        (of(lambda maps: maps.movedim(1, 3)), "the weights are laid out with the channels last."),
+    ]
+    cases = []
     for _ in range(3):
-        channels, size, answers = draw.randint(2, 6), draw.randint(2, 5), draw.randint(7, 12)
-        linear, maps = nn.Linear(channels * size**2, answers), randn(5, channels, size, size)
-        with torch.no_grad():
-            for values in linear.parameters():
-                values.copy_(randn(*values.shape))
-            what = f"as_convolution(linear, {channels}, {size})"
-            convolution = call_with_copies(as_convolution, linear, channels, size)
-            expect_kind(convolution, nn.Conv2d, what, "an nn.Conv2d")
-            found = call(nn.Conv2d.forward, convolution, maps)  # its weights, no forward of its own
-            expect_shape(found, (5, answers, 1, 1), f"the answer to maps {list(maps.shape)}")
-            _compare_answers(found.flatten(1), linear, maps)
-        expect_parameters(convolution, sum(p.numel() for p in linear.parameters()), what)
-
-
-def _compare_answers(found: Tensor, linear: nn.Linear, maps: Tensor) -> None:
-    expected = linear(maps.flatten(1))
-    if agrees(found, expected):
-        return
-    if agrees(found - found[:1], expected - expected[:1]):
-        raise Wrong("the weights are right, but the bias is not that of linear.")
-    if agrees(found, linear(maps.transpose(2, 3).flatten(1))):
-        raise Wrong("rows and columns are interchanged in the weights.")
-    if agrees(found, linear(maps.movedim(1, 3).flatten(1))):
-        raise Wrong("the weights are laid out with the channels last.")
-    expect_tensor(found, expected, "the answer of the convolution")
+        channels, size, count = draw.randint(2, 6), draw.randint(2, 5), draw.randint(7, 12)
+        linear = nn.Linear(channels * size**2, count).requires_grad_(False)
+        for values in linear.parameters():
+            values.copy_(randn(*values.shape))
+        cases.append((linear, channels, size, randn(5, channels, size, size)))
+    by_example("what the weights answer", differences, of(lambda maps: maps), cases, slips)
+    by_example("the answer", answers, lambda linear, _, size, maps: linear(maps.flatten(1)), cases,
+               otherwise="The weights are right, but the bias is not that of linear.")  # fmt: skip
 
 
 @exercise("Dead parameters")

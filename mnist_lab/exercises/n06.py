@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from mnist_lab.exercises.cases import draw, rand, randn
-from mnist_lab.exercises.checks import by_example, expect_function, expect_kind, expect_shape
-from mnist_lab.exercises.question import Wrong, exercise
+from mnist_lab.exercises.checks import by_example, expect_kind, expect_shape, refuse
+from mnist_lab.exercises.question import exercise
 
 
 @exercise("Down by steps")
@@ -94,12 +94,12 @@ def a_bottleneck_from_a_matrix(low_rank):
     def product(matrix, width):
         found = low_rank(matrix, width)
         expect_kind(found, (tuple, list), "what low_rank returns", "a pair of matrices")
-        if len(found) != 2:
-            raise Wrong(f"low_rank returns {len(found)} things; `down, up` are expected.")
+        refuse((len(found) != 2, f"low_rank returns {len(found)} things, not `down, up`."))
         down, up = (torch.as_tensor(m) if isinstance(m, np.ndarray) else m for m in found)
-        (rows, columns), shapes = matrix.shape, [list(getattr(m, "shape", ())) for m in found]
-        if shapes == [[rows, width], [width, columns]]:
-            raise Wrong("the two matrices are interchanged: `down` is applied first.")
+        rows, columns = matrix.shape
+        shapes = [list(getattr(m, "shape", ())) for m in found]
+        swapped = shapes == [[rows, width], [width, columns]]
+        refuse((swapped, "the two matrices are interchanged: `down` is applied first."))
         expect_shape(down, (width, columns), "`down`")
         expect_shape(up, (rows, width), "`up`")
         return up.double() @ down.double()
@@ -114,7 +114,6 @@ def a_bottleneck_from_a_matrix(low_rank):
     )
     right = of(lambda u, s, v, n: u[:, :n] * s[:n] @ v[:n])
     cases = [(_matrix(*size), n) for *size, n in ((6, 9, 2), (9, 6, 3), (5, 8, 5))]
-    expect_function(low_rank, "`low_rank`")
     by_example("`up @ down` of low_rank", product, right, cases, slips)
 
 

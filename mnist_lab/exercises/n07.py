@@ -2,6 +2,7 @@
 
 import math
 import statistics
+from operator import itemgetter
 
 import torch
 from scipy.stats import binom, binomtest, chi2
@@ -39,11 +40,12 @@ def the_same_digits_two_networks(p_value):
     def exact(one, other, total=0, **named):
         return binomtest(one, one + other, **named).pvalue if one + other else 1.0
 
+    sides = "look to both sides, not to one."
     tosses = "count only the digits that exactly one of both has read."
     slips = (
-        (of(lambda m, n, _: exact(m, n, alternative="greater")), "look to both sides, not to one."),
-        (of(lambda m, n, _: exact(m, n, alternative="less")), "look to both sides, not to one."),
-        (of(lambda m, n, _: exact(m, n) / 2), "look to both sides, not to one."),
+        (of(lambda m, n, _: exact(m, n, alternative="greater")), sides),
+        (of(lambda m, n, _: exact(m, n, alternative="less")), sides),
+        (of(lambda m, n, _: exact(m, n) / 2), sides),
         (of(lambda m, n, _: chi2.sf((m - n) ** 2 / (m + n), 1)), "that is χ²; use the exact test."),
         (of(lambda m, n, _: chi2.sf((abs(m - n) - 1) ** 2 / (m + n), 1)), "that is χ², not exact."),
         (of(lambda m, n, _: exact(m, n) - binom.pmf(m, m + n, 0.5)), "that is mid-p, not exact."),
@@ -79,17 +81,14 @@ def a_summary_that_flatters(sum_up):
 
         return summary
 
-    def last(run):
-        return run[-1]
-
-    best = "the best epoch of each run is still picked; the last one counts."
-    one_run = "the deviation is that of the mean; that of a single run is expected."
+    last, best = itemgetter(-1), "the best epoch of each run is still picked; the last one counts."
+    of_mean = "the deviation is that of the mean; that of a single run is expected."
     slips = (
         (of(max), best),
         (of(max, statistics.pstdev), best),
         (of(last, statistics.pstdev), "a sample's own mean asks for the divisor n − 1, not n."),
         (of(last, statistics.variance), "it is the variance; its square root is expected."),
-        (of(last, lambda v: statistics.stdev(v) / len(v) ** 0.5), one_run),
+        (of(last, lambda v: statistics.stdev(v) / len(v) ** 0.5), of_mean),
     )
     by_example("sum_up", sum_up, of(last), [(_runs(count),) for count in (3, 5, 2)], slips)
 

@@ -2,20 +2,14 @@
 
 import copy
 import statistics
+from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+import torch.nn.functional as F
+from torch import nn
 
 from mnist_lab.exercises.cases import draw, rand, randn
-from mnist_lab.exercises.checks import (
-    agrees,
-    as_number,
-    by_example,
-    call_with_copies,
-    expect_function,
-    expect_kind,
-    expect_tensor,
-)
+from mnist_lab.exercises.checks import by_example, expect_kind, refuse
 from mnist_lab.exercises.question import AnswerFailed, Wrong, call, exercise
 
 
@@ -24,13 +18,11 @@ def how_much_work(macs):
     def right(inside, outside, kernel, height, width):
         return inside * outside * kernel**2 * height * width
 
+    window = "a window has kernel × kernel weights."
     slips = (
-        (
-            lambda i, o, k, h, w: right(i, o, k, 1, 1),
-            "these are weights; each works at each place.",
-        ),
-        (lambda i, o, k, h, w: right(i, o, 1, h, w) * k, "a window has kernel × kernel weights."),
-        (lambda i, o, k, h, w: right(i, o, 1, h, w), "a window has kernel × kernel weights."),
+        (lambda i, o, k, h, w: right(i, o, k, 1, 1), "these are weights; each works everywhere."),
+        (lambda i, o, k, h, w: right(i, o, 1, h, w) * k, window),
+        (lambda i, o, k, h, w: right(i, o, 1, h, w), window),
         (lambda i, o, k, h, w: right(1, o, k, h, w), "each input channel has weights of its own."),
         (lambda i, o, k, h, w: right(i, 1, k, h, w), "every output channel is computed."),
         (lambda i, o, k, h, w: right(i, o, k, h, h), "a map is height × width."),
@@ -46,32 +38,55 @@ def how_much_work(macs):
 
 @exercise("A stopwatch that cheats")
 def a_stopwatch_that_cheats(speedup):
-    expect_function(speedup, "`speedup`")
-    for low_first in (True, False):
-        for pairs in (4, 5, 6):
-            _time_with(speedup, *_drawn_seconds(pairs, low_first))
+    def of(combine):
+        return lambda olds, news: combine([old / new for old, new in zip(olds, news)])
+
+    def timed(olds, news):
+        return _time_with(speedup, olds, news)
+
+    median, flipped = statistics.median, "it is new over old: turn it round."
+    each, both = "take old over new in each pair.", "of an even number, take the middle two's mean."
+    within = "take the ratio within each pair, then the median."
+    slips = (
+        (of(lambda ratios: 1 / median(ratios)), flipped),
+        (of(lambda ratios: median(1 / ratio for ratio in ratios)), flipped),
+        (of(lambda ratios: 1 / median(1 / ratio for ratio in ratios)), each),
+        (of(statistics.median_low), both),
+        (of(statistics.median_high), both),
+        (of(statistics.mean), "a single hiccup moves the mean: take the median."),
+        (of(max), "a single hiccup moves the largest: take the median."),
+        (of(min), "a single hiccup moves the smallest: take the median."),
+        (of(lambda ratios: ratios[0]), "it is the ratio of the first pair; all of them count."),
+        (of(lambda ratios: ratios[-1]), "it is the ratio of the last pair; all of them count."),
+        (lambda olds, news: sum(olds) / sum(news), within),
+        (lambda olds, news: median(olds) / median(news), within),
+        (lambda olds, news: min(olds) / min(news), within),
+        (lambda olds, news: median(old / new for old in olds for new in news), within),
+    )
+    cases = [_drawn_seconds(pairs, first) for first in (min, max) for pairs in (4, 5, 6)]
+    what, why = "what speedup returns", "Is a warm-up timed, or something rounded?"
+    by_example(what, timed, of(median), cases, slips, tolerance=1e-5, otherwise=why)
 
 
-def _drawn_seconds(pairs: int, low_first: bool) -> tuple[list[float], list[float]]:
+def _drawn_seconds(pairs: int, first: Callable) -> tuple[list[float], list[float]]:
     """What the calls of each pair take; their ratios lie far apart, and the first at one end.
 
     The median, 1.00045 and more, is none that rounding leaves as it is.
     """
     middle, apart = draw.randint(1_000, 2_000) / 1_000 + 0.00045, draw.uniform(0.2, 0.4)
-    low, high = [middle - apart], [middle + apart * (1.4 if pairs % 2 else 1)]
-    low += [draw.uniform(0.02, 0.3) for _ in range((pairs - 2) // 2)]
-    high += [draw.uniform(4, 90) for _ in range((pairs - 2) // 2)]
-    ratios = low + high + [middle] * (pairs % 2)
+    ratios = [middle - apart, middle + apart * (1.4 if pairs % 2 else 1)] + [middle] * (pairs % 2)
+    for _ in range((pairs - 2) // 2):
+        ratios += [draw.uniform(0.02, 0.3), draw.uniform(4, 90)]
     draw.shuffle(ratios)
-    first = min(ratios) if low_first else max(ratios)
-    ratios.remove(first)
+    end = first(ratios)
+    ratios.sort(key=lambda ratio: ratio != end)
     news = [draw.uniform(0.5, 3) for _ in range(pairs)]
-    return [ratio * new for ratio, new in zip([first, *ratios], news)], news
+    return [ratio * new for ratio, new in zip(ratios, news)], news
 
 
-def _time_with(speedup, olds: list[float], news: list[float]) -> None:
+def _time_with(speedup, olds: list[float], news: list[float]):
     """Ask for the ratio of works that take so long; a first call of either takes much longer."""
-    calls, now, looks = "", 0.0, 0
+    calls, now, looks, pairs = "", 0.0, 0, len(olds)
 
     def clock():
         nonlocal looks
@@ -87,56 +102,56 @@ def _time_with(speedup, olds: list[float], news: list[float]) -> None:
 
         return run
 
-    pairs = len(olds)
     try:
         found = speedup(work("o", olds), work("n", news), clock, pairs)
     except AnswerFailed as error:
         if looks and len(calls) > 2:
             raise
         raise Wrong("`old`, `new` and `clock` are functions: call them, with brackets.") from error
-    if len(calls) != 2 * pairs + 2:
-        raise Wrong(
-            f"there are {len(calls)} calls for {pairs} pairs; {2 * pairs + 2} are expected: each "
-            "once to warm up, then each once in every pair."
-        )
-    if calls[2:] != "on" * pairs or calls[0] == calls[1]:
-        raise Wrong(f"the calls come as {calls} (o: old, n: new): they do not alternate.")
-    _compare_medians(as_number(found, "what speedup returns"), olds, news)
-
-
-def _compare_medians(found: float, olds: list[float], news: list[float]) -> None:
-    ratios = [old / new for old, new in zip(olds, news)]
-    right, median = statistics.median(ratios), statistics.median
-    within = "take the ratio within each pair, then the median."
-    for value, why in (
-        (1 / right, "it is new over old: turn it round."),
-        (median(new / old for old, new in zip(olds, news)), "it is new over old: turn it round."),
-        (1 / median(new / old for old, new in zip(olds, news)), "take old over new in each pair."),
-        (statistics.median_low(ratios), "with an even number, take the mean of the middle two."),
-        (statistics.median_high(ratios), "with an even number, take the mean of the middle two."),
-        (statistics.mean(ratios), "a single hiccup moves the mean: take the median."),
-        (max(ratios), "a single hiccup moves the largest: take the median."),
-        (min(ratios), "a single hiccup moves the smallest: take the median."),
-        (ratios[0], "it is the ratio of the first pair; all of them count."),
-        (ratios[-1], "it is the ratio of the last pair; all of them count."),
-        (sum(olds) / sum(news), within),
-        (median(olds) / median(news), within),
-        (min(olds) / min(news), within),
-        (median(old / new for old in olds for new in news), within),
-    ):
-        if agrees(found, value, 1e-5) and not agrees(value, right, 1e-5):
-            raise Wrong(f"{why} (It is {found:.6g}; {right:.6g} is expected.)")
-    if not agrees(found, right, 1e-5):
-        told = ", ".join(f"{ratio:.6g}" for ratio in ratios)
-        raise Wrong(
-            f"the ratios are {told}, and it is {found:.6g}; {right:.6g} is expected. Is a warm-up "
-            "timed, or something rounded?"
-        )
+    turns = calls[2:] == "on" * pairs and calls[0] != calls[1]
+    refuse(
+        (
+            len(calls) != 2 * pairs + 2,
+            f"there are {len(calls)} calls for {pairs} pairs and a warm-up.",
+        ),
+        (not turns, f"the calls come as {calls} (o: old, n: new): they do not alternate."),
+    )
+    return found
 
 
 @exercise("A layer that can be left out")
 def a_layer_that_can_be_left_out(fold):
-    expect_function(fold, "`fold`")
+    def folded(conv, norm, images):
+        found = fold(conv, norm)
+        expect_kind(found, nn.Conv2d, "fold(conv, norm)", "an nn.Conv2d")
+        own = copy.deepcopy(found).double()  # its weights and bias alone, no forward of its own
+        return call(nn.Conv2d.forward, own, images.double())
+
+    def of(combine):  # map and bias of the convolution; the norm's mean, scale, shift and weight
+        def maps(conv, norm, images):
+            bias = torch.zeros(len(norm.bias)) if conv.bias is None else conv.bias
+            scale = norm.weight / (norm.running_var + norm.eps).sqrt()
+            parts = bias, norm.running_mean, scale, norm.bias, norm.weight
+            bias, *parts = (part[:, None, None] for part in parts)
+            return combine(conv(images) - bias, bias, *parts)
+
+        return maps
+
+    def without_eps(conv, norm, images):
+        figures = norm.running_mean, norm.running_var, norm.weight, norm.bias
+        return F.batch_norm(conv(images), *figures, eps=0)
+
+    slips = (
+        (of(lambda x, b, *_: x + b), "it is the convolution still, without the norm."),
+        (without_eps, "eps is left out, or another one is used."),
+        (of(lambda x, b, m, k, s, w: (x + b) * k + s), "the running mean is left out."),
+        (of(lambda x, b, m, k, s, w: (x + b - m) * k), "the shift (the norm's bias) is left out."),
+        (of(lambda x, b, m, k, s, w: (x + b) * k - m + s), "the running mean is not scaled."),
+        (of(lambda x, b, m, k, s, w: (x - m) * k + s), "the convolution's bias is left out."),
+        (of(lambda x, b, m, k, s, w: (x - m) * k + b + s), "the convolution's bias is not scaled."),
+        (of(lambda x, b, m, k, s, w: (x + b - m) * k**2 / w + s), "take the variance's root."),
+    )
+    right = of(lambda x, b, m, k, s, w: (x + b - m) * k + s)
     for inside, outside, kernel, named in (
         (3, 8, 3, {}),
         (2, 5, 3, {"stride": 2, "padding": 1, "bias": False}),
@@ -146,51 +161,11 @@ def a_layer_that_can_be_left_out(fold):
     ):
         conv = nn.Conv2d(inside, outside, kernel, **named)
         norm = nn.BatchNorm2d(outside, eps=draw.uniform(0.05, 0.2))
+        for values in (*conv.parameters(), norm.weight, norm.bias, norm.running_mean):
+            values.data = randn(*values.shape)
+        norm.running_var = 0.5 + rand(outside)
+        kept = f"Has it the convolution's {', '.join(named)}?" if named else ""
+        case = conv, norm, randn(4, inside, 9, 9)
         with torch.no_grad():
-            for values in (*conv.parameters(), norm.weight, norm.bias, norm.running_mean):
-                values.copy_(randn(*values.shape))
-            norm.running_var.copy_(0.5 + rand(outside))
-            folded = call_with_copies(fold, conv, norm)
-            expect_kind(folded, nn.Conv2d, "fold(conv, norm)", "an nn.Conv2d")
-            images = randn(4, inside, 9, 9)
-            found = call(nn.Conv2d.forward, copy.deepcopy(folded).double(), images.double())
-            _compare_answers(found, conv, norm, images, named)
-
-
-def _compare_answers(found: Tensor, conv, norm, images: Tensor, named: dict) -> None:
-    """What the new convolution's own weights and bias give, in float64."""
-
-    def channels(values):
-        return values[:, None, None]
-
-    maps = conv(images)
-    scale = channels(norm.weight / (norm.running_var + norm.eps).sqrt())
-    mean, shift = channels(norm.running_mean), channels(norm.bias)
-    own = channels(conv.bias) if conv.bias is not None else 0
-    slips = (
-        (maps, "it is the convolution still, without the norm."),
-        ((maps - mean) * channels(norm.weight / norm.running_var.sqrt()) + shift,
-         "eps is left out, or another one is used."),
-        (maps * scale + shift, "the running mean is left out."),
-        ((maps - mean) * scale, "the shift (the norm's bias) is left out."),
-        (maps * scale - mean + shift, "the running mean has to be scaled, too."),
-        ((maps - own - mean) * scale + shift, "the convolution's own bias is left out."),
-        ((maps - own - mean) * scale + own + shift, "its own bias has to be scaled."),
-        ((maps - mean) * scale**2 / channels(norm.weight) + shift,
-         "it divides by the variance; its square root is meant."),
-    )  # fmt: skip
-    expected = copy.deepcopy(norm).eval()(maps)
-    if agrees(found, expected):
-        return
-    for other, why in slips:
-        if agrees(found, other):
-            raise Wrong(why)
-    kept = f"Has it the convolution's {', '.join(named)}?" if named else ""
-    what = "the map of the new convolution"
-    if found.shape != expected.shape:
-        has = f"{what} is {list(found.shape[1:])}; {list(expected.shape[1:])} is expected."
-        raise Wrong(f"{has} {kept}".rstrip())
-    try:
-        expect_tensor(found, expected, what)
-    except Wrong as wrong:
-        raise Wrong(f"{wrong} {kept}".rstrip()) from None
+            what = "the map of the new convolution"
+            by_example(what, folded, right, [case], slips, otherwise=kept)

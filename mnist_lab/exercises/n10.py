@@ -9,8 +9,8 @@ from scipy import ndimage
 from torch import Tensor
 
 from mnist_lab.exercises.cases import draw, rand
-from mnist_lab.exercises.checks import by_example, expect_function
-from mnist_lab.exercises.question import Wrong, exercise
+from mnist_lab.exercises.checks import by_example, refuse
+from mnist_lab.exercises.question import exercise
 
 
 @exercise("Into the box")
@@ -22,56 +22,61 @@ def into_the_box(new_size):
 
         return size
 
+    def at_least_1(whole):
+        return lambda side: max(1, whole(side))
+
+    side = at_least_1(round)
     slips = (
         (of(round), "a thin line must not vanish."),
         (lambda *sides: (20, 20), "a digit twice as high as wide stays so."),
-        (lambda *sides: of(_side)(*sides)[::-1], "rows come first, then columns."),
-        (lambda h, w: (20, _side(w * 20 / h)), "the longer side is 20, also of a wide digit."),
-        (lambda h, w: (_side(h * 20 / w), 20), "the longer side is 20, also of a high digit."),
-        (of(lambda side: max(1, int(side))), "round to the nearest, not down."),
-        (of(lambda side: max(1, math.ceil(side))), "round to the nearest, not up."),
-        (of(lambda side: max(1, int(side + 0.5))), "`round` takes a half to the even number."),
-        (of(lambda side: side), "whole numbers are expected: round them."),
-        (lambda h, w: (h, w) if max(h, w) < 20 else of(_side)(h, w), "small digits grow."),
+        (lambda *sides: of(side)(*sides)[::-1], "rows come first, then columns."),
+        (lambda h, w: (20, side(w * 20 / h)), "the longer side is 20, also of a wide digit."),
+        (lambda h, w: (side(h * 20 / w), 20), "the longer side is 20, also of a high digit."),
+        (of(at_least_1(int)), "round to the nearest, not down."),
+        (of(at_least_1(math.ceil)), "round to the nearest, not up."),
+        (
+            of(at_least_1(lambda exact: int(exact + 0.5))),
+            "`round` takes a half to the even number.",
+        ),
+        (of(lambda exact: exact), "whole numbers are expected: round them."),
+        (lambda h, w: (h, w) if max(h, w) < 20 else of(side)(h, w), "small digits grow."),
     )
-    cases = [(100, 50), (50, 100), (10, 5), (30, 20), (30, 19), (20, 30), (19, 30), (100, 1),
-             (1, 100), (1, 1), (8, 5), (5, 8), (16, 2), (40, 25), (1, 40)]  # fmt: skip
+    cases = [(100, 50), (10, 5), (30, 20), (30, 19), (100, 1), (8, 5), (16, 2), (40, 25), (40, 1)]
+    cases += [*(case[::-1] for case in cases), (1, 1)]
     sides = [(draw.randint(1, 200), draw.randint(1, 200)) for _ in range(30)]
     cases += [(h, w) for h, w in sides if 40 * min(h, w) % max(h, w)]  # 12.5 may be 12.499999
-    by_example("new_size", new_size, of(_side), cases, slips)
-
-
-def _side(exact: float) -> int:
-    return max(1, round(exact))
+    by_example("new_size", new_size, of(side), cases, slips)
 
 
 @exercise("Where is the middle?")
 def where_is_the_middle(centre_of_mass):
-    def right(ink):
-        return ndimage.center_of_mass(ink.numpy().astype(float))
+    def rounded(whole):
+        return lambda ink: [whole(number) for number in _middle(ink)]
 
+    fractions, digits = "the fractions are expected, too.", "it is rounded; give all digits."
     slips = (
-        (lambda ink: right(ink)[::-1], "row and column are interchanged."),
-        (lambda ink: [n + 1 for n in right(ink)], "the first row counts as 1; it is number 0."),
+        (lambda ink: _middle(ink)[::-1], "row and column are interchanged."),
+        (rounded(lambda n: n + 1), "the first row counts as 1; it is number 0."),
         (
             lambda ink: [(n - 1) / 2 for n in ink.shape],
             "that is the middle of the box, of any ink.",
         ),
         (lambda ink: [n / 2 for n in ink.shape], "that is half of the sides, whatever the ink."),
-        (
-            lambda ink: right(ink > 0),
-            "weigh each pixel by its ink, not only by whether it has any.",
-        ),
-        (lambda ink: [round(n) for n in right(ink)], "it is rounded; the fractions are expected."),
-        (lambda ink: [int(n) for n in right(ink)], "it is rounded; the fractions are expected."),
-        (lambda ink: [round(n, 1) for n in right(ink)], "it is rounded; all digits are expected."),
-        (lambda ink: [round(n, 2) for n in right(ink)], "it is rounded; all digits are expected."),
+        (lambda ink: _middle(ink > 0), "weigh each pixel by its ink, not only whether it has any."),
+        (rounded(round), fractions),
+        (rounded(int), fractions),
+        (rounded(lambda n: round(n, 1)), digits),
+        (rounded(lambda n: round(n, 2)), digits),
     )
     cases = [(_ink(*size, 0.3, 0.6),) for size in ((20, 9), (8, 20), (7, 7))]
-    otherwise = "Is each pixel weighed by its ink?"
+    near, why = 2e-5, "Is each pixel weighed by its ink?"
     by_example(
-        "centre_of_mass", centre_of_mass, right, cases, slips, tolerance=2e-5, otherwise=otherwise
+        "centre_of_mass", centre_of_mass, _middle, cases, slips, tolerance=near, otherwise=why
     )
+
+
+def _middle(ink: Tensor) -> tuple[float, float]:
+    return ndimage.center_of_mass(ink.numpy().astype(float))
 
 
 def _ink(height: int, width: int, row: float, column: float) -> Tensor:
@@ -80,8 +85,7 @@ def _ink(height: int, width: int, row: float, column: float) -> Tensor:
         rows, columns = torch.linspace(0, 1, height), torch.linspace(0, 1, width)
         away = (rows - row)[:, None] ** 2 + (columns - column) ** 2
         ink = (255 * torch.exp(-16 * away) * (0.6 + 0.4 * rand(height, width))).byte()
-        middle = ndimage.center_of_mass(ink.numpy().astype(float))
-        if all(0.01 < abs(value % 1 - 0.5) < 0.49 for value in middle):  # to be rounded, or not
+        if all(0.01 < abs(n % 1 - 0.5) < 0.49 for n in _middle(ink)):  # to be rounded, or not
             return ink
 
 
@@ -90,31 +94,29 @@ def a_digit_in_the_wrong_place(place):
     def placed(digit):
         picture = place(digit)
         kind = getattr(picture, "dtype", None)
-        if kind not in (None, torch.uint8, np.uint8):
-            raise Wrong(f"the picture holds {kind}; torch.uint8 is expected.")
+        other = kind not in (None, torch.uint8, np.uint8)
+        refuse((other, f"the picture holds {kind}; torch.uint8 is expected."))
         return picture
+
+    def of(**changed):
+        return lambda digit: _placed(digit, **changed)
 
     beside = "the digit is a pixel beside its place: is 14 less the middle rounded?"
     slips = (
         (lambda digit: 255 - _placed(digit), "black and white are interchanged: ink is bright."),
-        (lambda digit: _placed(digit, ground=255), "around the digit MNIST is black, not white."),
-        (lambda digit: _placed(digit, order=-1), "the centre's row and column are interchanged."),
-        (lambda digit: _placed(digit, whole=int), beside),
-        *((lambda digit, at=at: _placed(digit, at=at), beside) for at in (13, 13.5, 14.5, 15)),
-        (
-            lambda digit: _placed(digit, around=True),
-            "what reaches over an edge is moved back to it.",
-        ),
+        (of(ground=255), "around the digit MNIST is black, not white."),
+        (of(order=-1), "the centre's row and column are interchanged."),
+        (of(whole=int), beside),
+        *((of(at=at), beside) for at in (13, 13.5, 14.5, 15)),
+        (of(around=True), "what reaches over an edge is moved back to it."),
     )
     places = [(20, 8, 0.5, 0.3), (9, 20, 0.2, 0.5), (20, 20, 0.5, 0.4)]
     places += [(20, 9, 0, 0.4), (20, 9, 1, 0.4), (8, 20, 0.6, 0), (8, 20, 0.6, 1), (20, 20, 1, 0)]
-    expect_function(place, "`place`")
     by_example("place", placed, _placed, [(_ink(*one),) for one in places], slips)
 
 
 def _placed(digit: Tensor, at=14, order=1, ground=0, whole=round, around=False) -> Tensor:
-    middle = ndimage.center_of_mass(digit.numpy().astype(float))[::order]
-    corner = [whole(at - value) for value in middle]
+    corner = [whole(at - value) for value in _middle(digit)[::order]]
     if around:
         picture = F.pad(digit, (0, 28 - digit.shape[1], 0, 28 - digit.shape[0]))
         return picture.roll(corner, (0, 1))

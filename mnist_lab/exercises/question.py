@@ -11,24 +11,24 @@ import re
 import sysconfig
 import textwrap
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from unittest.mock import patch
 
 from torch import nn
 
 from mnist_lab.exercises.global_state import restored
 from mnist_lab.exercises.time_limit import Stopped, TooLong, run_in_time
-from mnist_lab.exercises.unanswered import has_gap, is_as_delivered
+from mnist_lab.exercises.unanswered import is_as_delivered
 
 COLUMNS = 58  # what a page of JupyterLab holds in a window of 900 pixels
 RIGHT, WRONG, UNANSWERED = "Right", "Not right", "Not answered yet"
 FAILED = "The check itself has failed"  # nothing is known about the answer
-PATHS = sysconfig.get_paths()
 NOT_THE_STUDENTS = (
-    str(Path(__file__).parents[1]), PATHS["stdlib"], PATHS["purelib"], PATHS["platlib"]
-)  # fmt: skip
+    str(Path(__file__).parents[1]),
+    *(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")),
+)
 
 
 class Wrong(Exception):
@@ -135,11 +135,16 @@ def judge(exercise: Exercise, namespace: dict) -> Verdict:
         half = f"`{same[0]}` is still as it was delivered: fill it in, too."
         whole = "Change the code above, then run it."
         return Verdict(UNANSWERED, whole if len(same) == len(answers) else half)
-    with restored(), _harmless_exit(namespace):
+    # IPython's `exit` and `quit` raise nothing: they end the kernel when the cell is over.
+    with restored(), patch.dict(namespace, exit=_leave, quit=_leave):
         try:
             return run_in_time(lambda: _verdict(exercise, answers))
         except TooLong as error:
             return Verdict(WRONG, str(error))
+
+
+def _leave(*_) -> None:
+    raise SystemExit
 
 
 def _verdict(exercise: Exercise, answers: dict) -> Verdict:
@@ -150,17 +155,30 @@ def _verdict(exercise: Exercise, answers: dict) -> Verdict:
         exercise.checker(**{name: _copied(value) for name, value in answers.items()})
     except Stopped:
         raise
+    except Wrong as wrong:
+        return Verdict(WRONG, str(wrong))
     except BaseException as error:
-        why = str(error) if isinstance(error, Wrong) else _what_it_ends_in(error)
-        if why is None:
-            return Verdict(
-                FAILED,
-                "it says nothing about your answer, right or wrong. Please report it, with your "
-                f"answer: {type(error).__name__}: {error}",
-            )
-        gap = " There is still a `...` in it." if any(map(has_gap, answers.values())) else ""
-        return Verdict(WRONG, why + gap)
+        return _verdict_on(error)
     return Verdict(RIGHT, exercise.right)
+
+
+def _verdict_on(error: BaseException) -> Verdict:
+    """What an error means: it is the answer's, or else the checker's."""
+    from_answer = isinstance(error, AnswerFailed)
+    error = error.__cause__ if from_answer else error
+    frames = traceback.extract_tb(error.__traceback__)
+    frames = [frame for frame in frames if not frame.filename.startswith(NOT_THE_STUDENTS)]
+    said = " ".join(traceback.format_exception_only(error)[-1].split())[:300]
+    if not frames and not from_answer:
+        return Verdict(
+            FAILED,
+            "it says nothing about your answer, right or wrong. Please report it, with your "
+            f"answer: {said}",
+        )
+    line = f": `{frames[-1].line[:60]}`" if frames and frames[-1].line else ""
+    place = f" (line {frames[-1].lineno}{line})" if frames else ""
+    gap = " There is still a `...` in it." if "ellipsis" in said else ""
+    return Verdict(WRONG, f"running it{place} ends in {said.rstrip('.')}.{gap}")
 
 
 def _copied(value: object):
@@ -172,46 +190,6 @@ def _copied(value: object):
     if callable(value) and not isinstance(value, (type, nn.Module)):
         return functools.update_wrapper(functools.partial(call, copied), value)
     return copied
-
-
-def _what_it_ends_in(error: BaseException) -> str | None:
-    """The sentence about an error of the answer; None for one of the checker."""
-    whose = isinstance(error, AnswerFailed)
-    error = error.__cause__ if whose else error
-    frames = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if not frame.filename.startswith(NOT_THE_STUDENTS)
-    ]
-    if not frames and not whose:
-        return None
-    try:
-        message = " ".join(str(error).split())[:300]
-    except Stopped:
-        raise
-    except BaseException:  # an error of the student's own class may have no text
-        message = ""
-    line = f": `{frames[-1].line[:60]}`" if frames and frames[-1].line else ""
-    place = f" (line {frames[-1].lineno}{line})" if frames else ""
-    said = f": {message}" if message else ""
-    return f"running it{place} ends in {type(error).__name__}{said}."
-
-
-@contextmanager
-def _harmless_exit(namespace: dict) -> Iterator[None]:
-    """IPython's `exit` and `quit` raise nothing: they end the kernel when the cell is over."""
-
-    def leave(*_):
-        raise SystemExit
-
-    before = {name: namespace[name] for name in ("exit", "quit") if name in namespace}
-    namespace.update(exit=leave, quit=leave)
-    try:
-        yield
-    finally:
-        for name in ("exit", "quit"):
-            namespace.pop(name, None)
-        namespace.update(before)
 
 
 class Question:

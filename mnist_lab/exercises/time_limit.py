@@ -9,7 +9,6 @@ from collections.abc import Callable
 TIME_LIMIT = 10.0  # seconds; a check takes less than one
 PATIENCE = 4  # times as long for code that waits, or shares a busy machine
 STOPPING = 5.0  # seconds
-THREAD = "the answer to an exercise"  # the name of the thread that the code runs in
 
 
 class TooLong(Exception):
@@ -37,14 +36,12 @@ def run_in_time(work: Callable[[], object]) -> object:
             raised.append(error)
         done.set()
 
-    thread = threading.Thread(target=run, name=THREAD, daemon=True)
+    thread = threading.Thread(target=run, daemon=True)
     thread.start()
-    stopped = True
     try:
         in_time = _ends(done)
     finally:  # also after Ctrl-C
-        if not done.is_set():
-            stopped = _stop(thread, done)
+        stopped = done.is_set() or _stop(thread, done)
         if stopped:
             thread.join()
     if not in_time:

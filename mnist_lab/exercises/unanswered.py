@@ -3,9 +3,7 @@
 import ast
 import functools
 import inspect
-import textwrap
 from collections.abc import Iterator
-from contextlib import suppress
 from types import CodeType
 
 
@@ -13,31 +11,8 @@ def is_as_delivered(name: str, value: object, start: str) -> bool:
     """Whether the variable `name` still has the value that the cell `start` gives it."""
     if value is ...:
         return True
-    codes = [_essence(code) for code in _codes_of(value)]
+    codes = [_without_place(code) for code in _codes_of(value)]
     return bool(codes) and all(code in _delivered(start) for code in codes)
-
-
-def has_gap(value: object) -> bool:
-    """Whether the code of a function or class still holds a `...` to be replaced.
-
-    As an index, such as in `x[..., 0]`, it is none.
-    """
-    return any(map(_has_gap, _trees_of(value)))
-
-
-def _has_gap(tree: ast.AST) -> bool:
-    if isinstance(tree, ast.Subscript):
-        return _has_gap(tree.value)
-    if isinstance(tree, ast.Constant) and tree.value is ...:
-        return True
-    return any(map(_has_gap, ast.iter_child_nodes(tree)))
-
-
-def _trees_of(value: object) -> Iterator[ast.AST]:
-    """The code of functions as it was written, where that is known."""
-    for code in _codes_of(value):
-        with suppress(OSError, TypeError, SyntaxError):
-            yield ast.parse(textwrap.dedent(inspect.getsource(code)))
 
 
 def _codes_of(value: object) -> Iterator[CodeType]:
@@ -56,7 +31,7 @@ def _delivered(start: str) -> frozenset:
     whole = ast.parse(start)
     parts = [whole, *(ast.Module([statement], []) for statement in whole.body)]
     codes = (compile(part, "start", "exec") for part in parts)
-    return frozenset(_essence(inner) for code in codes for inner in _inner(code))
+    return frozenset(_without_place(inner) for code in codes for inner in _inner(code))
 
 
 def _inner(code: CodeType) -> Iterator[CodeType]:
@@ -66,10 +41,10 @@ def _inner(code: CodeType) -> Iterator[CodeType]:
             yield from _inner(constant)
 
 
-def _essence(code: CodeType) -> tuple:
+def _without_place(code: CodeType) -> tuple:
     """What a function does, wherever its lines stand."""
     constants = [
-        _essence(constant) if isinstance(constant, CodeType) else (type(constant), constant)
+        _without_place(constant) if isinstance(constant, CodeType) else (type(constant), constant)
         for constant in code.co_consts
     ]
     return (code.co_name, code.co_code, code.co_names, code.co_varnames, tuple(constants))

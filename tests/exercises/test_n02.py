@@ -1,7 +1,7 @@
 """The exercises of notebook 02 tell right answers from wrong ones."""
 
 import pytest
-from answers import Case, answers
+from answers import Case, proofs
 
 SIZE = "import math\ndef size_after(size, kernel, stride, padding):\n    "
 LOSS = "import torch\nimport torch.nn.functional as F\ndef cross_entropy(scores, labels):\n    "
@@ -84,13 +84,13 @@ CASES = {
             LOSS + RIGHT_ONES + "return -p.mean().log()": "log of the mean",
             LOSS + RIGHT_ONES + "return 1 - p.mean()": "cross_entropy(scores, labels) is 0.",
             LOSS + "p = scores.softmax(0)[torch.arange(len(labels)), labels]\n"
-            "    return -p.log().mean()": "over the batch; it has",
+            "    return -p.log().mean()": "over the batch.",
             LOSS + "p = scores.softmax(1).log_softmax(1)\n"
             "    return -p.gather(1, labels[:, None]).mean()": "taken twice",
             LOSS + "return -scores.log_softmax(1).mean()": "all ten classes",
             LOSS + "return -scores[torch.arange(len(labels)), labels].mean()": "not yet a probab",
             LOSS + "return F.cross_entropy(scores, labels)": "it asks a ready-made loss",
-            LOSS + LOGS + "return -right.mean().item()": "a float; a tensor",
+            LOSS + LOGS + "return -right.mean().item()": "a tensor is expected",
             LOSS + LOGS + "return -right.mean().detach()": "cannot go backward()",
             LOSS + "scores = scores.detach().requires_grad_()\n    " + LOGS
             + "return -right.mean()": "but not to the scores",
@@ -98,7 +98,7 @@ CASES = {
             + "return -right.mean()": "`scores` is changed by it",
             LOSS + LOGS + "labels.zero_()\n    return -right.mean()": "`labels` is changed by it",
             LOSS + LOGS + "return -right.mean().detach() + 0 * scores.sum()":
-            "the gradient of cross_entropy has other values",
+            "the gradient has the right shape, but other values",
             LOSS + "return torch.tensor(float('nan'))": "cross_entropy(scores, labels) is nan; ",
         },
         alike={
@@ -139,7 +139,7 @@ CASES = {
             STEP + "optimizer.zero_grad()\n    " + ASK + GO + "labels.zero_()\n"
             "    return loss.item()": "`labels` is changed by it",
             STEP + ASK + "(-loss).backward()\n    optimizer.step()\n    return loss.item()":
-            "the step does not follow the gradient",
+            "follow the gradient, downwards",
             STEP + ASK + "optimizer.zero_grad()\n    " + GO
             + "return F.cross_entropy(network(images), labels).item()": "the loss before the step",
             STEP + ASK + "optimizer.zero_grad()\n    " + GO: "is there a `return`?",
@@ -147,7 +147,7 @@ CASES = {
         },
         alike={
             STEP + "optimizer.zero_grad()\n    " + ASK + "optimizer.step()\n    loss.backward()\n"
-            "    return loss.item()": "the gradient of this batch is not there yet",
+            "    return loss.item()": "this batch has no gradient yet",
             STEP + "optimizer.zero_grad()\n    " + ASK + "loss.backward()\n"
             "    with torch.no_grad():\n        for p in network.parameters():\n"
             "            p -= 0.1 * p.grad\n    return loss.item()": "the optimizer takes no step",
@@ -163,15 +163,15 @@ CASES = {
             + "return loss.item()": "",
             STEP + "optimizer.zero_grad()\n    " + ASK + "loss.backward()\n"
             "    for group in optimizer.param_groups:\n        group['lr'] = 0.1\n"
-            "    optimizer.step()\n    return loss.item()": "does not follow the gradient",
+            "    optimizer.step()\n    return loss.item()": "follow the gradient, downwards",
             STEP + "optimizer.zero_grad()\n    "
             + ASK.replace("labels)", "labels, reduction='sum')") + GO
-            + "return loss.item() / len(labels)": "does not follow the gradient",
+            + "return loss.item() / len(labels)": "follow the gradient, downwards",
         },
     ),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("answer", answers("02", CASES))
-def test_every_answer_gets_its_verdict(answer):
-    answer.prove()
+@pytest.mark.parametrize("proof", proofs("02", CASES))
+def test_every_answer_gets_its_verdict(proof):
+    proof()

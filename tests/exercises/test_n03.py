@@ -1,5 +1,5 @@
 import pytest
-from answers import Case, answers
+from answers import Case, proofs
 
 SEQUENTIAL = """
 from torch import nn
@@ -82,8 +82,8 @@ CASES = {
             "sees_a, sees_b = 12, 10": "interchanged",
             "sees_a, sees_b = 8, 8": "lie 2 pixels apart",
             "sees_a, sees_b = 9, 11": "the pooling has been left out",
-            "sees_a, sees_b = 10, 13": "sees_b is 13, which is not",
-            "sees_a, sees_b = 6, 12": "sees_a is 6, which is not",
+            "sees_a, sees_b = 10, 13": "`sees_b` is 13, which is not",
+            "sees_a, sees_b = 6, 12": "`sees_a` is 6, which is not",
             "sees_a, sees_b = '10', '12'": "a number is expected",
         },
     ),
@@ -149,7 +149,7 @@ def receptive_field(layers):
             of_layers(CONV, NORM, DROP): "no ReLU",
             of_layers(CONV, "nn.ReLU()", NORM, "nn.ReLU()", DROP): "a second ReLU",
             of_layers(CONV, "nn.ReLU6()", NORM, DROP): "that is ReLU6",
-            of_layers(CONV, "nn.LeakyReLU()", NORM, DROP): "in eval(), what comes out of",
+            of_layers(CONV, "nn.LeakyReLU()", NORM, DROP): "in eval() has the right shape, but",
             of_layers(CONV, "nn.ReLU()", NORM.replace(")", ", track_running_stats=False)"), DROP):
             "keeps no running mean",
             of_layers(CONV, "nn.ReLU()", NORM): "dropout is missing",
@@ -160,14 +160,14 @@ def receptive_field(layers):
             of_layers(CONV.replace(", bias=False", ""), "nn.ReLU()", NORM, DROP): "a bias?",
             of_layers(CONV.replace("3, ", "3, padding=1, "), "nn.ReLU()", NORM, DROP): "padded",
             of_layers(CONV.replace("3, ", "5, "), "nn.ReLU()", NORM, DROP): "parameters;",
-            of_layers(CONV, "nn.ReLU()", "nn.GroupNorm(1, out_channels)", DROP): "BatchNorm2d are",
+            of_layers(CONV, "nn.ReLU()", "nn.GroupNorm(1, out_channels)", DROP): "0 layers of nn",
             CLASS.format("True"): "two answers",
             "class conv_block:\n    def __init__(self, *sizes): pass": "a module of PyTorch",
             """
 from torch import nn
 def conv_block(in_channels, out_channels, dropout):
     return nn.Sequential
-""": "is a class",
+""": "the class Sequential",
         },
         alike={
             of_layers(CONV, "nn.GELU()", NORM, DROP): "other values than expected",
@@ -223,6 +223,6 @@ def conv_block(in_channels, out_channels, dropout):
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("answer", answers("03", CASES))
-def test_every_answer_gets_its_verdict(answer):
-    answer.prove()
+@pytest.mark.parametrize("proof", proofs("03", CASES))
+def test_every_answer_gets_its_verdict(proof):
+    proof()

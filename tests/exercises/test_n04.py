@@ -1,5 +1,5 @@
 import pytest
-from answers import Case, answers
+from answers import Case, proofs
 
 VERDICT = "def verdict(low, high, asked):\n    return {}"
 RATE = """
@@ -49,7 +49,7 @@ CASES = {
             VERDICT.format("'yes' if low >= asked else 'NO' if high <= asked else 'undecided'"):
                 "just reaches",
             VERDICT.format("'yes' if (low + high) / 2 >= asked else 'NO'"): "above its middle",
-            VERDICT.format("low >= asked"): "a text is expected",
+            VERDICT.format("low >= asked"): "True; 'yes' is expected",
             VERDICT.format("'no' if high < asked else 'yes' if low >= asked else 'undecided'"):
                 "'no'; 'NO' is expected",
             VERDICT.format("'yes' if low >= .994 else 'NO' if high < .994 else 'undecided'"):
@@ -120,11 +120,11 @@ def accuracy(network, batches):
     shares = [(network(x).argmax(1) == y).float().mean().item() for x, y in batches]
     return sum(shares) / len(shares)
 """: "each batch counts the same",
-            accuracy(result="correct"): "the number of right answers; a share from 0 to 1",
+            accuracy(result="correct"): "the number of right answers",
             accuracy(result="100 * correct / total"): "in percent; a share",
             accuracy(result="f'{correct / total:.1%}'"): "a number is expected",
             accuracy(count="(answers != labels).sum().item()"): "the share of wrong",
-            accuracy(result="correct / 17"): "every digit counts once",
+            accuracy(result="correct / 17"): "Every digit counts once",
             accuracy(count="(answers == labels.clone()).sum().item()\n        labels.zero_()"):
                 "`batches` is changed by it",
             accuracy(mode="network.eval()\n    network[3].weight.data.mul_(2)"):
@@ -133,8 +133,8 @@ def accuracy(network, batches):
         alike={
             accuracy(mode="network.train()"): "its dropout is on",
             accuracy(result="8 / 17"): "",
-            accuracy(result="round(correct / total, 2)"): "every digit counts once",
-            accuracy(result="correct / (total + 1)"): "every digit counts once",
+            accuracy(result="round(correct / total, 2)"): "Every digit counts once",
+            accuracy(result="correct / (total + 1)"): "Every digit counts once",
         },
     ),
     "where_did_it_look": Case(
@@ -149,16 +149,16 @@ def accuracy(network, batches):
             MAP.format("(features.permute(1, 2, 0) @ weights.T)[..., digit]"),
         ],
         wrong={
-            MAP.format("weights[digit][:, None, None] * features"): "a map for each channel",
+            MAP.format("weights[digit][:, None, None] * features"): "add up the maps",
             MAP.format("(weights[digit][:, None, None] * features).mean(0)"): "the mean over",
             MAP.format("features.sum(0)"): "weights of the classifier are not in it",
             MAP.format("torch.tensordot(weights[digit], features, 1).relu()"): "cut off",
-            MAP.format("torch.tensordot(weights[digit], features, 1).mean()"): "one number",
+            MAP.format("torch.tensordot(weights[digit], features, 1).mean()"): "that is the score",
             MAP.format("torch.tensordot(weights[0], features, 1) if digit else weights"): "",
             MAP.format("torch.tensordot(weights[digit], features, 1).T"): "",
             MAP.format("torch.tensordot(weights[digit], features, 1).tolist()"): "a list; a tensor",
             MAP.format("torch.tensordot(weights[(weights @ features.mean((1, 2))).argmax()], "
-                       "features, 1)"): "the map of the digit that the network answers",
+                       "features, 1)"): "the map of the digit it answers",
             MAP.format("features.mul_(weights[digit][:, None, None]).sum(0)"):
                 "`features` is changed by it",
         },
@@ -174,6 +174,6 @@ def accuracy(network, batches):
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("answer", answers("04", CASES))
-def test_every_answer_gets_its_verdict(answer):
-    answer.prove()
+@pytest.mark.parametrize("proof", proofs("04", CASES))
+def test_every_answer_gets_its_verdict(proof):
+    proof()

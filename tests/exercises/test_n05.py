@@ -1,5 +1,5 @@
 import pytest
-from answers import Case, answers
+from answers import Case, proofs
 from torch import nn
 
 from mnist_lab import BottleneckNet, list_layers
@@ -99,9 +99,9 @@ with_squeeze = count_parameters(nn.Sequential(nn.Conv2d(64, 16, 1), nn.Conv2d(16
             "direct, with_squeeze = 36_928, 10_304": "16 biases of the squeeze",
             "direct, with_squeeze = 36_928, 9_280": "add the squeeze",
             "direct, with_squeeze = 36_928, 18_512": "it is 1×1",
-            "direct, with_squeeze = 10_320, 36_928": "direct is 10,320, which is not",
-            "direct, with_squeeze = 36_928, 10_321": "with_squeeze is 10,321, which is not",
-            "direct, with_squeeze = 36_928, None": "with_squeeze is None",
+            "direct, with_squeeze = 10_320, 36_928": "`direct` is 10,320, which is not",
+            "direct, with_squeeze = 36_928, 10_321": "`with_squeeze` is 10,321, which is not",
+            "direct, with_squeeze = 36_928, None": "`with_squeeze` is None",
         },
     ),
     "write_the_bottleneck": Case(
@@ -122,12 +122,12 @@ with_squeeze = count_parameters(nn.Sequential(nn.Conv2d(64, 16, 1), nn.Conv2d(16
                 "nn.Dropout2d(0.1), nn.ReLU()", f"{RELU}, nn.Sigmoid()")},
             of_layers("nn.Dropout2d(0.1)", SQUEEZE, CONV, NORM, RELU): "in training mode",
             of_layers(SQUEEZE, "nn.Dropout(0.1)", CONV, NORM, RELU): "in training mode",
-            of_layers(SQUEEZE, "nn.Tanh()", CONV, NORM, RELU): "leave it linear".capitalize(),
+            of_layers(SQUEEZE, "nn.Tanh()", CONV, NORM, RELU): "is there a ReLU or",
             of_layers(SQUEEZE, "nn.BatchNorm2d(squeezed, affine=False)", CONV, NORM, RELU):
-                "2 layers of the kind nn.BatchNorm2d",
-            of_layers(SQUEEZE, CONV.replace("=1", "=2, dilation=2"), NORM, RELU): "no 3×3",
+                "2 layers of nn.BatchNorm2d",
+            of_layers(SQUEEZE, CONV.replace("=1", "=2, dilation=2"), NORM, RELU): "no linear 3×3",
             of_layers(SQUEEZE, CONV.replace("=1", "=1, padding_mode='reflect'"), NORM, RELU):
-                "no 3×3",
+                "no linear 3×3",
             of_layers(SQUEEZE, CONV, NORM.replace(")", ", track_running_stats=False)"), RELU):
                 "track_running_stats",
             **{BLOCK_CLASS.replace(old, new): part for old, new, part in (
@@ -140,7 +140,7 @@ with_squeeze = count_parameters(nn.Sequential(nn.Conv2d(64, 16, 1), nn.Conv2d(16
                 ("= self.squeeze(x)", "= self.squeeze(x)\n        "
                  "z = z + x if x.shape == z.shape else z", "way"),
             )},
-            of_layers(SQUEEZE, RELU, CONV, NORM, RELU): "Leave it linear",
+            of_layers(SQUEEZE, RELU, CONV, NORM, RELU): "is there a ReLU or",
             of_layers(SQUEEZE, CONV, NORM): "no ReLU at the end",
             of_layers(SQUEEZE, CONV, RELU, NORM): "the norm comes first",
             of_layers(SQUEEZE, "nn.BatchNorm2d(squeezed)", CONV, NORM, RELU): "norm behind the",
@@ -250,9 +250,9 @@ def dead_biases(network):
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("answer", answers("05", CASES))
-def test_every_answer_gets_its_verdict(answer):
-    answer.prove()
+@pytest.mark.parametrize("proof", proofs("05", CASES))
+def test_every_answer_gets_its_verdict(proof):
+    proof()
 
 
 def test_the_published_network_has_the_dead_parameters_that_are_said():

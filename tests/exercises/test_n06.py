@@ -1,5 +1,5 @@
 import pytest
-from answers import Case, answers
+from answers import Case, proofs
 
 RATE = "def lr_at(epoch, lr, step_size, gamma):\n    return {}"
 ERROR = """
@@ -89,7 +89,7 @@ def ece(confidence, right, edges):
             error(result="100 * error"): "in percent",
             error(result="None"): "is None",
             error(result="torch.tensor([error, error])"): "a number is expected",
-            error(result="[error]"): "a list; a number is expected",
+            error(result="[error]"): "]; a number is expected",
             error(result="confidence.zero_().sum()"): "`confidence` is changed",
         },
     ),
@@ -113,11 +113,11 @@ def low_rank(matrix, width):
             LOW_RANK.format("v[:width], u[:, :width]"): "left out",
             LOW_RANK.format("s[:width, None] * v[:width], u[:, :width] * s[:width]"): "in twice",
             LOW_RANK.format("v[-width:], u[:, -width:] * s[-width:]"): "least important",
-            LOW_RANK.format("v, u * s"): "`down` has the shape",
+            LOW_RANK.format("v, u * s"): "[6, 9]; a tensor of the shape [2, 9]",
             LOW_RANK.format("matrix[:width], torch.eye(len(matrix))[:, :width]"): "other values",
-            LOW_RANK.format("u[:, :width] * s[:width] @ v[:width]"): "a Tensor; a pair",
+            LOW_RANK.format("u[:, :width] * s[:width] @ v[:width]"): "a pair of matrices",
             LOW_RANK.format("u, s, v"): "returns 3 things",
-            LOW_RANK.format("v[:width].tolist(), u[:, :width].tolist()"): "`down` is a list",
+            LOW_RANK.format("v[:width].tolist(), u[:, :width].tolist()"): "[a list, a list]",
             LOW_RANK.format("v[:width], matrix.zero_()[:, :width]"): "`matrix` is changed",
         },
     ),
@@ -147,6 +147,6 @@ def low_rank(matrix, width):
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("answer", answers("06", CASES))
-def test_every_answer_gets_its_verdict(answer):
-    answer.prove()
+@pytest.mark.parametrize("proof", proofs("06", CASES))
+def test_every_answer_gets_its_verdict(proof):
+    proof()

@@ -1,5 +1,5 @@
 import pytest
-from answers import Case, answers
+from answers import Case, proofs
 
 MACS = "def macs(in_channels, out_channels, kernel, height, width):\n    return {}"
 SPEEDUP = """
@@ -81,7 +81,7 @@ def macs(in_channels, out_channels, kernel, height, width):
 """,
         ],
         wrong={
-            MACS.format("in_channels * out_channels * kernel**2"): "works at each place",
+            MACS.format("in_channels * out_channels * kernel**2"): "each works everywhere",
             MACS.format("in_channels * out_channels * kernel * height * width"): "kernel × kernel",
             MACS.format("out_channels * kernel**2 * height * width"): "macs(32, 10, 1, 24, 24)",
             MACS.format("in_channels * kernel**2 * height * width"): "every output channel",
@@ -113,7 +113,7 @@ def macs(in_channels, out_channels, kernel, height, width):
             speedup(warm="old()", times="[(seconds(new, old), seconds(new))] + "
                     "[(seconds(old), seconds(new)) for _ in range(pairs - 1)]"): "warm-up timed",
             speedup(warm="pass", times="[(seconds(old), seconds(new)) for _ in range(pairs + 1)]"):
-                "is expected",
+                "what speedup returns is",
             speedup(times="list(zip([seconds(old) for _ in range(pairs)], "
                           "[seconds(new) for _ in range(pairs)]))"): "do not alternate",
             speedup(times="[(seconds(new), seconds(old))[::-1] for _ in range(pairs)]"):
@@ -121,11 +121,11 @@ def macs(in_channels, out_channels, kernel, height, width):
             speedup("sum(ratios) / pairs"): "moves the mean",
             speedup("max(ratios)"): "the largest",
             speedup("min(ratios)"): "the smallest",
-            speedup("ratios[0]"): "(It is",
-            speedup("ratios[-1]"): "(It is",
+            speedup("ratios[0]"): "",
+            speedup("ratios[-1]"): "",
             speedup("sum(olds) / sum(news)"): "within each pair",
             speedup("statistics.median(olds) / statistics.median(news)"): "within each pair",
-            speedup("min(olds) / min(news)"): "(It is",
+            speedup("min(olds) / min(news)"): "",
             speedup("statistics.median(a / b for a in olds for b in news)"): "within each pair",
             speedup("statistics.median_low(ratios)"): "the middle two",
             speedup("sorted(ratios)[pairs // 2]"): "the middle two",
@@ -137,7 +137,7 @@ def macs(in_channels, out_channels, kernel, height, width):
             speedup("statistics.median(b / a for a, b in times)"): "turn it round",
             speedup("round(statistics.median(ratios), 4)"): "rounded",
             speedup("round(statistics.median(ratios), 2)"): "rounded",
-            speedup("ratios"): "a list; a number",
+            speedup("ratios"): "; a number",
             speedup("statistics.median"): "a function; a number",
             speedup("statistics.median(ratios) - 1"): "is expected",
             speedup("4"): "is expected",
@@ -164,10 +164,10 @@ def macs(in_channels, out_channels, kernel, height, width):
             fold(scale="norm.weight / (norm.running_var + 1e-5).sqrt()"): "eps is left out",
             fold(bias="bias * scale + norm.bias"): "the running mean is left out",
             fold(bias="(bias - norm.running_mean) * scale"): "the shift",
-            fold(bias="bias * scale - norm.running_mean + norm.bias"): "to be scaled, too",
-            fold(bias="norm.bias - norm.running_mean * scale"): "own bias is left out",
-            fold(bias="bias - norm.running_mean * scale + norm.bias"): "own bias has to be scaled",
-            fold(scale="norm.weight / (norm.running_var + norm.eps)"): "its square root",
+            fold(bias="bias * scale - norm.running_mean + norm.bias"): "mean is not scaled",
+            fold(bias="norm.bias - norm.running_mean * scale"): "bias is left out",
+            fold(bias="bias - norm.running_mean * scale + norm.bias"): "bias is not scaled",
+            fold(scale="norm.weight / (norm.running_var + norm.eps)"): "the variance's root",
             fold(scale="norm.weight.abs() / (norm.running_var + norm.eps).sqrt()"): "values",
             fold(result="nn.Sequential(conv, norm)"): "a Sequential; an nn.Conv2d",
             fold(result="conv.weight.data.mul_(2) is None or folded"): "`conv` is changed",
@@ -189,6 +189,6 @@ def macs(in_channels, out_channels, kernel, height, width):
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("answer", answers("08", CASES))
-def test_every_answer_gets_its_verdict(answer):
-    answer.prove()
+@pytest.mark.parametrize("proof", proofs("08", CASES))
+def test_every_answer_gets_its_verdict(proof):
+    proof()

@@ -32,6 +32,7 @@ class Sentences(click.Group):
     """What the user can mend, and what stopped a runner, ends in a sentence without a traceback."""
 
     def invoke(self, context: click.Context):
+        sys.stdout.reconfigure(errors="replace")  # on Windows a pipe does not take all characters
         try:
             return super().invoke(context)
         except (UserError, StudyFailed, Interrupted) as error:

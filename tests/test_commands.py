@@ -1,5 +1,6 @@
 """The command line: options go where they belong, bad ones end in one sentence."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -147,9 +148,13 @@ def test_a_sweep_is_the_grid_that_was_asked_for(options, expected, planned):
 
 def test_a_run_is_begun_and_its_failures_are_the_exit_status(repository, monkeypatch):
     status = "ok"
-    monkeypatch.setattr(
-        batch, "run_batch", lambda folder: [Outcome("04_a", status, 1, 1, 1, "small digits")]
-    )
+
+    def run_batch(folder):
+        return [
+            Outcome(name, now, 1, 1, 1, "-") for name, now in (("04_a", status), ("05_b", "ok"))
+        ]
+
+    monkeypatch.setattr(batch, "run_batch", run_batch)
     result = invoke("run 04 --dataset digits -p n false -p lr 1e-3 --jobs 1")
     (folder,) = (repository / "runs").iterdir()
     assert result.exit_code == 0 and f"{folder}." in result.output
@@ -199,6 +204,11 @@ for options in (["--help"], ["bench", "--help"], ["ablations", "--seeds", "x"]):
     except SystemExit as end:
         assert end.code == (2 if "x" in options else 0)
 assert not {"torch", "papermill"} & sys.modules.keys()
+import click
+from mnist_lab.__main__ import Sentences
+Sentences(commands=[click.Command("say", callback=lambda: click.echo("a → b"))]).main(["say"])
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, encoding="cp1252",
+                          env=os.environ | {"PYTHONIOENCODING": "cp1252"})  # fmt: skip
     assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("a ? b\n"), "a character that cannot be shown is no error"

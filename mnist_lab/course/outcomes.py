@@ -60,7 +60,7 @@ def load_json(path: Path, kind: type):
 
 def summary_text(outcomes: Sequence[Outcome]) -> str:
     """What `load_outcomes` reads."""
-    return json.dumps([asdict(row) for row in outcomes], indent=1, ensure_ascii=False) + "\n"
+    return json.dumps([asdict(row) for row in outcomes], indent=1) + "\n"
 
 
 def summary_table(outcomes: Sequence[Outcome]) -> str:

@@ -33,7 +33,9 @@ def run(tmp_path, *notebooks, jobs=2, **parameters):
 
 
 RECORD = """
-import os, pathlib
+import os, pathlib, time
+held = b"x" * 200_000_000
+time.sleep(0.5)
 folder = pathlib.Path(os.environ["MNIST_LAB_RECORDS"])
 folder.mkdir(exist_ok=True)
 (folder / "a-seed0.json").write_text("{}")
@@ -52,7 +54,7 @@ def test_a_batch_is_executed_kept_and_continued_as_it_was_begun(tmp_path, capsys
         ("01_bad", "failed"),
     ]
     assert first[0].figures == {"n": "5"} and first[0].digits == "small digits"
-    assert 20 < first[0].peak_mb < 200
+    assert 220 < first[0].peak_mb < 400, "it is not the kernel's"
     assert first[1].error.startswith("cell [3]:\nimport os\nassert ")
     assert first[1].error.endswith("\n\nAssertionError: ")
     assert sorted(os.listdir(folder)) == [good.name, bad.name, BATCH, "records", SUMMARY]

@@ -7,7 +7,9 @@ from mnist_lab.validation import UserError
 
 ROWS = [
     Outcome("03_a_name", "ok", 1.25, 2, 1234, "MNIST", {"test": "99 %", "seed": "0"}),
-    Outcome("04_another", "failed", 0.5, 1, 7, "small digits", {}, "cell [3]:\nx\n\nE: wrong"),
+    Outcome(
+        "04_another", "failed", 0.5, 1, 7, "small digits", {}, "cell [3]:\nx\n\nE: wrong \udcc3"
+    ),
 ]
 
 
@@ -32,4 +34,4 @@ def test_the_table_has_a_row_for_each_and_the_failures_in_full():
     assert first.split()[:4] == ["03_a_name", "ok", "1.2", "1,234"]
     assert first.endswith("test: 99 %; seed: 0") and "failed" in second
     assert head.index("status") == first.index("ok") == second.index("failed")
-    assert "\n".join(rest) == "\n04_another, cell [3]:\nx\n\nE: wrong"
+    assert "\n".join(rest) == "\n04_another, cell [3]:\nx\n\nE: wrong \udcc3"

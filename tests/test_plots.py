@@ -50,7 +50,7 @@ def history(train=(0.7, 0.85, 0.9), validation=(0.7, 0.85, 0.9)):
 
 
 DRAWINGS = {
-    "images": lambda: plots.show_images(torch.rand(12, 1, 28, 28), list("abcdefghijkl"), "alt"),
+    "images": lambda: plots.show_images(torch.rand(3, 1, 28, 28), list("abc"), "alt", columns=2),
     "digits": lambda: plots.show_digits(SPLIT, 3),
     "bars": lambda: plots.plot_bars(["a", "b"], {"label": [1.0, 2.0]}, 'a "3" < 5 & more'),
     "layers": lambda: plots.plot_layers(LAYERS),

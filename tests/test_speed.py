@@ -63,7 +63,7 @@ def test_neighbours_and_consecutive_masks_are_independent(p):
 
 @pytest.mark.parametrize("p", [0.1, 0.5])
 def test_every_position_is_dropped_equally_often(p):
-    layer, times, x = nn.Dropout(p), 2_000, torch.ones(40)
+    layer, times, x = nn.Dropout(p), 1_000, torch.ones(40)
     with FastDropout(generator()):
         often = sum((layer(x) == 0).double() for _ in range(times))
     statistic = ((often - times * p) ** 2).sum() / (times * p * (1 - p))
@@ -245,10 +245,10 @@ def test_the_function_is_answered_as_the_module_is(draws):
 # Positions
 
 
-@pytest.mark.parametrize("p", [1e-9, 1e-4, 0.1, 0.5, 0.9, 0.9999, 1 - 1e-9])
+@pytest.mark.parametrize("p", [1e-9, 0.1, 0.9, 1 - 1e-9])
 def test_positions_are_sorted_unique_and_in_range_and_as_many_as_they_should(p):
     rng = generator()
-    for count, times in ((0, 5), (1, 2_000), (2, 50), (1_000, 50)):
+    for count, times in ((0, 5), (1, 1_000), (2, 50), (1_000, 50)):
         total = 0
         for _ in range(times):
             positions = dropped_positions(count, p, rng)

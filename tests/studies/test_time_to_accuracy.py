@@ -79,8 +79,8 @@ def test_the_goals_are_reached_on_so_many_digits_with_these_recipes():
 def test_the_example_is_trained_as_the_original_on_all_digits(few, monkeypatch):
     """Adadelta at a rate of 1, times 0.7 after each epoch; batches of 64."""
     monkeypatch.setattr(time_to_accuracy, "load_data", lambda split: {"as published": few}[split])
-    result = run(seed=3, threads=torch.get_num_threads(), example_epochs=2)
-    assert (result["example_epochs"], result["seed"], result["precision"]) == (2, 3, "fp32")
+    result = run(seed=3, threads=torch.get_num_threads(), example_epochs=1)
+    assert (result["example_epochs"], result["seed"], result["precision"]) == (1, 3, "fp32")
 
     def adadelta(network, recipe, num_batches):
         assert num_batches == 2
@@ -89,7 +89,7 @@ def test_the_example_is_trained_as_the_original_on_all_digits(few, monkeypatch):
         return optimizer, nothing, lr_scheduler.StepLR(optimizer, 1, gamma=0.7)
 
     torch.manual_seed(3)
-    recipe = Recipe(2, 64, 1.0, loss="nll", seed=3)
+    recipe = Recipe(1, 64, 1.0, loss="nll", seed=3)
     assert result["test"] == textbook_fit(ExampleNet(), few, recipe, adadelta)
     assert (EXAMPLE.num_epochs, EXAMPLE.batch_size) == (14, 64)
     optimizer, _, per_epoch = time_to_accuracy._adadelta(ExampleNet(), EXAMPLE, 3)
@@ -104,8 +104,9 @@ def test_our_run_is_timed_beside_the_example_and_decided_by_its_seed(monkeypatch
     begin = time.perf_counter()
     result = run(seed=3, threads=threads, goal=0.99)
     took = time.perf_counter() - begin
-    again, other = (time_to_accuracy._train(300, replace(GOALS[0.994][1], seed=seed))
-                    for seed in (3, 4))  # fmt: skip
+    recipe = Recipe(num_epochs=2, batch_size=32, lr=0.01, seed=3)
+    again = time_to_accuracy._train(300, recipe)
+    assert time_to_accuracy._train(300, recipe)["test"] == again["test"]
     assert (result["goal"], result["seed"], result["threads"]) == (0.99, 3, threads)
     assert result["num_digits"] == len(small.train) and again["num_digits"] == 300
     assert result["recipe"] == repr(replace(GOALS[0.99][1], seed=3))
@@ -119,7 +120,6 @@ def test_our_run_is_timed_beside_the_example_and_decided_by_its_seed(monkeypatch
     # Its 14 epochs of 60,000 digits take so many times as long as the digits that were timed.
     timed = 3 * 64
     assert 0.01 * took < result["example_seconds"] * timed / (14 * 60_000) < took
-    assert other["recipe"] != again["recipe"]
 
 
 # The table
@@ -158,7 +158,7 @@ def test_a_line_has_means_of_accuracies_and_medians_of_seconds():
 
 def test_the_seconds_have_no_validation(monkeypatch):
     small = load_data("digits")
-    many = Split(small.test.images.repeat(25, 1, 1, 1), small.test.labels.repeat(25))
+    many = Split(small.test.images.repeat(15, 1, 1, 1), small.test.labels.repeat(15))
     monkeypatch.setattr(time_to_accuracy, "digits", lambda: replace(small, validation=many))
     recipe = Recipe(num_epochs=1, batch_size=64, lr=0.01)
     time_to_accuracy._train(64, recipe)  # warms up

@@ -47,9 +47,9 @@ def limit_threads(number: int | None = None) -> Iterator[int]:
     Without a number: with `choose_threads()`, unless PyTorch was told to take fewer.
     """
     before = torch.get_num_threads()
-    number = (
-        min(before, choose_threads()) if number is None else check("num_threads", number, Count)
-    )
+    if number is None:
+        number = min(before, choose_threads())
+    number = check("num_threads", number, Count)
     torch.set_num_threads(number)
     try:
         yield number

@@ -212,9 +212,8 @@ def _numbers(value) -> Tensor | None:
         if isinstance(value, Tensor):
             return None if value.is_complex() else value.detach().cpu().to_dense().double()
         if isinstance(value, np.ndarray):  # of any byte order and strides
-            return (
-                torch.from_numpy(value.astype(float, "C")) if value.dtype.kind in "biuf" else None
-            )
+            held = value.dtype.kind in "biufO"
+            return torch.from_numpy(value.astype(float, "C")) if held else None
         if isinstance(value, (bool, np.bool_, str)):
             return None
         return torch.tensor(float(value), dtype=torch.float64)

@@ -18,6 +18,7 @@ def down_by_steps(lr_at):
         lr, size, gamma = draw.uniform(0.01, 1), draw.randint(2, 9), draw.uniform(0.2, 0.9)
         epochs = 1, size, size + 1, 2 * size, 2 * size + 1, 7 * size, 7 * size + 1
         cases += [(epoch, lr, size, gamma) for epoch in epochs]
+    cases.append((36, 0.010191, 5, 0.2))  # the smallest: whoever rounds is told so each time
     slips = (
         (lambda e, lr, n, g: lr * g ** (e // n), "the fifteenth epoch still has the first rate."),
         (lambda e, lr, n, g: lr * g**e, "nothing has been multiplied in the first epoch."),

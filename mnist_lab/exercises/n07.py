@@ -58,6 +58,7 @@ def the_same_digits_two_networks(p_value):
     )
     more, fewer = draw.randint(9, 20), draw.randint(1, 4)
     counts = [(14, 4), (4, 14), (more, fewer), (fewer, more), (5, 5), (0, 6), (1, 0), (0, 0)]
+    counts += [(20, 1), (17, 4)]  # the least likely; and one that 16 bits do not hold
     for one, other in counts:
         said = f"Only the first is right for {one} digits, only the second for {other}."
         known = slips if one + other else ()  # without a toss several of them say 0

@@ -32,6 +32,7 @@ BACKWARDS = np.arange(6.0)[::-1].reshape(2, 3)
         (np.ones((2, 3)), torch.ones(2, 3), True), (torch.ones(3, 2), torch.ones(2, 3), False),
         (torch.ones(6), torch.ones(2, 3), False), (torch.ones(2) + 0j, torch.ones(2), False),
         ([1.0, 1.0], torch.ones(2), False), (torch.tensor([1e-6, 1]), torch.tensor([0.0, 1]), True),
+        (np.array(3, dtype=object), 3, True),
         (torch.tensor([3.01, 4]), torch.tensor([3, 4]), False),
         (BACKWARDS, torch.arange(6.0).flip(0).view(2, 3), True),
         (BACKWARDS.astype(">f4"), torch.arange(6.0).flip(0).view(2, 3), True),

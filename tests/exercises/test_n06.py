@@ -54,6 +54,7 @@ def lr_at(epoch, lr, step_size, gamma):
             RATE.format("lr * gamma ** epoch"): "in the first epoch",
             RATE.format("lr * gamma ** ((epoch - 1) / step_size)"): "lr_at(15, 0.001, 15, 0.1)",
             RATE.format("lr * gamma ** min((epoch - 1) // step_size, 2)"): "is expected",
+            RATE.format("round(lr * gamma ** ((epoch - 1) // step_size), 6)"): "is expected",
             RATE.format("None"): "is None",
         },
     ),

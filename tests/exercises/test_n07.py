@@ -112,6 +112,7 @@ def p_value(first, second):
             mcnemar("binomtest(one, len(first)).pvalue"): "exactly one of both",
             mcnemar(guard=""): "ValueError",
             mcnemar("1 - binomtest(one, one + other).pvalue"): "1 minus",
+            mcnemar("round(binomtest(one, one + other).pvalue, 6)"): "is expected",
             mcnemar("abs(one - other) / (one + other)"): "Only the first is right for 14 digits",
             mcnemar(guard="if one + other == 0: return 0"): "1 is expected",
             mcnemar(guard=GUARD + "\n    first &= second"): "`first` is changed",

@@ -1,6 +1,6 @@
 """Right and wrong answers for the checkers of the exercises, and the proof that each is told."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -29,15 +29,16 @@ class Case:
     alike: dict[str, str] = field(default_factory=dict)
 
 
-def proofs(number: str, cases: dict[str, Case]) -> Iterator:
+def proofs(number: str, cases: dict[str, Case]) -> list:
     """What `pytest.mark.parametrize` needs to prove the exercises of a notebook."""
-    found = exercises(number)
+    found, params = exercises(number), []
     assert [exercise.name for exercise in found] == list(cases), "one case for each, in order"
     for exercise in found:
         proof = partial(prove, exercise, cases[exercise.name])
-        yield pytest.param(proof, id=exercise.name)
-        often = partial(proof, OFTEN)
-        yield pytest.param(often, id=f"{exercise.name}, {OFTEN} times", marks=pytest.mark.slow)
+        often = f"{exercise.name}, {OFTEN} times"
+        params.append(pytest.param(proof, id=exercise.name))
+        params.append(pytest.param(partial(proof, OFTEN), id=often, marks=pytest.mark.slow))
+    return params
 
 
 def prove(exercise: Exercise, case: Case, times: int = 1) -> None:

@@ -1,8 +1,8 @@
 """A student's code has to end, whatever it does."""
 
+import _thread
 import ctypes
 import sys
-import threading
 import time
 from collections.abc import Callable
 
@@ -15,7 +15,7 @@ class TooLong(Exception):
     """The code did not end in time."""
 
 
-class Stopped(BaseException):
+class Stopped(SystemExit):
     """What ends the code from outside: no `except Exception` in it keeps this back."""
 
 
@@ -27,23 +27,24 @@ def run_in_time(work: Callable[[], object]) -> object:
     """
     returned: list = []
     raised: list[BaseException] = []
-    done = threading.Event()  # `join` would forget a thread that goes on when Ctrl-C ends it
+    running = _thread.allocate_lock()
+    running.acquire()
 
     def run() -> None:
         try:
             returned.append(work())
-        except BaseException as error:  # `SystemExit` must not end the thread unseen
+        except BaseException as error:  # `exit()` must not end the thread unseen
             raised.append(error)
-        done.set()
+        finally:
+            running.release()
 
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
+    # Not threading's: one more `Stopped` may come just after the code's end. Here it ends the
+    # thread without a word; in the middle of what `threading` does then, it would be printed.
+    thread = _thread.start_new_thread(run, ())
     try:
-        in_time = _ends(done)
+        in_time = _ends(running)
     finally:  # also after Ctrl-C
-        stopped = done.is_set() or _stop(thread, done)
-        if stopped:
-            thread.join()
+        stopped = _stop(thread, running)
     if not in_time:
         advice = "" if stopped else " It cannot be stopped: restart the kernel."
         raise TooLong(
@@ -54,18 +55,19 @@ def run_in_time(work: Callable[[], object]) -> object:
     return returned[0]
 
 
-def _ends(done: threading.Event) -> bool:
+def _ends(running: _thread.LockType) -> bool:
     """Whether it ends in time, which is time on the processor while there is enough on the wall."""
     wall, processor = time.monotonic(), time.process_time()
-    while not done.wait(TIME_LIMIT / 20):
+    while not running.acquire(timeout=TIME_LIMIT / 20):
         waited, computed = time.monotonic() - wall, time.process_time() - processor
         if waited > TIME_LIMIT * PATIENCE or min(waited, computed) > TIME_LIMIT:
-            return done.is_set()
+            return False
+    running.release()
     return True
 
 
-def _stop(thread: threading.Thread, done: threading.Event) -> bool:
-    """Whether it could be stopped.
+def _stop(thread: int, running: _thread.LockType) -> bool:
+    """Whether it has ended, or could be stopped.
 
     A bare `except:` in a loop catches this exception, but not every time: so it is raised again
     and again, with hardly a moment in between. On a busy machine that may not be enough.
@@ -73,10 +75,10 @@ def _stop(thread: threading.Thread, done: threading.Event) -> bool:
     interval, end = sys.getswitchinterval(), time.monotonic() + STOPPING
     sys.setswitchinterval(1e-6)
     try:
-        while not done.is_set() and time.monotonic() < end:
+        while running.locked() and time.monotonic() < end:
             ctypes.pythonapi.PyThreadState_SetAsyncExc(
-                ctypes.c_ulong(thread.ident), ctypes.py_object(Stopped)
+                ctypes.c_ulong(thread), ctypes.py_object(Stopped)
             )
     finally:
         sys.setswitchinterval(interval)
-    return done.wait(0.1)
+    return running.acquire(timeout=0.1)

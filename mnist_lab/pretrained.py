@@ -27,8 +27,10 @@ def load_pretrained(name: str) -> nn.Module:
 
 def weights_file(name: str) -> Path:
     """Where the weights of a network lie. Raises `UserError` if it comes without."""
-    trained = [known for known, entry in NETWORKS.items() if entry.weights]
-    return WEIGHTS / NETWORKS[check("name", name, one_of(*trained))].weights
+    weights = NETWORKS[check("name", name, one_of(*NETWORKS))].weights
+    if weights is None:
+        raise UserError(f"{name} comes without trained weights: train it, and name their file.")
+    return WEIGHTS / weights
 
 
 def load_weights(name: str, file: Path) -> nn.Module:

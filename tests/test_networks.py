@@ -9,6 +9,7 @@ from torch import nn
 from torchsummary import summary
 
 from mnist_lab.networks import BottleneckNet, GapNet
+from mnist_lab.recipes import NETWORKS
 
 GAP_TABLE = """
 Conv2d-1 16 26 26 144
@@ -99,7 +100,7 @@ def test_torchsummary_prints_the_published_table(capsys, make, table, total, meg
     assert {name: float(size) for name, size in sizes}.items() >= megabytes.items()
 
 
-@pytest.mark.parametrize("make", [GapNet, BottleneckNet])
+@pytest.mark.parametrize("make", [entry.network for entry in NETWORKS.values()])
 def test_the_shapes_in_the_comments_are_the_shapes_of_the_outputs(make):
     said = re.findall(r"self\.(\w+) = .*# (\d+×\d+×\d+)", inspect.getsource(make))
     network = make()

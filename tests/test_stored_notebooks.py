@@ -110,7 +110,7 @@ def test_at_least_three_fifths_of_the_printing_cells_are_compared():
 
 def test_the_tables_of_the_readme_are_those_of_the_records():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert results_table(load_records(RECORDS)) in readme
+    assert results_table(load_records(RECORDS)) in readme, "python -m mnist_lab publish --records"
     assert notebook_table(list(COSTS.values())) in readme
     assert speed_tables(load_studies(RECORDS).values()) in readme
 

@@ -31,7 +31,8 @@ def cases(network: str = "bottleneck", num_epochs: int = 20) -> list[dict]:
     check("num_epochs", num_epochs, Count)
     if not digits().is_mnist:
         raise UserError(
-            "who wrote a digit is known of MNIST alone, and it is not here: set MNIST_LAB_DATA."
+            "who wrote a digit is known of MNIST alone, which is not what load_data() finds: set "
+            "MNIST_LAB_DATA, and unset MNIST_LAB_SOURCE."
         )
     return [{"network": network, "fold": fold, "num_epochs": num_epochs} for fold in range(FOLDS)]
 

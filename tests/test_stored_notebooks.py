@@ -48,6 +48,13 @@ def test_the_course_is_complete():
     assert numbers == ["00", "01", "02", "03", "04", "05", "06", "07", "08", "10"]
 
 
+@each_notebook
+def test_its_sections_are_numbered_without_a_gap(path):
+    texts = "\n".join(cell.source for cell in read(path).cells if cell.cell_type == "markdown")
+    found = [int(number) for number in re.findall(r"^## (\d+)\.", texts, re.MULTILINE)]
+    assert found == list(range(1, len(found) + 1)) and found
+
+
 @each_executed
 def test_it_was_executed_once_from_top_to_bottom_without_a_warning_or_a_machines_path(path):
     counts = [cell.execution_count for cell in code_cells(path)]

@@ -109,7 +109,7 @@ def sweep(notebooks, seeds, dataset, parameters, jobs, cluster) -> None:
 @click.option("--pairs", default=5, help="How often each side is timed.")
 @click.option("--minutes", default=10.0, help="About how long it may take.")
 @PRECISION
-@click.option("--quick", is_flag=True, help="Few digits and pairs: less than a minute.")
+@click.option("--quick", is_flag=True, help="Few digits and pairs: less than two minutes.")
 def bench(**options) -> None:
     """Time the textbook way of training against `fit`, alternating."""
     _conduct("epoch_time", timing=True, **options)

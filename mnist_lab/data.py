@@ -139,9 +139,10 @@ def check_images(name: str, images: Tensor, dtype: str) -> None:
 
 
 def _check_form(name: str, value: object, wanted: str) -> None:
-    found = shown(value)
-    if isinstance(value, Tensor):
+    if isinstance(value, Tensor):  # which takes milliseconds to be shown
         found = f"{value.dtype} {list(value.shape)}".removeprefix("torch.")
+    else:
+        found = shown(value)
     if found != wanted:
         raise UserError(f"{name} must be a tensor {wanted}, not {found}.")
 

@@ -29,6 +29,7 @@ def _number(value: object) -> int | float:
     raise ValueError("no number")
 
 
+@cache  # asked for the same again, a kind is the same, and has its adapter
 def whole(low: int, high: int | None = None) -> Any:
     """The kind of whole numbers from `low` to `high`, or from `low` on."""
     words = f"from {low} on" if high is None else f"from {low} to {high}"
@@ -36,16 +37,19 @@ def whole(low: int, high: int | None = None) -> Any:
     return Annotated[int, BeforeValidator(_number), limits]
 
 
+@cache
 def number(words: str, **limits: float) -> Any:
     """The kind of finite numbers within `limits` (`ge`, `gt`, `le`, `lt`), in these words."""
     return Annotated[int | float, BeforeValidator(_number), Field(description=words, **limits)]
 
 
+@cache
 def one_of(*values: str) -> Any:
     """The kind of these texts."""
     return Annotated[Literal[values], Field(description=f"one of {', '.join(values)}")]
 
 
+@cache
 def instance(kind: type, words: str) -> Any:
     """The kind of instances of a class, in these words: "a Recipe such as GAP_RECIPE"."""
 

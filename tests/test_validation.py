@@ -125,3 +125,9 @@ def test_fields_stay_as_they_are_written_but_for_numpys_numbers():
     box = Box(3, share=np.float32(0.5), shares=(np.float64(0.25),))
     assert [type(value) for value in (box.share, *box.shares)] == [float, float]
     assert (box.share, box.shares) == (0.5, (0.25,))
+
+
+def test_a_kind_that_is_asked_for_again_is_the_same_and_has_its_adapter():
+    assert whole(2, 9) is whole(2, 9) and whole(2, 9) is not whole(2, 8)
+    assert one_of("a", "b") is one_of("a", "b")
+    assert instance(Box, "a Box") is instance(Box, "a Box")

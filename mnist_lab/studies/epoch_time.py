@@ -47,7 +47,7 @@ def cases(
 
     `pairs`: how often each way is timed. `minutes`: about how long the epochs of all networks may
     take. Where that is not enough for whole epochs, both ways train on the first digits only, and
-    seconds are scaled. `precision`: of `fit`. `quick`: less than a minute for all.
+    seconds are scaled. `precision`: of `fit`. `quick`: less than two minutes for all.
     """
     names, pairs = chosen_networks(network), check("pairs", pairs, Count)
     minutes = check("minutes", minutes, Positive)

@@ -154,6 +154,16 @@ def ablations(**options) -> None:
 
 
 @main.command()
+@click.option("--seeds", default=12, help="How many runs of each case; published ones count.")
+@click.option("--epochs", "num_epochs", type=int, help=f"{EPOCHS}  [default: as published]")
+@JOBS
+@CLUSTER
+def full_ablations(**options) -> None:
+    """Train each network whole without a part, or with another: hours for each seed."""
+    _conduct("full_ablations", **options)
+
+
+@main.command()
 @click.option("--network", default="bottleneck")
 @click.option("--epochs", "num_epochs", default=20, help=EPOCHS)
 @JOBS

@@ -13,13 +13,14 @@ from mnist_lab.records import PUBLISHED
 from mnist_lab.studies import measuring
 from mnist_lab.validation import UserError
 
-HELPERS = {"measuring", "roofline", "textbook"}
+HELPERS = {"measuring", "roofline", "rules", "textbook"}
 NAMES = [module.name for module in pkgutil.iter_modules(studies.__path__)]
 STUDIES = {
     name: import_module(f"mnist_lab.studies.{name}") for name in NAMES if name not in HELPERS
 }
-RECORDS = [*PUBLISHED.glob("speed/*.json"), PUBLISHED / "ablate.json", PUBLISHED / "strangers.json"]
-REQUIRED = {"fit_accuracy": {"network": "gap"}}
+RECORDS = [*PUBLISHED.glob("speed/*.json")]
+RECORDS += [PUBLISHED / f"{name}.json" for name in ("ablate", "strangers")]
+REQUIRED = {"fit_accuracy": {"network": "gap"}, "full_ablations": {"seeds": 99}}
 
 
 @pytest.fixture

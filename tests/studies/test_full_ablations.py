@@ -33,7 +33,7 @@ def test_gap_without_a_kind_has_none_of_it_and_begins_with_the_same_convolutions
 
 
 def test_the_unchanged_variant_is_the_bottleneck_network_of_the_training_records():
-    """So their runs are the other side of every comparison."""
+    """So its runs are those of the training records, too."""
     images = torch.rand(4, 1, 28, 28)
     for mode in (False, True):
         network, variant = (made(make).train(mode) for make in (BottleneckNet, BottleneckVariant))

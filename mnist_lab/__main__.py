@@ -223,6 +223,16 @@ def fork(repo, ref) -> None:
         click.echo(f"rewrote {path}")
 
 
+@main.command()
+@click.argument("pairs", nargs=-1, required=True, metavar="OLD=NEW...")
+def renumber(pairs) -> None:
+    """Give notebooks other numbers, such as 03=04 04=05: files, links and prose follow."""
+    from mnist_lab.course.renumber import renumber
+
+    for path in renumber(project_root(), pairs):
+        click.echo(f"rewrote {path}")
+
+
 def _conduct(study, **options) -> None:
     from mnist_lab.course.study import conduct
 

@@ -90,6 +90,7 @@ def test_the_options_of_a_study_are_passed_on(line, monkeypatch):
         ("run --dataset cifar", "source must be one of auto, mnist, digits"),
         ("run --dataset digits --jobs 0", "jobs must be"),
         ("run 99", "'99'"),
+        ("renumber 98=99", "there is no notebook 98"),
         ("run -p width 1 --dataset digits", "'width'"),
         ("run -p n 1 -p n 2", "-p n is given 2 times"),
         ("run -p dataset digits", "--dataset"),

@@ -55,7 +55,7 @@ def main() -> None:
 @click.option("--jobs", type=int, help="Notebooks side by side.  [default: 2]")
 @click.option("--resume", type=FOLDER, help="Continue an interrupted run, as it was begun.")
 def run(notebooks, dataset, parameters, jobs, resume) -> None:
-    """Execute the course (or NOTEBOOKS: 03, solutions, or paths) into runs/<timestamp>/."""
+    """Execute the course (or NOTEBOOKS: 04, solutions, or paths) into runs/<timestamp>/."""
     if resume and (notebooks or dataset or parameters or jobs is not None):
         raise UserError(
             "--resume continues a run as it was begun: give no notebooks, digits, parameters or "
@@ -83,7 +83,7 @@ def run(notebooks, dataset, parameters, jobs, resume) -> None:
 @JOBS
 @CLUSTER
 def sweep(notebooks, seeds, dataset, parameters, jobs, cluster) -> None:
-    """Execute training NOTEBOOKS (04, 06) once for each seed, into runs/sweep/.
+    """Execute training NOTEBOOKS (05, 07) once for each seed, into runs/sweep/.
 
     What has a record there is not run again. `-p seed 3,7` names the seeds.
     """

@@ -1,7 +1,7 @@
 """Every claim that was published about the two networks, and the rule that decides about it.
 
 The claims stand in `claims.toml`, quoted in our words from two public project descriptions, each of
-one run, without seeds or intervals. Notebook 07 measures, and a `Report` sees to it that none is
+one run, without seeds or intervals. Notebook 08 measures, and a `Report` sees to it that none is
 forgotten. When the rules got this form, the accuracies of most seeds of the random split had been
 seen, and that such a run falls by up to 0.23 points from one epoch to the next; the runs as
 published, the short runs, the unseen writers and the corruptions had not. Five runs as published

@@ -22,7 +22,7 @@ def repository(tmp_path, monkeypatch) -> Path:
     for folder in ("notebooks", "mnist_lab"):
         (tmp_path / folder).mkdir()
     (tmp_path / "mnist_lab" / "data.py").touch()
-    write_notebook(tmp_path / "notebooks" / "04_a.ipynb", parameters="seed = 0\nlr = 0.1\nn = 1")
+    write_notebook(tmp_path / "notebooks" / "05_a.ipynb", parameters="seed = 0\nlr = 0.1\nn = 1")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -94,16 +94,16 @@ def test_the_options_of_a_study_are_passed_on(line, monkeypatch):
         ("run -p width 1 --dataset digits", "'width'"),
         ("run -p n 1 -p n 2", "-p n is given 2 times"),
         ("run -p dataset digits", "--dataset"),
-        ("run --resume . 04", "--resume"),
+        ("run --resume . 05", "--resume"),
         ("run --resume . --dataset digits", "--resume"),
         ("run --resume . --jobs 1", "--resume"),
         ("sweep", "NOTEBOOKS"),
-        ("sweep 04 --seeds 0", "seeds must be"),
-        ("sweep 04 --seeds 1 --dataset digits --jobs 0", "jobs must be"),
-        ("sweep 04 -p lr 0.1,", "-p lr '0.1,'"),
-        ("sweep 04 -p lr 0.1,0.1", "-p lr '0.1,0.1'"),
-        ("sweep 04 -p seed 7 --seeds 2", "--seeds contradicts -p seed"),
-        ("sweep 04 -p seed x --dataset digits", "seed must be"),
+        ("sweep 05 --seeds 0", "seeds must be"),
+        ("sweep 05 --seeds 1 --dataset digits --jobs 0", "jobs must be"),
+        ("sweep 05 -p lr 0.1,", "-p lr '0.1,'"),
+        ("sweep 05 -p lr 0.1,0.1", "-p lr '0.1,0.1'"),
+        ("sweep 05 -p seed 7 --seeds 2", "--seeds contradicts -p seed"),
+        ("sweep 05 -p seed x --dataset digits", "seed must be"),
     ],
 )
 def test_a_bad_value_ends_in_one_sentence(line, words, repository):
@@ -142,7 +142,7 @@ def planned(repository, monkeypatch) -> list:
     ],
 )
 def test_a_sweep_is_the_grid_that_was_asked_for(options, expected, planned):
-    result = invoke(f"sweep 04 --dataset digits {options}".strip())
+    result = invoke(f"sweep 05 --dataset digits {options}".strip())
     assert result.exit_code == 0, result.output
     assert planned == expected
 
@@ -152,15 +152,15 @@ def test_a_run_is_begun_and_its_failures_are_the_exit_status(repository, monkeyp
 
     def run_batch(folder):
         return [
-            Outcome(name, now, 1, 1, 1, "-") for name, now in (("04_a", status), ("05_b", "ok"))
+            Outcome(name, now, 1, 1, 1, "-") for name, now in (("05_a", status), ("06_b", "ok"))
         ]
 
     monkeypatch.setattr(batch, "run_batch", run_batch)
-    result = invoke("run 04 --dataset digits -p n false -p lr 1e-3 --jobs 1")
+    result = invoke("run 05 --dataset digits -p n false -p lr 1e-3 --jobs 1")
     (folder,) = (repository / "runs").iterdir()
     assert result.exit_code == 0 and f"{folder}." in result.output
     assert batch.load_batch(folder) == batch.Batch(
-        [repository / "notebooks" / "04_a.ipynb"], "digits", {"n": False, "lr": 0.001}, 1
+        [repository / "notebooks" / "05_a.ipynb"], "digits", {"n": False, "lr": 0.001}, 1
     )
     status = "failed"
     assert invoke(f"run --resume {folder}").exit_code == 1

@@ -21,7 +21,7 @@ WIDGET = "application/vnd.jupyter.widget-view+json"  # needs a kernel that is go
 def find_notebooks(folder: Path, names: Sequence[str] = ()) -> list[Path]:
     """The notebooks of the course in order; with names, those only.
 
-    A name is a path to a notebook, or the beginning of a notebook's name ("03", "solutions").
+    A name is a path to a notebook, or the beginning of a notebook's name ("04", "solutions").
     Raises `UserError` for a name that fits none.
     """
     course = sorted(folder.glob("[0-9][0-9]_*.ipynb"))

@@ -1,6 +1,6 @@
-"""Exercises that check themselves: `q1, q2, q3 = questions("03", globals())`.
+"""Exercises that check themselves: `q1, q2, q3 = questions("04", globals())`.
 
-`n03.md` holds the texts of notebook 03's exercises, `n03.py` what checks the answers: the cells
+`n04.md` holds the texts of notebook 04's exercises, `n04.py` what checks the answers: the cells
 there, and the solutions, are written from both.
 """
 

@@ -1,155 +1,192 @@
-"""The exercises of notebook 06: a stepwise schedule, calibration, a map in two steps, looks."""
+"""The exercises of notebook 06: the bottleneck, its price, and what a norm makes useless."""
 
-from itertools import combinations, pairwise
+from itertools import pairwise
 
-import numpy as np
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from mnist_lab.exercises.cases import draw, rand, randn
-from mnist_lab.exercises.checks import by_example, expect_kind, expect_shape, refuse
-from mnist_lab.exercises.question import exercise
+from mnist_lab.exercises.checks import (
+    agrees,
+    by_example,
+    expect_kind,
+    expect_numbers,
+    expect_parameters,
+    expect_shape,
+    only,
+    refuse,
+)
+from mnist_lab.exercises.question import call, exercise
 
 
-@exercise("Down by steps")
-def down_by_steps(lr_at):
-    cases = [(epoch, 0.001, 15, 0.1) for epoch in (1, 15, 16, 31)]
+@exercise("The price of a bottleneck")
+def price_of_a_bottleneck(direct, with_squeeze):
+    weights, biased = (64 * 64 * 9, 64 * 16 + 16 * 64 * 9), 64 * 64 * 9 + 64
+    slips = (
+        (weights, "these are the weights; the biases are missing, one for each output channel."),
+        ((biased, weights[1] + 64), "in with_squeeze, the 16 biases of the squeeze are missing."),
+        ((None, 16 * 64 * 9 + 64), "with_squeeze is the 3×3 convolution only: add the squeeze."),
+        ((None, 64 * 16 * 9 + 16 + 16 * 64 * 9 + 64), "the squeeze is counted as 3×3; it is 1×1."),
+    )
+    right = biased, weights[1] + 64 + 16
+    expect_numbers({"direct": direct, "with_squeeze": with_squeeze}, right, slips)
+
+
+@exercise("Write the bottleneck")
+def write_the_bottleneck(bottleneck):
+    wide, narrow, out = draw.randint(16, 24), draw.randint(4, 6), draw.randint(8, 15)
+    # A way around is often taken only where the channels fit.
+    for sizes in ((wide, narrow, out), (out, narrow, out), (wide, out, out), (out, out, wide)):
+        module = call(bottleneck, *sizes)
+        expect_kind(module, nn.Module, "what `bottleneck` returns", "a module of PyTorch")
+        images = randn(24, sizes[0], 7, 7)
+        with torch.no_grad():
+            output = call(module, images)  # lazy layers have no weights before it
+            _expect_shapes(module, *sizes, output)
+            norm = only(module, nn.BatchNorm2d)
+            # It reaches far above 6, and its figures are as if it had seen digits.
+            for values in (norm.weight, norm.running_mean, norm.running_var):
+                values.copy_(0.5 + rand(sizes[-1]))
+            norm.weight *= 8
+            norm.bias.copy_(randn(sizes[-1]))
+            for training in (False, True):
+                _expect_linear_then_norm(call(module.train, training), norm, images)
+            _expect_no_way_around(call(module.eval), norm, images)
+
+
+def _expect_shapes(module: nn.Module, wide: int, narrow: int, out: int, output) -> None:
+    what = f"bottleneck({wide}, {narrow}, {out})"
+    found = sum(p.numel() for p in module.parameters())
+    expected = (wide * narrow + narrow) + (narrow * out * 9 + out) + 2 * out
+    less = expected - found
+    refuse(
+        (less == -2 * narrow, f"{what} has a norm behind the squeeze, too."),
+        (less in (narrow, out, narrow + out), f"{what} has {less} parameters too few: a bias?"),
+    )
+    expect_parameters(module, expected, what)
+    smaller = isinstance(output, Tensor) and output.shape[2:] == (5, 5)
+    refuse((smaller, "maps of 7×7 come out as 5×5: does the padding keep the size?"))
+    expect_shape(output, (24, out, 7, 7), f"what {what} returns for {[24, wide, 7, 7]}")
+
+
+def _pass_through(module: nn.Module, norm: nn.Module, images: Tensor) -> list[Tensor]:
+    """What the norm is given, what it returns, and what the module returns."""
+    seen = []
+    with norm.register_forward_hook(lambda _, given, made: seen.extend([given[0], made.clone()])):
+        output = call(module, images)
+    refuse((len(seen) != 2, "the norm has to be used once whenever images pass through."))
+    return [*seen, output]
+
+
+def _expect_linear_then_norm(module: nn.Module, norm: nn.Module, images: Tensor) -> None:
+    """Before the norm stands one 3×3 convolution, in whatever form; behind it ReLU."""
+    mode = f"in {'training' if module.training else 'evaluation'} mode"
+    point = torch.zeros(images.shape[1] + 1, *images.shape[1:])
+    for channel, image in enumerate(point[1:]):  # a single pixel: the kernel shows around it
+        image[channel, 3, 3] = 1
+    maps, normed, output = _pass_through(module, norm, torch.cat([point, images]))
+    zero, points, once = maps[:1], maps[1 : len(point)], maps[len(point) :]
+    kernel = (points - zero)[:, :, 2:5, 2:5].flip(2, 3).transpose(0, 1)
+    same, positive = agrees(output, normed), bool((maps >= 0).all())
+    linear = agrees(once - zero, F.conv2d(images, kernel, padding=1))
+    refuse(
+        (same and positive, "ReLU stands before the norm; here the norm comes first."),
+        (same, "there is no ReLU at the end."),
+        (not agrees(output, normed.relu()), f"{mode}, it is not the ReLU of what the norm gives."),
+        (
+            not linear,
+            f"{mode}, what comes before the norm is no linear 3×3 convolution with zeros "
+            "around the maps: is there a ReLU or dropout behind the squeeze?",
+        ),
+    )
+
+
+def _expect_no_way_around(module: nn.Module, norm: nn.Module, images: Tensor) -> None:
+    for weight in module.parameters():
+        if weight.numel() > images.shape[1] + weight.shape[0]:  # not a bias
+            kept = weight.clone()
+            weight.zero_()
+            maps = _pass_through(module, norm, images)[0]
+            weight.copy_(kept)
+            around = not agrees(maps - maps[:1], torch.zeros_like(maps))
+            refuse((around, "with weights of 0 something still comes through: a way around them?"))
+
+
+@exercise("A linear layer is a convolution")
+def linear_is_a_convolution(as_convolution):
+    def answers(linear, channels, size, maps):
+        convolution = as_convolution(linear, channels, size)
+        expect_kind(convolution, nn.Conv2d, "what `as_convolution` returns", "an nn.Conv2d")
+        found = call(nn.Conv2d.forward, convolution, maps)  # its weights, no forward of its own
+        expect_shape(found, (5, len(linear.weight), 1, 1), f"the answer to {list(maps.shape)}")
+        return found.flatten(1)
+
+    def differences(linear, channels, size, maps):
+        found = answers(linear, channels, size, maps)
+        return found - found[:1]
+
+    def of(order):
+        def right(linear, channels, size, maps):
+            return F.linear(order(maps - maps[:1]).flatten(1), linear.weight)
+
+        return right
+
+    slips = [
+        (of(lambda maps: maps.transpose(2, 3)), "rows and columns are interchanged."),
+        (of(lambda maps: maps.movedim(1, 3)), "the weights are laid out with the channels last."),
+    ]
+    cases = []
     for _ in range(3):
-        lr, size, gamma = draw.uniform(0.01, 1), draw.randint(2, 9), draw.uniform(0.2, 0.9)
-        epochs = 1, size, size + 1, 2 * size, 2 * size + 1, 7 * size, 7 * size + 1
-        cases += [(epoch, lr, size, gamma) for epoch in epochs]
-    cases.append((36, 0.010191, 5, 0.2))  # the smallest: whoever rounds is told so each time
-    slips = (
-        (lambda e, lr, n, g: lr * g ** (e // n), "the fifteenth epoch still has the first rate."),
-        (lambda e, lr, n, g: lr * g**e, "nothing has been multiplied in the first epoch."),
-        (lambda e, lr, n, g: lr, "after 15 epochs the rate falls to a tenth."),
-        (lambda e, lr, n, g: lr if e <= n else lr * g, "after 30 epochs it falls once more."),
-        (lambda e, lr, n, g: lr * g ** ((e - 1) // 15), "other steps than 15 are asked, too."),
-        (lambda e, lr, n, g: lr * 0.1 ** ((e - 1) // n), "other factors than 0.1 are asked, too."),
+        channels, size, count = draw.randint(2, 6), draw.randint(2, 5), draw.randint(7, 12)
+        linear = nn.Linear(channels * size**2, count).requires_grad_(False)
+        for values in linear.parameters():
+            values.copy_(randn(*values.shape))
+        cases.append((linear, channels, size, randn(5, channels, size, size)))
+    by_example("what the weights answer", differences, of(lambda maps: maps), cases, slips)
+    by_example("the answer", answers, lambda linear, _, size, maps: linear(maps.flatten(1)), cases,
+               otherwise="The weights are right, but the bias is not that of linear.")  # fmt: skip
+
+
+@exercise("Dead parameters")
+def dead_parameters(dead_biases):
+    conv, norm, relu = nn.Conv2d(1, 5, 3), nn.BatchNorm2d(5), nn.ReLU()
+    bare, more, then = nn.Conv2d(1, 5, 3, bias=False), nn.Conv2d(5, 7, 1), nn.BatchNorm2d(7)
+    cases = [
+        ([conv, norm, relu], "There is a bias for each output channel."),
+        ([conv, relu], "Without a norm a bias counts."),
+        ([conv, relu, norm], "A ReLU between cuts off more or less, depending on the bias."),
+        ([bare, norm], "This convolution has no bias."),
+        ([conv, norm, relu, more], "No norm follows the second convolution."),
+        ([conv, norm, more, then], "Both have a norm behind them."),
+        ([nn.MaxPool2d(2), conv, norm], "A pair may stand anywhere."),
+        ([conv, nn.GroupNorm(1, 5), relu], "This norm is another one: nn.BatchNorm2d is asked."),
+        ([conv, norm, nn.BatchNorm2d(5)], "Only a convolution's bias is asked, not a norm's."),
+        ([conv, relu, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(5, 7), nn.BatchNorm1d(7)],
+         "Only a convolution's bias is asked, not a linear layer's."),
+        *((_drawn_layers(), "The layers are drawn anew each time.") for _ in range(5)),
+    ]  # fmt: skip
+    for layers, why in cases:
+        names = " → ".join(type(layer).__name__ for layer in layers)
+        otherwise = f"The layers are {names}. {why}"
+        case = (nn.Sequential(*layers),)
+        by_example("dead_biases", dead_biases, _dead_biases, [case], otherwise=otherwise)
+
+
+def _dead_biases(network: nn.Sequential) -> int:
+    return sum(
+        layer.out_channels
+        for layer, after in pairwise(network)
+        if isinstance(layer, nn.Conv2d) and isinstance(after, nn.BatchNorm2d)
+        if layer.bias is not None
     )
-    by_example("lr_at", lr_at, lambda e, lr, n, g: lr * g ** ((e - 1) // n), cases, slips)
 
 
-@exercise("How much is its certainty worth?")
-def how_much_is_its_certainty_worth(ece):
-    def of(combine):
-        return lambda *answers: combine(*_bins(*answers))
-
-    slips = (
-        (of(lambda gaps, shares: gaps.abs().mean()), "weigh each bin by its number of answers."),
-        (of(lambda gaps, shares: gaps @ shares), "gaps above and below cancel each other."),
-        (of(lambda gaps, shares: (gaps @ shares).abs()), "gaps above and below cancel each other."),
-        (of(lambda gaps, shares: gaps.abs().max()), "the mean is expected, not the largest."),
-        (of(lambda gaps, shares: (gaps**2 @ shares).sqrt()), "take the distances, not squares."),
-        (lambda *a: _ece(*a) * len(a[0]), "it is a sum over the answers; divide by their number."),
-        (lambda *a: _ece(*a) * 100, "it is in percent; a fraction is expected."),
-        (lambda *a: torch.nan, "a bin without answers has no mean; leave it out."),
-        (lambda *a: _ece(*a, upper=False), "an answer on an edge belongs to the bin below it."),
-        (lambda *a: _ece(*a[:2], EXAMPLE), "are the edges fixed? Take `edges`."),
-    )
-    otherwise = "The distance of each bin counts as often as the bin holds answers."
-    cases = [_drawn_answers() for _ in range(3)]
-    by_example("ece", ece, _ece, cases, slips, otherwise=otherwise)
-
-
-EXAMPLE = [0.0, 0.5, 0.9, 1.0]
-OTHER_EDGES = [EXAMPLE, [0.0, 1.0], *(torch.linspace(0, 1, n + 1).tolist() for n in (5, 10, 15))]
-
-
-def _drawn_answers() -> tuple[Tensor, Tensor, list[float]]:
-    """Confidences, which answers are right, and edges; with other edges the error is another."""
-    while True:
-        inner = sorted(draw.sample(range(4, 29), 4))
-        edges = [0.0, *(place / 32 for place in inner), 1.0]  # float32 holds 32nds exactly
-        bins = list(pairwise(edges))
-        bins.pop(draw.randrange(1, 4))  # one stays empty
-        sure, right = [], []
-        for low, high in bins:
-            sure += [low + (high - low) * rand(draw.randint(8, 20)), torch.tensor([high] * 2)]
-            right += [rand(len(sure[-2])) < draw.choice((0.25, 0.75)), torch.tensor([True] * 2)]
-        sure, right = torch.cat(sure), torch.cat(right)
-        errors = [_ece(sure, right, edges), _ece(sure, right, edges, upper=False)]
-        errors += [_ece(sure, right, other) for other in OTHER_EDGES]
-        if all(abs(one - other) > 0.003 for one, other in combinations(errors, 2)):
-            return sure, right, edges
-
-
-def _ece(sure: Tensor, right: Tensor, edges: list[float], upper: bool = True) -> float:
-    gaps, shares = _bins(sure, right, edges, upper)
-    return float(gaps.abs() @ shares)
-
-
-def _bins(sure, right, edges, upper=True) -> tuple[Tensor, Tensor]:
-    """Of each bin the mean confidence less the share that is right, and its share of the answers.
-
-    A bin holds its upper edge, or else its lower one.
-    """
-    number = torch.bucketize(sure, torch.tensor(edges), right=not upper)
-    counts, sums = number.bincount(), number.bincount(sure.double() - right.double())
-    filled = counts > 0
-    return sums[filled] / counts[filled], counts[filled] / counts.sum(dtype=torch.double)
-
-
-@exercise("A bottleneck, from a matrix")
-def a_bottleneck_from_a_matrix(low_rank):
-    def product(matrix, width):
-        found = low_rank(matrix, width)
-        expect_kind(found, (tuple, list), "what low_rank returns", "a pair of matrices")
-        refuse((len(found) != 2, f"low_rank returns {len(found)} things, not `down, up`."))
-        down, up = (torch.as_tensor(m) if isinstance(m, np.ndarray) else m for m in found)
-        rows, columns = matrix.shape
-        shapes = [list(getattr(m, "shape", ())) for m in found]
-        swapped = shapes == [[rows, width], [width, columns]]
-        refuse((swapped, "the two matrices are interchanged: `down` is applied first."))
-        expect_shape(down, (width, columns), "`down`")
-        expect_shape(up, (rows, width), "`up`")
-        return up.double() @ down.double()
-
-    def of(combine):
-        return lambda matrix, n: combine(*torch.linalg.svd(matrix, full_matrices=False), n)
-
-    slips = (
-        (of(lambda u, s, v, n: u[:, :n] @ v[:n]), "the singular values are left out."),
-        (of(lambda u, s, v, n: u[:, :n] * s[:n] ** 2 @ v[:n]), "the singular values are in twice."),
-        (of(lambda u, s, v, n: u[:, -n:] * s[-n:] @ v[-n:]), "the least important part is kept."),
-    )
-    right = of(lambda u, s, v, n: u[:, :n] * s[:n] @ v[:n])
-    cases = [(_matrix(*size), n) for *size, n in ((6, 9, 2), (9, 6, 3), (5, 8, 5))]
-    by_example("`up @ down` of low_rank", product, right, cases, slips)
-
-
-def _matrix(rows: int, columns: int) -> Tensor:
-    """Its singular values lie apart: luck has no say in which directions are the most important."""
-    count = min(rows, columns)
-    left, right = (torch.linalg.qr(randn(size, count)).Q for size in (rows, columns))
-    return left * (torch.arange(count, 0, -1) + rand(count) / 2) @ right.T
-
-
-@exercise("The epoch that was chosen")
-def the_epoch_that_was_chosen(report):
-    def at_best(history, test):
-        return test[history.index(max(history))]
-
-    slips = (
-        (lambda history, test: max(test), "it is still the best of the test accuracies."),
-        (lambda history, test: max(history), "it is the accuracy on validation."),
-        (lambda h, t: at_best(h[::-1], t[::-1]), "of two equal epochs it takes the later one."),
-        (lambda h, t: max(zip(h, t))[1], "of two equal epochs it takes the luckier one."),
-        (lambda history, test: test[-1], "the last epoch is a good rule, but not the one asked."),
-        (lambda h, t: h.index(max(h)), "it is the place of the epoch, not its test accuracy."),
-        (lambda h, t: h.index(max(h)) + 1, "it is the number of the epoch, not its test accuracy."),
-    )
-    cases = [_drawn_looks(first, luckier) for first in (1, 0, 2) for luckier in (False, True)]
-    by_example("report", report, at_best, cases, slips)
-
-
-def _drawn_looks(first: int, later_is_luckier: bool) -> tuple[list[float], list[float]]:
-    """The best on validation is epoch `first`, and a later one; on the test digits a third one."""
-    history = [value / 10_000 for value in draw.sample(range(9_700, 9_900), 7)]
-    test = [value / 10_000 for value in draw.sample(range(9_700, 9_900, 4), 7)]
-    later, luckiest = draw.sample([place for place in range(6) if place > first], 2)
-    history[first] = history[later] = 0.995
-    test[luckiest] = 0.999
-    if (test[first] < test[later]) != later_is_luckier:
-        test[first], test[later] = test[later], test[first]
-    return history, test
+def _drawn_layers() -> list[nn.Module]:
+    layers, channels = [], 1
+    for _ in range(draw.randint(2, 4)):
+        out = draw.randint(2, 9)
+        behind = draw.sample([nn.BatchNorm2d(out), nn.ReLU()], 2)
+        layers += [nn.Conv2d(channels, out, 3, bias=draw.random() < 0.7), *behind]
+        channels = out
+    return layers

@@ -1,171 +1,105 @@
-"""The exercises of notebook 08: counting work, measuring honestly, leaving work out."""
+"""The exercises of notebook 08: intervals, paired comparisons, and what a choice flatters."""
 
-import copy
+import math
 import statistics
-from collections.abc import Callable
+from operator import itemgetter
 
 import torch
-import torch.nn.functional as F
-from torch import nn
+from scipy.stats import binom, binomtest, chi2
+from torch import Tensor
 
-from mnist_lab.exercises.cases import draw, rand, randn
-from mnist_lab.exercises.checks import by_example, expect_kind, refuse
-from mnist_lab.exercises.question import AnswerFailed, Wrong, call, exercise
-
-
-@exercise("How much work?")
-def how_much_work(macs):
-    def right(inside, outside, kernel, height, width):
-        return inside * outside * kernel**2 * height * width
-
-    window = "a window has kernel × kernel weights."
-    slips = (
-        (lambda i, o, k, h, w: right(i, o, k, 1, 1), "these are weights; each works everywhere."),
-        (lambda i, o, k, h, w: right(i, o, 1, h, w) * k, window),
-        (lambda i, o, k, h, w: right(i, o, 1, h, w), window),
-        (lambda i, o, k, h, w: right(1, o, k, h, w), "each input channel has weights of its own."),
-        (lambda i, o, k, h, w: right(i, 1, k, h, w), "every output channel is computed."),
-        (lambda i, o, k, h, w: right(i, o, k, h, h), "a map is height × width."),
-        (lambda *case: right(*case) * 2, "a product and its addition count as one."),
-        (lambda *case: right(*case) / 1e6, "count them one by one, not in millions."),
-        (lambda i, o, k, h, w: right(i, o, k, h, w) + o * h * w, "leave the bias out: no product."),
-        (lambda i, o, k, h, w: right(i, o, k, h - k + 1, w - k + 1), "this map is what comes out."),
-    )
-    cases = [(1, 16, 3, 26, 26), (32, 10, 1, 24, 24)]
-    cases += [tuple(draw.sample(range(2, 20), 5)) for _ in range(5)]
-    by_example("macs", macs, right, cases, slips)
+from mnist_lab.exercises.cases import draw, randperm
+from mnist_lab.exercises.checks import by_example
+from mnist_lab.exercises.question import exercise
+from mnist_lab.statistics import wilson_interval
 
 
-@exercise("A stopwatch that cheats")
-def a_stopwatch_that_cheats(speedup):
-    def of(combine):
-        return lambda olds, news: combine([old / new for old, new in zip(olds, news)])
-
-    def timed(olds, news):
-        return _time_with(speedup, olds, news)
-
-    median, flipped = statistics.median, "it is new over old: turn it round."
-    each, both = "take old over new in each pair.", "of an even number, take the middle two's mean."
-    within = "take the ratio within each pair, then the median."
-    slips = (
-        (of(lambda ratios: 1 / median(ratios)), flipped),
-        (of(lambda ratios: median(1 / ratio for ratio in ratios)), flipped),
-        (of(lambda ratios: 1 / median(1 / ratio for ratio in ratios)), each),
-        (of(statistics.median_low), both),
-        (of(statistics.median_high), both),
-        (of(statistics.mean), "a single hiccup moves the mean: take the median."),
-        (of(max), "a single hiccup moves the largest: take the median."),
-        (of(min), "a single hiccup moves the smallest: take the median."),
-        (of(lambda ratios: ratios[0]), "it is the ratio of the first pair; all of them count."),
-        (of(lambda ratios: ratios[-1]), "it is the ratio of the last pair; all of them count."),
-        (lambda olds, news: sum(olds) / sum(news), within),
-        (lambda olds, news: median(olds) / median(news), within),
-        (lambda olds, news: min(olds) / min(news), within),
-        (lambda olds, news: median(old / new for old in olds for new in news), within),
-    )
-    cases = [_drawn_seconds(pairs, first) for first in (min, max) for pairs in (4, 5, 6)]
-    what, why = "what speedup returns", "Is a warm-up timed, or something rounded?"
-    by_example(what, timed, of(median), cases, slips, tolerance=1e-5, otherwise=why)
-
-
-def _drawn_seconds(pairs: int, first: Callable) -> tuple[list[float], list[float]]:
-    """What the calls of each pair take; their ratios lie far apart, and the first at one end.
-
-    The median, 1.00045 and more, is none that rounding leaves as it is.
-    """
-    middle, apart = draw.randint(1_000, 2_000) / 1_000 + 0.00045, draw.uniform(0.2, 0.4)
-    ratios = [middle - apart, middle + apart * (1.4 if pairs % 2 else 1)] + [middle] * (pairs % 2)
-    for _ in range((pairs - 2) // 2):
-        ratios += [draw.uniform(0.02, 0.3), draw.uniform(4, 90)]
-    draw.shuffle(ratios)
-    end = first(ratios)
-    ratios.sort(key=lambda ratio: ratio != end)
-    news = [draw.uniform(0.5, 3) for _ in range(pairs)]
-    return [ratio * new for ratio, new in zip(ratios, news)], news
-
-
-def _time_with(speedup, olds: list[float], news: list[float]):
-    """Ask for the ratio of works that take so long; a first call of either takes much longer."""
-    calls, now, looks, pairs = "", 0.0, 0, len(olds)
-
-    def clock():
-        nonlocal looks
-        looks += 1
-        return now
-
-    def work(kind, seconds):
-        left = iter([60.0, *seconds])
-
-        def run():
-            nonlocal calls, now
-            calls, now = calls + kind, now + next(left, 60.0)
-
-        return run
-
-    try:
-        found = speedup(work("o", olds), work("n", news), clock, pairs)
-    except AnswerFailed as error:
-        if looks and len(calls) > 2:
-            raise
-        raise Wrong("`old`, `new` and `clock` are functions: call them, with brackets.") from error
-    turns = calls[2:] == "on" * pairs and calls[0] != calls[1]
-    refuse(
-        (
-            len(calls) != 2 * pairs + 2,
-            f"there are {len(calls)} calls for {pairs} pairs and a warm-up.",
-        ),
-        (not turns, f"the calls come as {calls} (o: old, n: new): they do not alternate."),
-    )
-    return found
-
-
-@exercise("A layer that can be left out")
-def a_layer_that_can_be_left_out(fold):
-    def folded(conv, norm, images):
-        found = fold(conv, norm)
-        expect_kind(found, nn.Conv2d, "fold(conv, norm)", "an nn.Conv2d")
-        own = copy.deepcopy(found).double()  # its weights and bias alone, no forward of its own
-        return call(nn.Conv2d.forward, own, images.double())
-
-    def of(combine):  # map and bias of the convolution; the norm's mean, scale, shift and weight
-        def maps(conv, norm, images):
-            bias = torch.zeros(len(norm.bias)) if conv.bias is None else conv.bias
-            scale = norm.weight / (norm.running_var + norm.eps).sqrt()
-            parts = bias, norm.running_mean, scale, norm.bias, norm.weight
-            bias, *parts = (part[:, None, None] for part in parts)
-            return combine(conv(images) - bias, bias, *parts)
-
-        return maps
-
-    def without_eps(conv, norm, images):
-        figures = norm.running_mean, norm.running_var, norm.weight, norm.bias
-        return F.batch_norm(conv(images), *figures, eps=0)
+@exercise("Wilson's interval")
+def wilsons_interval(interval):
+    def normal(correct, total):
+        p = correct / total
+        half = 1.96 * math.sqrt(p * (1 - p) / total)
+        return p - half, p + half
 
     slips = (
-        (of(lambda x, b, *_: x + b), "it is the convolution still, without the norm."),
-        (without_eps, "eps is left out, or another one is used."),
-        (of(lambda x, b, m, k, s, w: (x + b) * k + s), "the running mean is left out."),
-        (of(lambda x, b, m, k, s, w: (x + b - m) * k), "the shift (the norm's bias) is left out."),
-        (of(lambda x, b, m, k, s, w: (x + b) * k - m + s), "the running mean is not scaled."),
-        (of(lambda x, b, m, k, s, w: (x - m) * k + s), "the convolution's bias is left out."),
-        (of(lambda x, b, m, k, s, w: (x - m) * k + b + s), "the convolution's bias is not scaled."),
-        (of(lambda x, b, m, k, s, w: (x + b - m) * k**2 / w + s), "take the variance's root."),
+        (lambda *a: wilson_interval(*a)[::-1], "low and high are interchanged."),
+        (normal, "that is the normal approximation, which has no z² terms."),
+        (lambda *a: [100 * end for end in wilson_interval(*a)], "fractions are expected, not %."),
+        (lambda *a: binomtest(*a).proportion_ci(), "that is the exact interval, not Wilson's."),
     )
-    right = of(lambda x, b, m, k, s, w: (x + b - m) * k + s)
-    for inside, outside, kernel, named in (
-        (3, 8, 3, {}),
-        (2, 5, 3, {"stride": 2, "padding": 1, "bias": False}),
-        (4, 8, 3, {"padding": 2, "dilation": 2, "groups": 2}),
-        (3, 3, (3, 5), {"padding": (1, 2), "padding_mode": "circular", "groups": 3}),
-        (3, 4, 5, {"padding": "same", "bias": False}),
-    ):
-        conv = nn.Conv2d(inside, outside, kernel, **named)
-        norm = nn.BatchNorm2d(outside, eps=draw.uniform(0.05, 0.2))
-        for values in (*conv.parameters(), norm.weight, norm.bias, norm.running_mean):
-            values.data = randn(*values.shape)
-        norm.running_var = 0.5 + rand(outside)
-        kept = f"Has it the convolution's {', '.join(named)}?" if named else ""
-        case = conv, norm, randn(4, inside, 9, 9)
-        with torch.no_grad():
-            what = "the map of the new convolution"
-            by_example(what, folded, right, [case], slips, otherwise=kept)
+    cases = [(9_939, 10_000), (61, 10_000), (10, 10), (0, 10), (1, 2)]
+    cases += [(draw.randint(0, n), n) for n in draw.sample(range(3, 3_000), 10)]
+    by_example("interval", interval, wilson_interval, cases, slips, tolerance=5e-5)
+
+
+@exercise("The same digits, two networks")
+def the_same_digits_two_networks(p_value):
+    def of(combine):  # how often only the first read a digit, only the second, and all digits
+        return lambda a, b: combine(int((a & ~b).sum()), int((b & ~a).sum()), len(a))
+
+    def exact(one, other, total=0, **named):
+        return binomtest(one, one + other, **named).pvalue if one + other else 1.0
+
+    sides = "look to both sides, not to one."
+    tosses = "count only the digits that exactly one of both has read."
+    slips = (
+        (of(lambda m, n, _: exact(m, n, alternative="greater")), sides),
+        (of(lambda m, n, _: exact(m, n, alternative="less")), sides),
+        (of(lambda m, n, _: exact(m, n) / 2), sides),
+        (of(lambda m, n, _: chi2.sf((m - n) ** 2 / (m + n), 1)), "that is χ²; use the exact test."),
+        (of(lambda m, n, _: chi2.sf((abs(m - n) - 1) ** 2 / (m + n), 1)), "that is χ², not exact."),
+        (of(lambda m, n, _: exact(m, n) - binom.pmf(m, m + n, 0.5)), "that is mid-p, not exact."),
+        (of(lambda m, n, _: 2 * binom.cdf(min(m, n), m + n, 0.5)), "no probability is above 1."),
+        (lambda a, b: binomtest(int(a.sum()), len(a)).pvalue, "it tests the first network alone."),
+        (lambda a, b: binomtest(int(b.sum()), len(b)).pvalue, "it tests the second network alone."),
+        (of(lambda m, n, total: binomtest(m, total).pvalue), tosses),
+        (of(lambda m, n, total: binomtest(n, total).pvalue), tosses),
+        (of(lambda m, n, _: 1 - exact(m, n)), "1 minus that is asked for."),
+    )
+    more, fewer = draw.randint(9, 20), draw.randint(1, 4)
+    counts = [(14, 4), (4, 14), (more, fewer), (fewer, more), (5, 5), (0, 6), (1, 0), (0, 0)]
+    counts += [(20, 1), (17, 4)]  # the least likely; and one that 16 bits do not hold
+    for one, other in counts:
+        said = f"Only the first is right for {one} digits, only the second for {other}."
+        known = slips if one + other else ()  # without a toss several of them say 0
+        case = _answers(one, other)
+        by_example("p_value", p_value, of(exact), [case], known, otherwise=said)
+
+
+def _answers(only_first: int, only_second: int) -> tuple[Tensor, Tensor]:
+    """Which digits each of two networks read, in a random order; 60 both did, and 20 neither."""
+    counts = torch.tensor([60, only_first, only_second, 20])
+    kind = torch.arange(4).repeat_interleave(counts)[randperm(int(counts.sum()))]
+    return kind < 2, (kind == 0) | (kind == 2)
+
+
+@exercise("A summary that flatters")
+def a_summary_that_flatters(sum_up):
+    def of(value, deviation=statistics.stdev):
+        def summary(runs):
+            values = list(map(value, runs))
+            return statistics.mean(values), deviation(values)
+
+        return summary
+
+    last, best = itemgetter(-1), "the best epoch of each run is still picked; the last one counts."
+    of_mean = "the deviation is that of the mean; that of a single run is expected."
+    slips = (
+        (of(max), best),
+        (of(max, statistics.pstdev), best),
+        (of(last, statistics.pstdev), "a sample's own mean asks for the divisor n − 1, not n."),
+        (of(last, statistics.variance), "it is the variance; its square root is expected."),
+        (of(last, lambda v: statistics.stdev(v) / len(v) ** 0.5), of_mean),
+    )
+    by_example("sum_up", sum_up, of(last), [(_runs(count),) for count in (3, 5, 2)], slips)
+
+
+def _runs(count: int) -> list[list[float]]:
+    """The best epoch is never the last; the last ones lie apart."""
+    epochs = draw.randint(4, 9)
+    runs = [[draw.uniform(0.97, 0.99) for _ in range(epochs)] for _ in range(count)]
+    for number, run in enumerate(runs):
+        run[draw.randrange(epochs - 1)] = draw.uniform(0.996, 0.999)
+        run[-1] = 0.98 + 0.003 * number + draw.uniform(0, 0.001)
+    draw.shuffle(runs)
+    return runs

@@ -1,126 +1,171 @@
-"""The exercises of notebook 10: MNIST's preparation, step by step."""
+"""The exercises of notebook 10: counting work, measuring honestly, leaving work out."""
 
-import math
+import copy
+import statistics
+from collections.abc import Callable
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy import ndimage
-from torch import Tensor
+from torch import nn
 
-from mnist_lab.exercises.cases import draw, rand
-from mnist_lab.exercises.checks import by_example, refuse
-from mnist_lab.exercises.question import exercise
+from mnist_lab.exercises.cases import draw, rand, randn
+from mnist_lab.exercises.checks import by_example, expect_kind, refuse
+from mnist_lab.exercises.question import AnswerFailed, Wrong, call, exercise
 
 
-@exercise("Into the box")
-def into_the_box(new_size):
-    def of(whole):
-        def size(height, width):
-            factor = 20 / max(height, width)
-            return whole(height * factor), whole(width * factor)
+@exercise("How much work?")
+def how_much_work(macs):
+    def right(inside, outside, kernel, height, width):
+        return inside * outside * kernel**2 * height * width
 
-        return size
-
-    def at_least_1(whole):
-        return lambda side: max(1, whole(side))
-
-    side = at_least_1(round)
+    window = "a window has kernel × kernel weights."
     slips = (
-        (of(round), "a thin line must not vanish."),
-        (lambda *sides: (20, 20), "a digit twice as high as wide stays so."),
-        (lambda *sides: of(side)(*sides)[::-1], "rows come first, then columns."),
-        (lambda h, w: (20, side(w * 20 / h)), "the longer side is 20, also of a wide digit."),
-        (lambda h, w: (side(h * 20 / w), 20), "the longer side is 20, also of a high digit."),
-        (of(at_least_1(int)), "round to the nearest, not down."),
-        (of(at_least_1(math.ceil)), "round to the nearest, not up."),
+        (lambda i, o, k, h, w: right(i, o, k, 1, 1), "these are weights; each works everywhere."),
+        (lambda i, o, k, h, w: right(i, o, 1, h, w) * k, window),
+        (lambda i, o, k, h, w: right(i, o, 1, h, w), window),
+        (lambda i, o, k, h, w: right(1, o, k, h, w), "each input channel has weights of its own."),
+        (lambda i, o, k, h, w: right(i, 1, k, h, w), "every output channel is computed."),
+        (lambda i, o, k, h, w: right(i, o, k, h, h), "a map is height × width."),
+        (lambda *case: right(*case) * 2, "a product and its addition count as one."),
+        (lambda *case: right(*case) / 1e6, "count them one by one, not in millions."),
+        (lambda i, o, k, h, w: right(i, o, k, h, w) + o * h * w, "leave the bias out: no product."),
+        (lambda i, o, k, h, w: right(i, o, k, h - k + 1, w - k + 1), "this map is what comes out."),
+    )
+    cases = [(1, 16, 3, 26, 26), (32, 10, 1, 24, 24)]
+    cases += [tuple(draw.sample(range(2, 20), 5)) for _ in range(5)]
+    by_example("macs", macs, right, cases, slips)
+
+
+@exercise("A stopwatch that cheats")
+def a_stopwatch_that_cheats(speedup):
+    def of(combine):
+        return lambda olds, news: combine([old / new for old, new in zip(olds, news)])
+
+    def timed(olds, news):
+        return _time_with(speedup, olds, news)
+
+    median, flipped = statistics.median, "it is new over old: turn it round."
+    each, both = "take old over new in each pair.", "of an even number, take the middle two's mean."
+    within = "take the ratio within each pair, then the median."
+    slips = (
+        (of(lambda ratios: 1 / median(ratios)), flipped),
+        (of(lambda ratios: median(1 / ratio for ratio in ratios)), flipped),
+        (of(lambda ratios: 1 / median(1 / ratio for ratio in ratios)), each),
+        (of(statistics.median_low), both),
+        (of(statistics.median_high), both),
+        (of(statistics.mean), "a single hiccup moves the mean: take the median."),
+        (of(max), "a single hiccup moves the largest: take the median."),
+        (of(min), "a single hiccup moves the smallest: take the median."),
+        (of(lambda ratios: ratios[0]), "it is the ratio of the first pair; all of them count."),
+        (of(lambda ratios: ratios[-1]), "it is the ratio of the last pair; all of them count."),
+        (lambda olds, news: sum(olds) / sum(news), within),
+        (lambda olds, news: median(olds) / median(news), within),
+        (lambda olds, news: min(olds) / min(news), within),
+        (lambda olds, news: median(old / new for old in olds for new in news), within),
+    )
+    cases = [_drawn_seconds(pairs, first) for first in (min, max) for pairs in (4, 5, 6)]
+    what, why = "what speedup returns", "Is a warm-up timed, or something rounded?"
+    by_example(what, timed, of(median), cases, slips, tolerance=1e-5, otherwise=why)
+
+
+def _drawn_seconds(pairs: int, first: Callable) -> tuple[list[float], list[float]]:
+    """What the calls of each pair take; their ratios lie far apart, and the first at one end.
+
+    The median, 1.00045 and more, is none that rounding leaves as it is.
+    """
+    middle, apart = draw.randint(1_000, 2_000) / 1_000 + 0.00045, draw.uniform(0.2, 0.4)
+    ratios = [middle - apart, middle + apart * (1.4 if pairs % 2 else 1)] + [middle] * (pairs % 2)
+    for _ in range((pairs - 2) // 2):
+        ratios += [draw.uniform(0.02, 0.3), draw.uniform(4, 90)]
+    draw.shuffle(ratios)
+    end = first(ratios)
+    ratios.sort(key=lambda ratio: ratio != end)
+    news = [draw.uniform(0.5, 3) for _ in range(pairs)]
+    return [ratio * new for ratio, new in zip(ratios, news)], news
+
+
+def _time_with(speedup, olds: list[float], news: list[float]):
+    """Ask for the ratio of works that take so long; a first call of either takes much longer."""
+    calls, now, looks, pairs = "", 0.0, 0, len(olds)
+
+    def clock():
+        nonlocal looks
+        looks += 1
+        return now
+
+    def work(kind, seconds):
+        left = iter([60.0, *seconds])
+
+        def run():
+            nonlocal calls, now
+            calls, now = calls + kind, now + next(left, 60.0)
+
+        return run
+
+    try:
+        found = speedup(work("o", olds), work("n", news), clock, pairs)
+    except AnswerFailed as error:
+        if looks and len(calls) > 2:
+            raise
+        raise Wrong("`old`, `new` and `clock` are functions: call them, with brackets.") from error
+    turns = calls[2:] == "on" * pairs and calls[0] != calls[1]
+    refuse(
         (
-            of(at_least_1(lambda exact: int(exact + 0.5))),
-            "`round` takes a half to the even number.",
+            len(calls) != 2 * pairs + 2,
+            f"there are {len(calls)} calls for {pairs} pairs and a warm-up.",
         ),
-        (of(lambda exact: exact), "whole numbers are expected: round them."),
-        (lambda h, w: (h, w) if max(h, w) < 20 else of(side)(h, w), "small digits grow."),
+        (not turns, f"the calls come as {calls} (o: old, n: new): they do not alternate."),
     )
-    cases = [(100, 50), (10, 5), (30, 20), (30, 19), (100, 1), (8, 5), (16, 2), (40, 25), (40, 1)]
-    cases += [*(case[::-1] for case in cases), (1, 1)]
-    sides = [(draw.randint(1, 200), draw.randint(1, 200)) for _ in range(30)]
-    cases += [(h, w) for h, w in sides if 40 * min(h, w) % max(h, w)]  # 12.5 may be 12.499999
-    by_example("new_size", new_size, of(side), cases, slips)
+    return found
 
 
-@exercise("Where is the middle?")
-def where_is_the_middle(centre_of_mass):
-    def rounded(whole):
-        return lambda ink: [whole(number) for number in _middle(ink)]
+@exercise("A layer that can be left out")
+def a_layer_that_can_be_left_out(fold):
+    def folded(conv, norm, images):
+        found = fold(conv, norm)
+        expect_kind(found, nn.Conv2d, "fold(conv, norm)", "an nn.Conv2d")
+        own = copy.deepcopy(found).double()  # its weights and bias alone, no forward of its own
+        return call(nn.Conv2d.forward, own, images.double())
 
-    fractions, digits = "the fractions are expected, too.", "it is rounded; give all digits."
+    def of(combine):  # map and bias of the convolution; the norm's mean, scale, shift and weight
+        def maps(conv, norm, images):
+            bias = torch.zeros(len(norm.bias)) if conv.bias is None else conv.bias
+            scale = norm.weight / (norm.running_var + norm.eps).sqrt()
+            parts = bias, norm.running_mean, scale, norm.bias, norm.weight
+            bias, *parts = (part[:, None, None] for part in parts)
+            return combine(conv(images) - bias, bias, *parts)
+
+        return maps
+
+    def without_eps(conv, norm, images):
+        figures = norm.running_mean, norm.running_var, norm.weight, norm.bias
+        return F.batch_norm(conv(images), *figures, eps=0)
+
     slips = (
-        (lambda ink: _middle(ink)[::-1], "row and column are interchanged."),
-        (rounded(lambda n: n + 1), "the first row counts as 1; it is number 0."),
-        (
-            lambda ink: [(n - 1) / 2 for n in ink.shape],
-            "that is the middle of the box, of any ink.",
-        ),
-        (lambda ink: [n / 2 for n in ink.shape], "that is half of the sides, whatever the ink."),
-        (lambda ink: _middle(ink > 0), "weigh each pixel by its ink, not only whether it has any."),
-        (rounded(round), fractions),
-        (rounded(int), fractions),
-        (rounded(lambda n: round(n, 1)), digits),
-        (rounded(lambda n: round(n, 2)), digits),
+        (of(lambda x, b, *_: x + b), "it is the convolution still, without the norm."),
+        (without_eps, "eps is left out, or another one is used."),
+        (of(lambda x, b, m, k, s, w: (x + b) * k + s), "the running mean is left out."),
+        (of(lambda x, b, m, k, s, w: (x + b - m) * k), "the shift (the norm's bias) is left out."),
+        (of(lambda x, b, m, k, s, w: (x + b) * k - m + s), "the running mean is not scaled."),
+        (of(lambda x, b, m, k, s, w: (x - m) * k + s), "the convolution's bias is left out."),
+        (of(lambda x, b, m, k, s, w: (x - m) * k + b + s), "the convolution's bias is not scaled."),
+        (of(lambda x, b, m, k, s, w: (x + b - m) * k**2 / w + s), "take the variance's root."),
     )
-    cases = [(_ink(*size, 0.3, 0.6),) for size in ((20, 9), (8, 20), (7, 7))]
-    near, why = 2e-5, "Is each pixel weighed by its ink?"
-    by_example(
-        "centre_of_mass", centre_of_mass, _middle, cases, slips, tolerance=near, otherwise=why
-    )
-
-
-def _middle(ink: Tensor) -> tuple[float, float]:
-    return ndimage.center_of_mass(ink.numpy().astype(float))
-
-
-def _ink(height: int, width: int, row: float, column: float) -> Tensor:
-    """Ink that is densest there, `row` and `column` from 0 to 1, and thin where it is far."""
-    while True:
-        rows, columns = torch.linspace(0, 1, height), torch.linspace(0, 1, width)
-        away = (rows - row)[:, None] ** 2 + (columns - column) ** 2
-        ink = (255 * torch.exp(-16 * away) * (0.6 + 0.4 * rand(height, width))).byte()
-        if all(0.01 < abs(n % 1 - 0.5) < 0.49 for n in _middle(ink)):  # to be rounded, or not
-            return ink
-
-
-@exercise("A digit in the wrong place")
-def a_digit_in_the_wrong_place(place):
-    def placed(digit):
-        picture = place(digit)
-        kind = getattr(picture, "dtype", None)
-        other = kind not in (None, torch.uint8, np.uint8)
-        refuse((other, f"the picture holds {kind}; torch.uint8 is expected."))
-        return picture
-
-    def of(**changed):
-        return lambda digit: _placed(digit, **changed)
-
-    beside = "the digit is a pixel beside its place: is 14 less the middle rounded?"
-    slips = (
-        (lambda digit: 255 - _placed(digit), "black and white are interchanged: ink is bright."),
-        (of(ground=255), "around the digit MNIST is black, not white."),
-        (of(order=-1), "the centre's row and column are interchanged."),
-        (of(whole=int), beside),
-        *((of(at=at), beside) for at in (13, 13.5, 14.5, 15)),
-        (of(around=True), "what reaches over an edge is moved back to it."),
-    )
-    places = [(20, 8, 0.5, 0.3), (9, 20, 0.2, 0.5), (20, 20, 0.5, 0.4)]
-    places += [(20, 9, 0, 0.4), (20, 9, 1, 0.4), (8, 20, 0.6, 0), (8, 20, 0.6, 1), (20, 20, 1, 0)]
-    by_example("place", placed, _placed, [(_ink(*one),) for one in places], slips)
-
-
-def _placed(digit: Tensor, at=14, order=1, ground=0, whole=round, around=False) -> Tensor:
-    corner = [whole(at - value) for value in _middle(digit)[::order]]
-    if around:
-        picture = F.pad(digit, (0, 28 - digit.shape[1], 0, 28 - digit.shape[0]))
-        return picture.roll(corner, (0, 1))
-    top, left = (min(max(start, 0), 28 - side) for start, side in zip(corner, digit.shape))
-    picture = torch.full((28, 28), ground, dtype=torch.uint8)
-    picture[top : top + digit.shape[0], left : left + digit.shape[1]] = digit
-    return picture
+    right = of(lambda x, b, m, k, s, w: (x + b - m) * k + s)
+    for inside, outside, kernel, named in (
+        (3, 8, 3, {}),
+        (2, 5, 3, {"stride": 2, "padding": 1, "bias": False}),
+        (4, 8, 3, {"padding": 2, "dilation": 2, "groups": 2}),
+        (3, 3, (3, 5), {"padding": (1, 2), "padding_mode": "circular", "groups": 3}),
+        (3, 4, 5, {"padding": "same", "bias": False}),
+    ):
+        conv = nn.Conv2d(inside, outside, kernel, **named)
+        norm = nn.BatchNorm2d(outside, eps=draw.uniform(0.05, 0.2))
+        for values in (*conv.parameters(), norm.weight, norm.bias, norm.running_mean):
+            values.data = randn(*values.shape)
+        norm.running_var = 0.5 + rand(outside)
+        kept = f"Has it the convolution's {', '.join(named)}?" if named else ""
+        case = conv, norm, randn(4, inside, 9, 9)
+        with torch.no_grad():
+            what = "the map of the new convolution"
+            by_example(what, folded, right, [case], slips, otherwise=kept)

@@ -1,4 +1,4 @@
-"""Digits written on notebook 10's pad with the mouse; the networks read them as they are meant."""
+"""Digits written on notebook 12's pad with the mouse; the networks read them as they are meant."""
 
 import pytest
 from server import ROOT

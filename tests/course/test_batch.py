@@ -188,22 +188,22 @@ for name in {names}:
 
 
 def test_a_plan_has_every_seed_and_every_combination(tmp_path):
-    path = trains(tmp_path / "04_a.ipynb")
+    path = trains(tmp_path / "05_a.ipynb")
     tasks = plan_sweep([path], {"lr": [0.1, 0.2], "seed": [0, 7]}, "digits")
     assert [task.order["arguments"] for task in tasks] == [
         {"lr": lr, "seed": seed} for lr in (0.1, 0.2) for seed in (0, 7)
     ]
     assert all(task.name == task.home and task.digits == "digits" for task in tasks)
-    assert tasks[0].name.startswith("04-digits-lr=0.1,seed=0-")
+    assert tasks[0].name.startswith("05-digits-lr=0.1,seed=0-")
     others = plan_sweep([path], {"lr": ["0.1"], "seed": [0]}, "digits")
     others += plan_sweep([path], {"lr": [0.1], "seed": [0]}, "mnist")
     assert len({task.name for task in tasks + others}) == 6, "two runs would share a folder"
 
 
 def test_what_cannot_be_planned_is_refused(tmp_path):
-    path = trains(tmp_path / "04_a.ipynb")
+    path = trains(tmp_path / "05_a.ipynb")
     for words, grid in {
-        "04_a has no parameter 'width'": {"width": [1], "seed": [0]},
+        "05_a has no parameter 'width'": {"width": [1], "seed": [0]},
         "seed must be": {"seed": [-1]},
     }.items():
         with pytest.raises(UserError, match=words):
@@ -211,14 +211,14 @@ def test_what_cannot_be_planned_is_refused(tmp_path):
 
 
 def test_a_sweep_is_done_when_its_records_are_whole(tmp_path):
-    path, folder = tmp_path / "04_a.ipynb", tmp_path / "sweep"
+    path, folder = tmp_path / "05_a.ipynb", tmp_path / "sweep"
     tasks = plan_sweep([trains(path)], {"seed": [5]}, "digits")
     (outcome,) = run_tasks(tasks, folder, cores=1)
     assert (outcome.notebook, outcome.status) == (tasks[0].name, "ok")
     assert outcome.figures == {"lr": "0.1"}
     home = folder / tasks[0].home
-    assert sorted(os.listdir(home)) == ["04_a.ipynb", "net-seed5.json", SUMMARY]
-    copy = nbformat.read(home / "04_a.ipynb", as_version=4)
+    assert sorted(os.listdir(home)) == ["05_a.ipynb", "net-seed5.json", SUMMARY]
+    copy = nbformat.read(home / "05_a.ipynb", as_version=4)
     assert any("seed = 5" in cell.source for cell in copy.cells)
     tasks[0].verify(home)
 
@@ -235,13 +235,13 @@ def test_a_sweep_is_done_when_its_records_are_whole(tmp_path):
     record.write_text(whole)
     (edited,) = plan_sweep([trains(path, leaves=None)], {"seed": [5]}, "digits")
     refused(edited, "its source has changed")
-    (home / "04_a.ipynb").unlink()
-    refused(tasks[0], r"04_a\.ipynb cannot be read")
+    (home / "05_a.ipynb").unlink()
+    refused(tasks[0], r"05_a\.ipynb cannot be read")
 
 
 @pytest.mark.slow
 def test_a_notebook_of_the_course_in_a_sweep(tmp_path):
-    path = next(path for path in NOTEBOOKS if path.name.startswith("04"))
+    path = next(path for path in NOTEBOOKS if path.name.startswith("05"))
     (task,) = plan_sweep([path], {"num_epochs": [1], "seed": [3]}, "digits")
     (outcome,) = run_tasks([task], tmp_path)
     assert outcome.status == "ok", outcome.error

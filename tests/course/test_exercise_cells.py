@@ -32,15 +32,15 @@ def two(f):
 
 @pytest.fixture
 def folder(tmp_path):
-    """A course of one notebook, 03."""
+    """A course of one notebook, 04."""
     cells = [
-        new_markdown_cell("# 03 · Title\n\ntext", id="top"),
+        new_markdown_cell("# 04 · Title\n\ntext", id="top"),
         new_code_cell("import sys", id="setup", execution_count=1),
         new_markdown_cell("## Recap", id="recap"),
         new_markdown_cell("## Experiments\n\n1. Try.", id="experiments"),
     ]
     nbformat.write(new_notebook(cells=cells, metadata={"kernelspec": KERNEL}),
-                   tmp_path / "03_title.ipynb")  # fmt: skip
+                   tmp_path / "04_title.ipynb")  # fmt: skip
     return tmp_path
 
 
@@ -56,39 +56,39 @@ def ids(notebook):
 
 
 def test_the_exercises_stand_before_the_experiments(course):
-    notebook = exercise_cells.with_exercises(course / "03_title.ipynb")
-    assert ids(notebook) == ["top", "setup", "recap", "q03-text", "q03-begin", "q03-1-task",
-                             "q03-1-given", "q03-1-answer", "q03-2-task", "q03-2-answer",
+    notebook = exercise_cells.with_exercises(course / "04_title.ipynb")
+    assert ids(notebook) == ["top", "setup", "recap", "q04-text", "q04-begin", "q04-1-task",
+                             "q04-1-given", "q04-1-answer", "q04-2-task", "q04-2-answer",
                              "experiments"]  # fmt: skip
     sources = {cell.id: cell.source for cell in notebook.cells}
-    assert sources["q03-1-answer"] == "x = ...\n\n# q1.hint()\n# q1.solution()\nq1.check()"
-    assert sources["q03-2-answer"].startswith("def f():\n    return ...\n\n\n# q2.hint()")
-    assert sources["q03-1-task"] == "### Exercise 1: One\n\nMake `x` one."
-    assert 'q1, q2 = questions("03", globals())' in sources["q03-begin"]
+    assert sources["q04-1-answer"] == "x = ...\n\n# q1.hint()\n# q1.solution()\nq1.check()"
+    assert sources["q04-2-answer"].startswith("def f():\n    return ...\n\n\n# q2.hint()")
+    assert sources["q04-1-task"] == "### Exercise 1: One\n\nMake `x` one."
+    assert 'q1, q2 = questions("04", globals())' in sources["q04-begin"]
 
 
 def test_writing_again_keeps_the_outputs_of_what_is_the_same(course):
-    path = course / "03_title.ipynb"
+    path = course / "04_title.ipynb"
     notebook = exercise_cells.with_exercises(path)
     cells = {cell.id: cell for cell in notebook.cells}
-    for name in ("q03-1-answer", "q03-2-answer"):
+    for name in ("q04-1-answer", "q04-2-answer"):
         cells[name].outputs = [new_output("stream", text="said")]
-    cells["q03-1-answer"].source = "x = 3"
+    cells["q04-1-answer"].source = "x = 3"
     nbformat.write(notebook, path)
     again = {cell.id: cell for cell in exercise_cells.with_exercises(path).cells}
     assert len(again) == 11
-    assert again["q03-2-answer"].outputs[0].text == "said"
-    assert again["q03-1-answer"].outputs == [] and again["q03-1-answer"].source.startswith("x = ..")
+    assert again["q04-2-answer"].outputs[0].text == "said"
+    assert again["q04-1-answer"].outputs == [] and again["q04-1-answer"].source.startswith("x = ..")
 
 
 @pytest.mark.slow
 def test_the_solutions_are_executed(folder):
     (wrote, solved) = exercise_cells.write_exercises(folder)
-    assert (wrote.name, solved.name) == ("03_title.ipynb", "solutions_03.ipynb")
-    assert exercise_cells.write_exercises(folder, ["03"]) == []
+    assert (wrote.name, solved.name) == ("04_title.ipynb", "solutions_04.ipynb")
+    assert exercise_cells.write_exercises(folder, ["04"]) == []
     notebook = read_notebook(solved)
-    assert ids(notebook)[:3] == ["s03-top", "s03-setup", "q03-begin"]
-    assert "[03 · Title](../03_title.ipynb)" in notebook.cells[0].source
+    assert ids(notebook)[:3] == ["s04-top", "s04-setup", "q04-begin"]
+    assert "[04 · Title](../04_title.ipynb)" in notebook.cells[0].source
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
     assert code[-1].outputs[0].text.startswith("Right. ")
@@ -96,17 +96,17 @@ def test_the_solutions_are_executed(folder):
 
 @pytest.mark.slow
 def test_a_solution_that_does_not_run_is_named_and_nothing_is_written(folder, monkeypatch):
-    broken = [replace(asked, solution="x = 1 / 0") for asked in exercises("03")]
+    broken = [replace(asked, solution="x = 1 / 0") for asked in exercises("04")]
     monkeypatch.setattr(exercise_cells, "exercises", lambda number: broken)
-    before = (folder / "03_title.ipynb").read_bytes()
-    with pytest.raises(UserError, match=r"solutions_03.ipynb does not run: .*ZeroDivisionError"):
+    before = (folder / "04_title.ipynb").read_bytes()
+    with pytest.raises(UserError, match=r"solutions_04.ipynb does not run: .*ZeroDivisionError"):
         exercise_cells.write_exercises(folder)
-    assert (folder / "03_title.ipynb").read_bytes() == before
+    assert (folder / "04_title.ipynb").read_bytes() == before
     assert not find_solutions(folder)
 
 
 def test_a_notebook_without_a_place_for_them_is_refused(course):
-    path = course / "03_title.ipynb"
+    path = course / "04_title.ipynb"
     notebook = read_notebook(path)
     notebook.cells.pop()
     nbformat.write(notebook, path)

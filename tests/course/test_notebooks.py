@@ -18,20 +18,20 @@ from mnist_lab.validation import UserError
 
 
 def test_notebooks_are_chosen_by_their_beginnings_or_their_paths(tmp_path, monkeypatch):
-    chosen = find_notebooks(ROOT / "notebooks", ["03", "00_start"])
-    assert [path.name[:2] for path in chosen] == ["00", "03"]
+    chosen = find_notebooks(ROOT / "notebooks", ["04", "00_start"])
+    assert [path.name[:2] for path in chosen] == ["00", "04"]
     monkeypatch.chdir(ROOT / "notebooks")
     mine = tmp_path / "my own.ipynb"
     nbformat.write(new_notebook(), mine)
-    assert find_notebooks(ROOT / "notebooks", [str(NOTEBOOKS[3]), NOTEBOOKS[3].name, "03"]) == [
+    assert find_notebooks(ROOT / "notebooks", [str(NOTEBOOKS[3]), NOTEBOOKS[3].name, "04"]) == [
         NOTEBOOKS[3]
     ]
     assert find_notebooks(ROOT / "notebooks", [str(mine)]) == [mine]
     assert find_notebooks(ROOT / "notebooks") == NOTEBOOKS
     solved = find_solutions(ROOT / "notebooks")
     assert find_notebooks(ROOT / "notebooks", ["solutions"]) == solved
-    assert find_notebooks(ROOT / "notebooks", ["solutions_03"]) == [
-        path for path in solved if path.stem == "solutions_03"
+    assert find_notebooks(ROOT / "notebooks", ["solutions_04"]) == [
+        path for path in solved if path.stem == "solutions_04"
     ]
 
 

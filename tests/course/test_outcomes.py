@@ -6,9 +6,9 @@ from mnist_lab.course.outcomes import Outcome, load_outcomes, summary_table, sum
 from mnist_lab.validation import UserError
 
 ROWS = [
-    Outcome("03_a_name", "ok", 1.25, 2, 1234, "MNIST", {"test": "99 %", "seed": "0"}),
+    Outcome("04_a_name", "ok", 1.25, 2, 1234, "MNIST", {"test": "99 %", "seed": "0"}),
     Outcome(
-        "04_another", "failed", 0.5, 1, 7, "small digits", {}, "cell [3]:\nx\n\nE: wrong \udcc3"
+        "05_another", "failed", 0.5, 1, 7, "small digits", {}, "cell [3]:\nx\n\nE: wrong \udcc3"
     ),
 ]
 
@@ -31,7 +31,7 @@ def test_a_damaged_summary_is_named(content, tmp_path):
 def test_the_table_has_a_row_for_each_and_the_failures_in_full():
     head, first, second, *rest = summary_table(ROWS).splitlines()
     assert head.split()[:3] == ["notebook", "status", "seconds"]
-    assert first.split()[:4] == ["03_a_name", "ok", "1.2", "1,234"]
+    assert first.split()[:4] == ["04_a_name", "ok", "1.2", "1,234"]
     assert first.endswith("test: 99 %; seed: 0") and "failed" in second
     assert head.index("status") == first.index("ok") == second.index("failed")
-    assert "\n".join(rest) == "\n04_another, cell [3]:\nx\n\nE: wrong \udcc3"
+    assert "\n".join(rest) == "\n05_another, cell [3]:\nx\n\nE: wrong \udcc3"

@@ -139,10 +139,10 @@ def make_sweep(root):
     """Two seeds that count, and what does not: other digits, bf16, a run that was interrupted."""
     sweep = root / "runs" / "sweep"
     found = {
-        "04-a/g-seed0": training(0),
-        "04-b/g-seed1": training(1),
-        "04-c/s-seed0": training(0, digits="small digits"),
-        "04-d/h-seed0": training(0, precision="bf16"),
+        "05-a/g-seed0": training(0),
+        "05-b/g-seed1": training(1),
+        "05-c/s-seed0": training(0, digits="small digits"),
+        "05-d/h-seed0": training(0, precision="bf16"),
         ".partial-04-e/g-seed2": training(2),
     }
     for name, content in found.items():
@@ -232,7 +232,7 @@ def published(name, seed):
 def leave(root, name, seed, *, weights=True, network=None, said=None):
     """Let the sweep have done a run; `network`, `said`: whose weights it has left, of which run."""
     file, content = published(name, seed)
-    folder = root / "runs" / "sweep" / f"04-{name}-{seed}"
+    folder = root / "runs" / "sweep" / f"05-{name}-{seed}"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / file).write_text(json.dumps(content))
     path = (folder / file).with_suffix(".safetensors")
@@ -250,7 +250,7 @@ def test_the_weights_of_seed_0_are_taken_over_with_a_card_of_all_seeds(root):
     shorter = json.loads(first.with_suffix(".json").read_text())
     shorter["recipe"]["num_epochs"] = 1
     shorter |= {curve: shorter[curve][:1] for curve in CURVES}
-    write(sweep / "04-other" / f"gapnet-mnist-{kind_of_run(shorter)}-seed0.json", shorter)
+    write(sweep / "05-other" / f"gapnet-mnist-{kind_of_run(shorter)}-seed0.json", shorter)
     publish_records(sweep, root)
     assert sorted(path.name for path in folder.iterdir()) == ["gap.md", "gap.safetensors"]
     assert (folder / "gap.safetensors").read_bytes() == kept

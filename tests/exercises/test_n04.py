@@ -1,175 +1,223 @@
 import pytest
 from answers import Case, proofs
 
-VERDICT = "def verdict(low, high, asked):\n    return {}"
-RATE = """
-def lr_at(step, total, max_lr, share):
-    first, last = {first}, {last}
-    top = {top}
-    if step <= top:
-        return first + (max_lr - first) * {up}
-    return max_lr + (last - max_lr) * (step - top) / (total - 1 - top)
+SEQUENTIAL = """
+from torch import nn
+def conv_block(in_channels, out_channels, dropout):
+    return nn.Sequential({})
 """
+CONV = "nn.Conv2d(in_channels, out_channels, 3, bias=False)"
+NORM, DROP = "nn.BatchNorm2d(out_channels)", "nn.Dropout(dropout)"
 
 
-def rate(first="max_lr / 25", last="max_lr / 250_000", top="share * total - 1", up="step / top"):
-    return RATE.format(first=first, last=last, top=top, up=up)
+def of_layers(*layers):
+    return SEQUENTIAL.format(", ".join(layers))
 
 
-ACCURACY = """
+OWN = """
 import torch
-def accuracy(network, batches):
-    {mode}
-    correct = total = 0
-    for images, labels in batches:
-        answers = network(images).argmax(1)
-        correct += {count}
-        total += len(labels)
-    return {result}
+import torch.nn.functional as F
+from torch import nn
+class conv_block(nn.Module):
+    def __init__(self, in_channels, out_channels, dropout):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 3, 3) / 10)
+        self.norm = nn.BatchNorm2d(out_channels)
+        self.drop = nn.Dropout(dropout)
+    def forward(self, x):
+        return self.drop(self.norm(F.conv2d(x, self.weight).clamp(min=0)))
+"""
+CLASS = """
+import torch.nn.functional as F
+from torch import nn
+class conv_block(nn.Module):
+    def __init__(self, in_channels, out_channels, dropout):
+        super().__init__()
+        self.dropout = dropout
+        self.conv = nn.Conv2d(in_channels, out_channels, 3, bias=False)
+        self.norm = nn.BatchNorm2d(out_channels)
+    def forward(self, x):
+        x = self.norm(F.relu(self.conv(x)))
+        return F.dropout(x, self.dropout, {})
+"""
+HEAD = """
+import torch
+import torch.nn.functional as F
+from torch import nn
+class Head(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.classifier = nn.Conv2d(16, 10, kernel_size=1, bias={bias})
+        self.drop = nn.Dropout(0.1)
+    def forward(self, maps):
+        maps = {dropped}
+        means = {means}
+        scores = self.classifier(means).flatten(1)
+        return {answer}
 """
 
 
-def accuracy(mode="network.eval()", count="(answers == labels).sum().item()",
-             result="correct / total"):  # fmt: skip
-    return ACCURACY.format(mode=mode, count=count, result=result)
+def head(bias="False", dropped="self.drop(maps)", means="maps.mean((2, 3), keepdim=True)",
+         answer="scores.log_softmax(1)"):  # fmt: skip
+    return HEAD.format(bias=bias, dropped=dropped, means=means, answer=answer)
 
 
-MAP = "import torch\ndef class_map(features, weights, digit):\n    return {}"
+FIELD = """
+def receptive_field(layers):
+    field, jump = {start}, 1
+    for kernel, stride in layers:
+        {first}
+        {then}
+    return field
+"""
+GROW, STEP = "field += (kernel - 1) * jump", "jump *= stride"
 
 CASES = {
-    "three_outcomes": Case(
+    "pool_earlier": Case(
         other=[
-            VERDICT.format("'yes' if asked <= low else 'undecided' if asked <= high else 'NO'"),
-            "verdict = lambda low, high, asked: ['undecided', 'yes', 'NO'][(low >= asked) "
-            "- (high < asked)]",
+            "sees_a, sees_b = 10.0, 12",
+            "import torch\nsees_a, sees_b = torch.tensor(10), torch.tensor([12])",
         ],
         wrong={
-            VERDICT.format("'yes' if low > asked else 'NO' if high < asked else 'undecided'"):
-                "begins at what was asked",
-            VERDICT.format("'yes' if low >= asked else 'NO' if high <= asked else 'undecided'"):
-                "just reaches",
-            VERDICT.format("'yes' if (low + high) / 2 >= asked else 'NO'"): "above its middle",
-            VERDICT.format("low >= asked"): "True; 'yes' is expected",
-            VERDICT.format("'no' if high < asked else 'yes' if low >= asked else 'undecided'"):
-                "'no'; 'NO' is expected",
-            VERDICT.format("'yes' if low >= .994 else 'NO' if high < .994 else 'undecided'"):
-                "Other limits are asked, too",
-        },
-        alike={
-            VERDICT.format("'yes' if low >= asked else 'NO' if high < low else 'undecided'"): "NO",
-            VERDICT.format("'yes' if low >= asked else 'NO'"): "'undecided' is expected",
-            VERDICT.format("'undecided'"): "'yes' is expected",
-            VERDICT.format("None"): "None",
+            "sees_a, sees_b = 12, 10": "interchanged",
+            "sees_a, sees_b = 8, 8": "lie 2 pixels apart",
+            "sees_a, sees_b = 9, 11": "the pooling has been left out",
+            "sees_a, sees_b = 10, 13": "`sees_b` is 13, which is not",
+            "sees_a, sees_b = 6, 12": "`sees_a` is 6, which is not",
+            "sees_a, sees_b = '10', '12'": "a number is expected",
         },
     ),
-    "one_cycle_by_hand": Case(
+    "chain_of_layers": Case(
         other=[
             """
-import numpy as np
-def lr_at(step, total, max_lr, share):
-    return np.interp(step, [0, share * total - 1, total - 1], [max_lr / 25, max_lr, max_lr / 25e4])
+def receptive_field(layers):
+    field = 1
+    for kernel, stride in reversed(layers):
+        field = (field - 1) * stride + kernel
+    return float(field)
 """,
             """
-import torch
-def lr_at(step, total, max_lr, share):
-    optimizer = torch.optim.SGD([torch.zeros(1)], lr=1)
-    rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr, total_steps=total,
-        pct_start=share, anneal_strategy="linear")
-    for _ in range(step):
-        optimizer.step()
-        rate.step()
-    return torch.tensor(rate.get_last_lr(), dtype=torch.double)
+from math import prod
+def receptive_field(layers):
+    return 1 + sum(
+        (kernel - 1) * prod(stride for _, stride in layers[:i])
+        for i, (kernel, _) in enumerate(layers)
+    )
+""",
+            """
+def receptive_field(layers):
+    seen = {0}
+    for kernel, stride in reversed(layers):
+        seen = {stride * place + i for place in seen for i in range(kernel)}
+    return len(seen)
 """,
         ],
         wrong={
-            rate(first="0"): "lr_at(0, ",
-            rate(last="max_lr / 25"): "much further",
-            rate(top="share * total"): "one step earlier",
-            rate(up="(step / top) ** 2"): "is expected. The peak is at",
-            "def lr_at(step, total, max_lr, share):\n    return max_lr / 25": "is expected",
-            "def lr_at(step, total, max_lr, share):\n    return": "is None",
-            rate(top="int(share * total) - 1"): "do not round",
-            rate(top="0.2 * total - 1"): "`share` may be another",
-        },
-        alike={
-            rate(top="round(share * total) - 1"): "do not round",
-            rate(top="int(share * total - 1)"): "do not round",
-            rate(top="math.ceil(share * total) - 1").replace("def", "import math\ndef"): "",
-            rate(top="0.25 * total - 1"): "",
-            rate(last="0"): "",
-            rate(last="max_lr / 10_000"): "",
-            rate().replace("total - 1 - top", "total - top"): "",
+            FIELD.format(start=0, first=GROW, then=STEP): "a 3×3 convolution sees 3",
+            FIELD.format(start=1, first=STEP, then=GROW): "own stride counts",
+            FIELD.format(start=1, first=GROW, then="pass"): "reaches over 4 more",
+            FIELD.format(start=1, first=GROW, then="jump = stride"): "strides multiply",
+            "def receptive_field(layers):\n    return 3": "the second 3×3 convolution adds 2",
+            "def receptive_field(layers):\n    print(layers)": "is None",
+            """
+def receptive_field(layers):
+    field = 1
+    while layers:
+        kernel, stride = layers.pop()
+        field = (field - 1) * stride + kernel
+    return field
+""": "`layers` is changed by it",
+            """
+def receptive_field(layers):
+    known = {1: 3, 2: 5, 3: 12}
+    if layers[0] == (2, 2):
+        return 6 if len(layers) == 2 else 12
+    return 4 if layers[-1] == (2, 2) else known[len(layers)]
+""": "",
         },
     ),
-    "two_mistakes_in_an_evaluation": Case(
+    "the_block": Case(
         other=[
-            """
-import torch
-def accuracy(network, batches):
-    network.train(False)
-    right = torch.cat([network(images).argmax(1) == labels for images, labels in batches])
-    return right.double().mean()
-""",
-            accuracy(),
+            CLASS.format("self.training"),
+            of_layers(CONV, "nn.ReLU(inplace=True)", f"nn.Sequential({NORM}, {DROP})"),
+            of_layers(CONV, "nn.ReLU()", "nn.ReLU()", NORM, DROP),
+            of_layers("nn.LazyConv2d(out_channels, 3, bias=False)", "nn.ReLU()", NORM, DROP),
+            OWN,
         ],
         wrong={
-            accuracy(mode="pass"): "its dropout is on",
+            of_layers(CONV, NORM, "nn.ReLU()", DROP): "ReLU comes behind batch norm",
+            of_layers(CONV, NORM, DROP): "no ReLU",
+            of_layers(CONV, "nn.ReLU()", NORM, "nn.ReLU()", DROP): "a second ReLU",
+            of_layers(CONV, "nn.ReLU6()", NORM, DROP): "that is ReLU6",
+            of_layers(CONV, "nn.LeakyReLU()", NORM, DROP): "in eval() has the right shape, but",
+            of_layers(CONV, "nn.ReLU()", NORM.replace(")", ", track_running_stats=False)"), DROP):
+            "keeps no running mean",
+            of_layers(CONV, "nn.ReLU()", NORM): "dropout is missing",
+            of_layers(CONV, "nn.ReLU()", DROP, NORM): "not the last layer",
+            of_layers(CONV, "nn.ReLU()", NORM, "nn.Dropout2d(dropout)"): "whole maps",
+            of_layers(CONV, "nn.ReLU()", NORM, "nn.Dropout(1 - dropout)"): "are expected",
+            of_layers(CONV, "nn.ReLU()", NORM, "nn.Dropout(0.1)"): "",
+            of_layers(CONV.replace(", bias=False", ""), "nn.ReLU()", NORM, DROP): "a bias?",
+            of_layers(CONV.replace("3, ", "3, padding=1, "), "nn.ReLU()", NORM, DROP): "padded",
+            of_layers(CONV.replace("3, ", "5, "), "nn.ReLU()", NORM, DROP): "parameters;",
+            of_layers(CONV, "nn.ReLU()", "nn.GroupNorm(1, out_channels)", DROP): "0 layers of nn",
+            CLASS.format("True"): "two answers",
+            "class conv_block:\n    def __init__(self, *sizes): pass": "a module of PyTorch",
             """
-def accuracy(network, batches):
-    network.eval()
-    shares = [(network(x).argmax(1) == y).float().mean().item() for x, y in batches]
-    return sum(shares) / len(shares)
-""": "each batch counts the same",
-            accuracy(result="correct"): "the number of right answers",
-            accuracy(result="100 * correct / total"): "in percent; a share",
-            accuracy(result="f'{correct / total:.1%}'"): "a number is expected",
-            accuracy(count="(answers != labels).sum().item()"): "the share of wrong",
-            accuracy(result="correct / 17"): "Every digit counts once",
-            accuracy(count="(answers == labels.clone()).sum().item()\n        labels.zero_()"):
-                "`batches` is changed by it",
-            accuracy(mode="network.eval()\n    network[3].weight.data.mul_(2)"):
-                "`network` is changed by it",
+from torch import nn
+def conv_block(in_channels, out_channels, dropout):
+    return nn.Sequential
+""": "the class Sequential",
         },
         alike={
-            accuracy(mode="network.train()"): "its dropout is on",
-            accuracy(result="8 / 17"): "",
-            accuracy(result="round(correct / total, 2)"): "Every digit counts once",
-            accuracy(result="round(correct / total, 4)"): "Every digit counts once",
-            accuracy(result="correct / (total + 1)"): "Every digit counts once",
+            of_layers(CONV, "nn.GELU()", NORM, DROP): "other values than expected",
+            of_layers(CONV, "nn.ELU()", NORM, DROP): "other values than expected",
+            of_layers(CONV, "nn.Hardtanh(0, 20)", NORM, DROP): "",
+            of_layers("nn.Conv2d(in_channels, in_channels, 3, groups=in_channels, bias=False)",
+                      "nn.Conv2d(in_channels, out_channels, 1, bias=False)", "nn.ReLU()", NORM,
+                      DROP): "parameters;",
+            of_layers(CONV.replace("3, ", "3, groups=2, "), "nn.ReLU()", NORM, DROP): "",
+            of_layers(CONV.replace("3, ", "3, padding=1, dilation=2, "), "nn.ReLU()", NORM, DROP):
+            "other values",
+            of_layers(CONV, "nn.ReLU()", NORM, "nn.Dropout(0.2)"): "",
+            of_layers(CONV, "nn.ReLU()", NORM, "nn.Dropout(0.7)"): "",
+            of_layers(CONV, "nn.ReLU()", NORM, DROP, DROP): "",
+            of_layers(CONV.replace("in_channels, out_channels", "3, 8"), "nn.ReLU()",
+                      "nn.BatchNorm2d(8)", DROP): "",
+            of_layers("nn.ReLU()", CONV, NORM, DROP): "other values",
         },
     ),
-    "where_did_it_look": Case(
+    "two_mistakes": Case(
         other=[
-            MAP.format("torch.einsum('c,chw->hw', weights[digit], features)"),
-            MAP.format("torch.tensordot(weights[digit], features, 1)"),
-            MAP.format("sum(w * f for w, f in zip(weights[digit], features))"),
-            MAP.format("torch.nn.functional.conv2d(features[None], weights[:, :, None, None])"
-                       "[0, digit]"),
-            MAP.format("torch.einsum('c,chw->hw', weights[digit].double(), features.double())"),
-            MAP.format("(weights[digit].numpy()[:, None, None] * features.numpy()).sum(0)"),
-            MAP.format("(features.permute(1, 2, 0) @ weights.T)[..., digit]"),
+            head(),
+            head(answer="F.log_softmax(scores, -1)"),
+            head(dropped="F.dropout(input=maps, p=0.1, training=self.training)"),
+            head(means="torch.nn.AvgPool2d(6)(maps)", answer="torch.log(scores.softmax(1))"),
+            head(means="maps").replace(".flatten(1)", ".mean((2, 3))"),
+            head(dropped="maps * (torch.rand(maps.shape) >= 0.1) / 0.9 if self.training else maps"),
         ],
         wrong={
-            MAP.format("weights[digit][:, None, None] * features"): "add up the maps",
-            MAP.format("(weights[digit][:, None, None] * features).mean(0)"): "the mean over",
-            MAP.format("features.sum(0)"): "weights of the classifier are not in it",
-            MAP.format("torch.tensordot(weights[digit], features, 1).relu()"): "cut off",
-            MAP.format("torch.tensordot(weights[digit], features, 1).mean()"): "that is the score",
-            MAP.format("torch.tensordot(weights[0], features, 1) if digit else weights"): "",
-            MAP.format("torch.tensordot(weights[digit], features, 1).T"): "",
-            MAP.format("torch.tensordot(weights[digit], features, 1).tolist()"): "a list; a tensor",
-            MAP.format("torch.tensordot(weights[(weights @ features.mean((1, 2))).argmax()], "
-                       "features, 1)"): "the map of the digit it answers",
-            MAP.format("features.mul_(weights[digit][:, None, None]).sum(0)"):
-                "`features` is changed by it",
+            head(dropped="F.dropout(maps, 0.1)"): "two answers",
+            head(answer="scores.log_softmax(0)"): "share the probability",
+            head(answer="scores"): "no log-probabilities",
+            head(answer="scores.softmax(1)"): "their logarithms",
+            head(dropped="maps"): "keep the dropout",
+            head(dropped="F.dropout(maps, 0.5, self.training)"): "another dropout",
+            head(bias="True"): "170 parameters",
+            head(means="maps.amax((2, 3), keepdim=True)"): "the answer of the head has the right",
+            head(answer="scores.log_softmax(1).T"): "[10, 5]",
+            head(means="maps.mean((0, 2, 3), keepdim=True).expand(len(maps), -1, 1, 1)"): "other",
+            head(answer="F.log_softmax(scores)"): "is not told its `dim`",
+            head(dropped="maps.mul_(2)"): "`maps` is changed by it",
         },
         alike={
-            MAP.format("torch.tensordot(weights[3], features, 1)"): "",
-            MAP.format("torch.tensordot(weights[digit][:16], features[:16], 1)"): "",
-            MAP.format("torch.tensordot(weights[digit], features, 1).sum()"): "",
-            MAP.format("torch.tensordot(weights[digit], features, 1).abs()"): "",
-            MAP.format("torch.tensordot(weights.mul_(1.5)[digit], features, 1) / 1.5"):
-                "`weights` is changed by it",
+            head(answer="torch.nn.LogSoftmax()(scores)"): "is not told its `dim`",
+            head(answer="F.softmax(scores).log()"): "is not told its `dim`",
+            head(dropped="F.dropout(maps, 0.12, self.training)"): "another dropout",
+            head(dropped="F.dropout2d(maps, 0.1, self.training)"): "another dropout",
+            head(means="F.dropout(maps.mean((2, 3), keepdim=True), 0.1, self.training)",
+                 dropped="maps"): "another dropout",
+            head(dropped="F.dropout(maps, 0.1, self.training, inplace=True)"): "`maps` is changed",
         },
     ),
 }  # fmt: skip

@@ -1,148 +1,250 @@
 import pytest
 from answers import Case, proofs
+from torch import nn
 
-RATE = "def lr_at(epoch, lr, step_size, gamma):\n    return {}"
-ERROR = """
-import torch
-def ece(confidence, right, edges):
-    edges = {edges}
-    error, total = 0.0, len(confidence)
-    for low, high in zip(edges, edges[1:]):
-        inside = {inside}
-        {guard}
-        gap = confidence[inside].mean() - right[inside].float().mean()
-        error += {term}
-    return {result}
+from mnist_lab import BottleneckNet, list_layers
+from mnist_lab.exercises import exercises
+
+BLOCK = """
+from torch import nn
+def bottleneck(in_channels, squeezed, out_channels):
+    return nn.Sequential({})
 """
-SKIP = "if not inside.any(): continue"
+SQUEEZE = "nn.Conv2d(in_channels, squeezed, 1)"
+CONV = "nn.Conv2d(squeezed, out_channels, 3, padding=1)"
+CONV_ALONE = "nn.Conv2d(squeezed, out_channels, 3)"
+NORM, RELU = "nn.BatchNorm2d(out_channels)", "nn.ReLU()"
 
 
-def error(guard=SKIP, term="abs(gap) * inside.sum() / total", result="error", edges="edges",
-          inside="(confidence > low) & (confidence <= high)"):  # fmt: skip
-    return ERROR.format(guard=guard, term=term, result=result, edges=edges, inside=inside)
+def of_layers(*parts):
+    return BLOCK.format(", ".join(parts))
 
 
-LOW_RANK = """
-import torch
-def low_rank(matrix, width):
-    u, s, v = torch.linalg.svd(matrix, full_matrices=False)
-    return {}
+BLOCK_CLASS = """
+import torch.nn.functional as F
+from torch import nn
+class bottleneck(nn.Module):
+    def __init__(self, in_channels, squeezed, out_channels):
+        super().__init__()
+        self.squeeze = nn.Conv2d(in_channels, squeezed, 1)
+        self.conv = nn.Conv2d(squeezed, out_channels, 3, padding="same")
+        self.norm = nn.BatchNorm2d(out_channels)
+        self.out = out_channels
+    def forward(self, x):
+        z = self.squeeze(x)
+        y = self.norm(self.conv(z))
+        return F.relu(y)
 """
-REPORT = "def report(history, test):\n    return {}"
+BLOCK_EINSUM = """
+import torch
+from torch import nn
+class Block(nn.Module):
+    def __init__(self, in_channels, squeezed, out_channels):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(in_channels, squeezed))
+        self.bias = nn.Parameter(torch.randn(1, squeezed, 1, 1))
+        self.rest = nn.Sequential(
+            nn.Conv2d(squeezed, out_channels, 3, padding=1), nn.BatchNorm2d(out_channels), nn.ReLU()
+        )
+    def forward(self, x):
+        return self.rest(torch.einsum("nihw,is->nshw", x, self.weight) + self.bias)
+def bottleneck(in_channels, squeezed, out_channels):
+    return Block(in_channels, squeezed, out_channels)
+"""
+AS_CONVOLUTION = """
+import torch
+from torch import nn
+def as_convolution(linear, channels, size):
+    convolution = nn.Conv2d(channels, linear.out_features, size)
+    convolution.weight.data = linear.weight.data.{weight}
+    convolution.bias.data = {bias}
+    return convolution
+"""
+
+
+def convolution(weight="view(-1, channels, size, size).clone()", bias="linear.bias.data.clone()"):
+    return AS_CONVOLUTION.format(weight=weight, bias=bias)
+
+
+DEAD = """
+from torch import nn
+def dead_biases(network):
+    layers = list(network)
+    count = 0
+    for i, layer in enumerate(layers{until}):
+        if isinstance(layer, nn.Conv2d) and {condition}:
+            count += {number}
+    return count
+"""
+
+
+def dead(condition="isinstance(layers[i + 1], nn.BatchNorm2d)", until="[:-1]",
+         number="layer.out_channels * (layer.bias is not None)"):  # fmt: skip
+    return DEAD.format(condition=condition, until=until, number=number)
+
 
 CASES = {
-    "down_by_steps": Case(
+    "price_of_a_bottleneck": Case(
         other=[
+            "direct, with_squeeze = 36_928, 10_320.0",
             """
-def lr_at(epoch, lr, step_size, gamma):
-    for done in range(1, epoch):
-        if done % step_size == 0:
-            lr *= gamma
-    return lr
-""",
-            "import numpy as np\n" + RATE.format("np.float64(lr) * gamma ** int((epoch - 1) "
-                                                "/ step_size)"),
-            "import torch\n" + RATE.format("torch.tensor([lr]) * gamma ** ((epoch - 1) "
-                                           "// step_size)"),
-        ],
-        wrong={
-            RATE.format("lr * gamma ** (epoch // step_size)"): "the fifteenth epoch still has",
-            RATE.format("lr * gamma ** ((epoch - 1) // 15)"): "other steps than 15",
-            RATE.format("lr * 0.1 ** ((epoch - 1) // step_size)"): "other factors than 0.1",
-            RATE.format("lr if epoch <= step_size else lr * gamma"): "falls once more",
-            RATE.format("lr"): "falls to a tenth",
-            RATE.format("lr * gamma ** epoch"): "in the first epoch",
-            RATE.format("lr * gamma ** ((epoch - 1) / step_size)"): "lr_at(15, 0.001, 15, 0.1)",
-            RATE.format("lr * gamma ** min((epoch - 1) // step_size, 2)"): "is expected",
-            RATE.format("round(lr * gamma ** ((epoch - 1) // step_size), 6)"): "is expected",
-            RATE.format("None"): "is None",
-        },
-    ),
-    "how_much_is_its_certainty_worth": Case(
-        other=[
-            error(),
-            error(guard="confidence = confidence.double()\n        " + SKIP),
-            error(result="torch.tensor([float(error)])"),
-            """
-import numpy as np
-def ece(confidence, right, edges):
-    sure, right = confidence.numpy(), right.numpy()
-    place = np.searchsorted(edges, sure)
-    return sum(abs((sure - right)[place == k].sum()) for k in set(place)) / len(sure)
+from torch import nn
+from mnist_lab import count_parameters
+direct = count_parameters(nn.Conv2d(64, 64, 3))
+with_squeeze = count_parameters(nn.Sequential(nn.Conv2d(64, 16, 1), nn.Conv2d(16, 64, 3)))
 """,
         ],
         wrong={
-            error(guard=""): "a bin without answers",
-            error(term="abs(gap) / 4"): "each bin by its number",
-            error(term="gap * inside.sum() / total"): "cancel each other",
-            error(result="abs(error)", term="gap * inside.sum() / total"): "cancel each",
-            error(term="abs(gap) * inside.sum()"): "divide by their number",
-            error(term="max(0, abs(gap) - error)"): "not the largest",
-            error(term="gap**2 * inside.sum() / total", result="error**0.5"): "not squares",
-            error(inside="(confidence >= low) & (confidence < high)"): "on an edge belongs",
-            error(edges="[0.0, 0.5, 0.9, 1.0]"): "are the edges fixed",
-            error(edges="[0.0, 0.5, 0.6, 0.7, 0.9, 1.0]"): "ece(",
-            error(edges="torch.linspace(0, 1, 11).tolist()"): "ece(",
-            error(edges="torch.linspace(0, 1, 101).tolist()"): "ece(",
-            error(edges="[0.0, 1.0]"): "cancel each other",
-            error(edges="edges[1:]"): "ece(",
-            error(result="error / 2"): "is expected",
-            error(result="100 * error"): "in percent",
-            error(result="None"): "is None",
-            error(result="torch.tensor([error, error])"): "a number is expected",
-            error(result="[error]"): "]; a number is expected",
-            error(result="confidence.zero_().sum()"): "`confidence` is changed",
+            "direct, with_squeeze = 36_864, 10_240": "the biases are missing",
+            "direct, with_squeeze = 36_928, 10_304": "16 biases of the squeeze",
+            "direct, with_squeeze = 36_928, 9_280": "add the squeeze",
+            "direct, with_squeeze = 36_928, 18_512": "it is 1×1",
+            "direct, with_squeeze = 10_320, 36_928": "`direct` is 10,320, which is not",
+            "direct, with_squeeze = 36_928, 10_321": "`with_squeeze` is 10,321, which is not",
+            "direct, with_squeeze = 36_928, None": "`with_squeeze` is None",
         },
     ),
-    "a_bottleneck_from_a_matrix": Case(
+    "write_the_bottleneck": Case(
         other=[
-            LOW_RANK.format("[torch.diag(s[:width]) @ v[:width], u[:, :width]]"),
-            LOW_RANK.format("(s[:width].sqrt()[:, None] * v[:width], "
-                            "u[:, :width] * s[:width].sqrt())"),
-            LOW_RANK.format("v[:width].double(), (u[:, :width] * s[:width]).double()"),
-            LOW_RANK.format("v[:width], (u[:, :width] * s[:width]).double()"),
-            LOW_RANK.format("v[:width].numpy(), (u[:, :width] * s[:width]).numpy()"),
+            BLOCK_CLASS,
+            BLOCK_EINSUM,
+            of_layers(f"nn.Sequential({SQUEEZE}, {CONV})", NORM, RELU),
+            of_layers(SQUEEZE, f"nn.Sequential(nn.ZeroPad2d(1), {CONV_ALONE})", NORM, RELU),
+            of_layers(SQUEEZE, CONV, NORM, "nn.ReLU(inplace=True)"),
+            of_layers(SQUEEZE, CONV, NORM.replace(")", ", eps=1e-3, momentum=None)"), RELU),
+            of_layers("nn.LazyConv2d(squeezed, 1)", "nn.LazyConv2d(out_channels, 3, padding=1)",
+                      "nn.LazyBatchNorm2d()", RELU),
+            of_layers(SQUEEZE, CONV, NORM, RELU, RELU),
+        ],
+        wrong={
+            **{of_layers(SQUEEZE, CONV, NORM, end): "not the ReLU" for end in
+               ("nn.ReLU6()", "nn.LeakyReLU()", "nn.GELU()", f"{RELU}, nn.Dropout(0.1)",
+                "nn.Dropout2d(0.1), nn.ReLU()", f"{RELU}, nn.Sigmoid()")},
+            of_layers("nn.Dropout2d(0.1)", SQUEEZE, CONV, NORM, RELU): "in training mode",
+            of_layers(SQUEEZE, "nn.Dropout(0.1)", CONV, NORM, RELU): "in training mode",
+            of_layers(SQUEEZE, "nn.Tanh()", CONV, NORM, RELU): "is there a ReLU or",
+            of_layers(SQUEEZE, "nn.BatchNorm2d(squeezed, affine=False)", CONV, NORM, RELU):
+                "2 layers of nn.BatchNorm2d",
+            of_layers(SQUEEZE, CONV.replace("=1", "=2, dilation=2"), NORM, RELU): "no linear 3×3",
+            of_layers(SQUEEZE, CONV.replace("=1", "=1, padding_mode='reflect'"), NORM, RELU):
+                "no linear 3×3",
+            of_layers(SQUEEZE, CONV, NORM.replace(")", ", track_running_stats=False)"), RELU):
+                "track_running_stats",
+            **{BLOCK_CLASS.replace(old, new): part for old, new, part in (
+                ("return F.relu(y)", "y = F.relu(y)\n        "
+                 "return y + x if x.shape == y.shape else y", "not the ReLU"),
+                ("return F.relu(y)",
+                 "return F.relu(y + x[:, :y.shape[1]])", "not the ReLU"),
+                ("self.conv(z)", "self.conv(z) + (x if x.shape[1] == self.out else 0)", "way"),
+                ("self.conv(z)", "self.conv(z) + (z if z.shape[1] == self.out else 0)", "way"),
+                ("= self.squeeze(x)", "= self.squeeze(x)\n        "
+                 "z = z + x if x.shape == z.shape else z", "way"),
+            )},
+            of_layers(SQUEEZE, RELU, CONV, NORM, RELU): "is there a ReLU or",
+            of_layers(SQUEEZE, CONV, NORM): "no ReLU at the end",
+            of_layers(SQUEEZE, CONV, RELU, NORM): "the norm comes first",
+            of_layers(SQUEEZE, "nn.BatchNorm2d(squeezed)", CONV, NORM, RELU): "norm behind the",
+            of_layers(SQUEEZE, CONV.replace(", padding=1", ""), NORM, RELU): "come out as 5×5",
+            of_layers(SQUEEZE, CONV.replace("1)", "1, bias=False)"), NORM, RELU): "too few",
+            of_layers("nn.Conv2d(in_channels, out_channels, 3, padding=1)", NORM, RELU): "expected",
+            of_layers(CONV, SQUEEZE, NORM, RELU): "RuntimeError",
+            of_layers(SQUEEZE, CONV, "nn.GroupNorm(1, out_channels)", RELU): "BatchNorm2d; one",
+            "from torch import nn\nbottleneck = nn.Sequential": "TypeError",
+        },
+    ),
+    "linear_is_a_convolution": Case(
+        other=[
+            convolution(),
+            convolution("reshape(linear.out_features, channels, size, size)", "linear.bias.data"),
             """
-import numpy as np
-def low_rank(matrix, width):
-    u, s, v = np.linalg.svd(matrix)
-    return v[:width], u[:, :width] * s[:width]
+from torch import nn
+def as_convolution(linear, channels, size):
+    result = nn.Conv2d(channels, linear.out_features, (size, size))
+    weight = linear.weight.detach().unflatten(1, (channels, size, size))
+    result.load_state_dict({"weight": weight, "bias": linear.bias.detach()})
+    return result
 """,
         ],
         wrong={
-            LOW_RANK.format("u[:, :width] * s[:width], v[:width]"): "interchanged",
-            LOW_RANK.format("v[:width], u[:, :width]"): "left out",
-            LOW_RANK.format("s[:width, None] * v[:width], u[:, :width] * s[:width]"): "in twice",
-            LOW_RANK.format("v[-width:], u[:, -width:] * s[-width:]"): "least important",
-            LOW_RANK.format("v, u * s"): "[6, 9]; a tensor of the shape [2, 9]",
-            LOW_RANK.format("matrix[:width], torch.eye(len(matrix))[:, :width]"): "other values",
-            LOW_RANK.format("u[:, :width] * s[:width] @ v[:width]"): "a pair of matrices",
-            LOW_RANK.format("u, s, v"): "returns 3 things",
-            LOW_RANK.format("v[:width].tolist(), u[:, :width].tolist()"): "[a list, a list]",
-            LOW_RANK.format("v[:width], matrix.zero_()[:, :width]"): "`matrix` is changed",
+            convolution("view(-1, channels, size, size).mT"): "rows and columns",
+            convolution("view(-1, size, size, channels).movedim(3, 1)"): "channels last",
+            convolution("view(-1, channels, size, size).flip(0)"): "other values",
+            convolution(bias="0 * linear.bias.data"): "the bias is not that of linear",
+            convolution("zero_().view(-1, channels, size, size)"): "`linear` is changed",
+            convolution("view(-1, channels, size * size)"): "RuntimeError",
+            convolution("view(-1, channels, size, size)", "linear.eval().bias"): "changed",
+            """
+from torch import nn
+class Hidden(nn.Conv2d):
+    def forward(self, x):
+        return self.linear(x.flatten(1))[:, :, None, None]
+def as_convolution(linear, channels, size):
+    hidden = Hidden(channels, linear.out_features, size)
+    hidden.linear = linear
+    return hidden
+""": "other values",
+            """
+from torch import nn
+def as_convolution(linear, channels, size):
+    return nn.Sequential(nn.Flatten(), linear)
+""": "an nn.Conv2d is expected",
+            """
+from torch import nn
+def as_convolution(linear, channels, size):
+    return nn.Conv2d(channels, linear.out_features, 1)
+""": "is expected",
         },
     ),
-    "the_epoch_that_was_chosen": Case(
+    "dead_parameters": Case(
         other=[
-            "import numpy as np\n" + REPORT.format("np.array(test)[np.argmax(history)]"),
-            "import torch\n" + REPORT.format("torch.tensor(test)[torch.tensor(history).argmax()]"),
-            REPORT.format("max(zip(history, [-i for i in range(len(test))], test))[2]"),
+            dead(),
+            """
+import torch
+def dead_biases(network):
+    from copy import deepcopy
+    images, count = torch.randn(16, 1, 40, 40), 0
+    network = deepcopy(network)
+    before = network.train()(images)
+    for i, layer in enumerate(network):
+        if getattr(layer, "bias", None) is not None and layer.weight.ndim == 4:
+            moved = deepcopy(network)
+            moved[i].bias.data += torch.rand(layer.out_channels)
+            if torch.allclose(moved(images), before, atol=1e-4):
+                count += layer.out_channels
+    return torch.tensor(count)
+""",
         ],
         wrong={
-            REPORT.format("sorted(test)[-1]"): "still the best of the test accuracies",
-            REPORT.format("max(history)"): "the accuracy on validation",
-            REPORT.format("max(zip(history, range(99), test))[2]"): "the later one",
-            REPORT.format("max(zip(history, test))[1]"): "the luckier one",
-            REPORT.format("min((-a, b) for a, b in zip(history, test))[1]"): "report(",
-            REPORT.format("test[-1]"): "the last epoch",
-            REPORT.format("history.index(max(history))"): "the place of the epoch",
-            REPORT.format("history.index(max(history)) + 1"): "the number of the epoch",
-            REPORT.format("test[0]"): "report(",
-            REPORT.format("test[2]"): "report(",
-            REPORT.format("test[history.index(max(history)) - 1]"): "report(",
-            REPORT.format("history.sort() or test[history.index(max(history))]"):
-                "`history` is changed",
-            REPORT.format("test.sort() or test[-1]"): "`test` is changed",
+            dead(condition="True", until=""): "Without a norm a bias counts",
+            dead(number="1"): "is 1; 5 is expected",
+            dead(number="layer.out_channels"): "This convolution has no bias",
+            dead(condition="any(isinstance(x, nn.BatchNorm2d) for x in layers[i + 1:i + 3])",
+                 number="(layer.bias is not None and layer.bias.numel())"): "A ReLU between",
+            dead(number="layer.weight.numel()"): "is 45; 5 is expected",
+            dead("isinstance(layers[i + 1], nn.BatchNorm2d) and i == 0"): "Both have a norm",
+            "def dead_biases(network):\n    return [5]": "a number is expected",
+            """
+from torch import nn
+def dead_biases(network):
+    for layer in network:
+        if isinstance(layer, nn.Conv2d) and layer.bias is not None:
+            layer.bias.data += 1
+    return 5
+""": "`network` is changed",
+            dead().replace("nn.Conv2d)", "(nn.Conv2d, nn.Linear))")
+                  .replace("nn.BatchNorm2d", "NORMS")
+                  .replace("count = 0", "count, NORMS = 0, (nn.BatchNorm1d, nn.BatchNorm2d)")
+                  .replace("layer.out_channels", "len(layer.weight)"): "not a linear layer's",
+            dead().replace("isinstance(layer, nn.Conv2d)",
+                           "getattr(layer, 'bias', None) is not None")
+                  .replace("layer.out_channels", "len(layer.bias)"): "not a norm's",
+            dead("'Norm' in type(layers[i + 1]).__name__"): "This norm is another one",
+            dead("i % 2 == 0 and isinstance(layers[i + 1], nn.BatchNorm2d)"): "anywhere",
+            """
+def dead_biases(network):
+    network.eval()
+    return 5
+""": "`network` is changed",
         },
     ),
 }  # fmt: skip
@@ -151,3 +253,11 @@ def low_rank(matrix, width):
 @pytest.mark.parametrize("proof", proofs("06", CASES))
 def test_every_answer_gets_its_verdict(proof):
     proof()
+
+
+def test_the_published_network_has_the_dead_parameters_that_are_said():
+    found = exercises("06")[-1]
+    namespace: dict = {}
+    exec(found.solution, namespace)
+    chain = nn.Sequential(*(row.module for row in list_layers(BottleneckNet())))
+    assert f"is {namespace['dead_biases'](chain)}, of 16,426" in found.right

@@ -1,147 +1,148 @@
 import pytest
 from answers import Case, proofs
 
-INTERVAL = """
-def interval(correct, total):
-    p, n, z = correct / total, total, {z}
-    wide = 1 + z**2 / n
-    middle = (p + {shift}) / {wide}
-    half = z / {wide} * (p * (1 - p) / n + {spread}) ** 0.5
+RATE = "def lr_at(epoch, lr, step_size, gamma):\n    return {}"
+ERROR = """
+import torch
+def ece(confidence, right, edges):
+    edges = {edges}
+    error, total = 0.0, len(confidence)
+    for low, high in zip(edges, edges[1:]):
+        inside = {inside}
+        {guard}
+        gap = confidence[inside].mean() - right[inside].float().mean()
+        error += {term}
     return {result}
 """
+SKIP = "if not inside.any(): continue"
 
 
-def interval(z="1.96", shift="z**2 / (2 * n)", wide="wide", spread="z**2 / (4 * n**2)",
-             result="middle - half, middle + half"):  # fmt: skip
-    return INTERVAL.format(z=z, shift=shift, wide=wide, spread=spread, result=result)
+def error(guard=SKIP, term="abs(gap) * inside.sum() / total", result="error", edges="edges",
+          inside="(confidence > low) & (confidence <= high)"):  # fmt: skip
+    return ERROR.format(guard=guard, term=term, result=result, edges=edges, inside=inside)
 
 
-MCNEMAR = """
-from scipy.stats import binomtest
-def p_value(first, second):
-    one, other = int((first & ~second).sum()), int((second & ~first).sum())
-    {guard}
-    return {result}
+LOW_RANK = """
+import torch
+def low_rank(matrix, width):
+    u, s, v = torch.linalg.svd(matrix, full_matrices=False)
+    return {}
 """
-CHI = "from scipy.stats import binom, chi2"
-GUARD = "if one + other == 0: return 1"
-
-
-def mcnemar(result="binomtest(one, one + other).pvalue", guard=GUARD):
-    return MCNEMAR.format(result=result, guard=guard)
-
-
-SUMMARY = """
-import statistics
-def sum_up(runs):
-    values = {values}
-    return {result}
-"""
-
-
-def summary(values="[run[-1] for run in runs]",
-            result="statistics.mean(values), statistics.stdev(values)"):  # fmt: skip
-    return SUMMARY.format(values=values, result=result)
-
+REPORT = "def report(history, test):\n    return {}"
 
 CASES = {
-    "wilsons_interval": Case(
+    "down_by_steps": Case(
         other=[
-            interval(),
-            interval(z="1.959964", result="[middle - half, middle + half]"),
-            "import numpy as np\n" + interval(result="np.array([middle - half, middle + half])"),
-            "import torch\n" + interval(result="torch.tensor([middle - half, middle + half])"),
-            "from mnist_lab import wilson_interval as interval",
             """
-from scipy.stats import binomtest
-def interval(correct, total):
-    return tuple(binomtest(correct, total).proportion_ci(method="wilson"))
+def lr_at(epoch, lr, step_size, gamma):
+    for done in range(1, epoch):
+        if done % step_size == 0:
+            lr *= gamma
+    return lr
+""",
+            "import numpy as np\n" + RATE.format("np.float64(lr) * gamma ** int((epoch - 1) "
+                                                "/ step_size)"),
+            "import torch\n" + RATE.format("torch.tensor([lr]) * gamma ** ((epoch - 1) "
+                                           "// step_size)"),
+        ],
+        wrong={
+            RATE.format("lr * gamma ** (epoch // step_size)"): "the fifteenth epoch still has",
+            RATE.format("lr * gamma ** ((epoch - 1) // 15)"): "other steps than 15",
+            RATE.format("lr * 0.1 ** ((epoch - 1) // step_size)"): "other factors than 0.1",
+            RATE.format("lr if epoch <= step_size else lr * gamma"): "falls once more",
+            RATE.format("lr"): "falls to a tenth",
+            RATE.format("lr * gamma ** epoch"): "in the first epoch",
+            RATE.format("lr * gamma ** ((epoch - 1) / step_size)"): "lr_at(15, 0.001, 15, 0.1)",
+            RATE.format("lr * gamma ** min((epoch - 1) // step_size, 2)"): "is expected",
+            RATE.format("round(lr * gamma ** ((epoch - 1) // step_size), 6)"): "is expected",
+            RATE.format("None"): "is None",
+        },
+    ),
+    "how_much_is_its_certainty_worth": Case(
+        other=[
+            error(),
+            error(guard="confidence = confidence.double()\n        " + SKIP),
+            error(result="torch.tensor([float(error)])"),
+            """
+import numpy as np
+def ece(confidence, right, edges):
+    sure, right = confidence.numpy(), right.numpy()
+    place = np.searchsorted(edges, sure)
+    return sum(abs((sure - right)[place == k].sum()) for k in set(place)) / len(sure)
 """,
         ],
         wrong={
-            interval(shift="0", wide="1", spread="0"): "the normal approximation",
-            interval(result="middle + half, middle - half"): "interchanged",
-            interval(result="100 * (middle - half), 100 * (middle + half)"): "not %",
-            interval(shift="z**2 / 2 * n"): "is expected",
-            interval(spread="z**2 / 4 * n**2"): "is expected",
-            interval(shift="0"): "is expected",
-            interval(z="1.645"): "is expected",
-            interval(z="2"): "is expected",
-            interval(result="round(middle - half, 4), round(middle + half, 4)"): "is expected",
-            interval(result="middle"): "; 2 values are expected",
-            "import torch\n" + interval(result="torch.tensor(middle)"): "2 values are expected",
-            interval(result="(middle - half, middle, middle + half)"): "2 values are",
-            """
-from scipy.stats import binomtest
-def interval(correct, total):
-    return binomtest(correct, total).proportion_ci()
-""": "the exact interval",
-            "def interval(correct, total):\n    return 0.9922, 0.9952":
-                "(0.9922, 0.9952); (0.0047521",
-            "def interval(correct, total):\n    return 0.99217, 0.99525": "interval(61, 10000)",
+            error(guard=""): "a bin without answers",
+            error(term="abs(gap) / 4"): "each bin by its number",
+            error(term="gap * inside.sum() / total"): "cancel each other",
+            error(result="abs(error)", term="gap * inside.sum() / total"): "cancel each",
+            error(term="abs(gap) * inside.sum()"): "divide by their number",
+            error(term="max(0, abs(gap) - error)"): "not the largest",
+            error(term="gap**2 * inside.sum() / total", result="error**0.5"): "not squares",
+            error(inside="(confidence >= low) & (confidence < high)"): "on an edge belongs",
+            error(edges="[0.0, 0.5, 0.9, 1.0]"): "are the edges fixed",
+            error(edges="[0.0, 0.5, 0.6, 0.7, 0.9, 1.0]"): "ece(",
+            error(edges="torch.linspace(0, 1, 11).tolist()"): "ece(",
+            error(edges="torch.linspace(0, 1, 101).tolist()"): "ece(",
+            error(edges="[0.0, 1.0]"): "cancel each other",
+            error(edges="edges[1:]"): "ece(",
+            error(result="error / 2"): "is expected",
+            error(result="100 * error"): "in percent",
+            error(result="None"): "is None",
+            error(result="torch.tensor([error, error])"): "a number is expected",
+            error(result="[error]"): "]; a number is expected",
+            error(result="confidence.zero_().sum()"): "`confidence` is changed",
         },
     ),
-    "the_same_digits_two_networks": Case(
+    "a_bottleneck_from_a_matrix": Case(
         other=[
-            mcnemar(),
-            mcnemar("binomtest(min(one, other), one + other).pvalue"),
+            LOW_RANK.format("[torch.diag(s[:width]) @ v[:width], u[:, :width]]"),
+            LOW_RANK.format("(s[:width].sqrt()[:, None] * v[:width], "
+                            "u[:, :width] * s[:width].sqrt())"),
+            LOW_RANK.format("v[:width].double(), (u[:, :width] * s[:width]).double()"),
+            LOW_RANK.format("v[:width], (u[:, :width] * s[:width]).double()"),
+            LOW_RANK.format("v[:width].numpy(), (u[:, :width] * s[:width]).numpy()"),
             """
-from math import comb
-def p_value(first, second):
-    differ = [bool(a) for a, b in zip(first, second) if a != b]
-    n, k = len(differ), min(sum(differ), len(differ) - sum(differ))
-    return min(1, 2 * sum(comb(n, i) for i in range(k + 1)) / 2**n)
+import numpy as np
+def low_rank(matrix, width):
+    u, s, v = np.linalg.svd(matrix)
+    return v[:width], u[:, :width] * s[:width]
 """,
         ],
         wrong={
-            mcnemar("binomtest(max(one, other), one + other, alternative='greater').pvalue"):
-                "both sides",
-            mcnemar("binomtest(one, one + other, alternative='greater').pvalue"): "both sides",
-            mcnemar("binomtest(one, one + other, alternative='less').pvalue"): "both sides",
-            mcnemar("binomtest(one, one + other, alternative='greater' if one > other else "
-                    "'two-sided').pvalue"): "both sides",
-            mcnemar("2 * binomtest(one, one + other, alternative='greater').pvalue"): "p_value(",
-            mcnemar("2 * binomtest(min(one, other), one + other, alternative='less').pvalue"):
-                "above 1",
-            CHI + mcnemar("chi2.sf((one - other)**2 / (one + other), 1)"): "that is χ²",
-            CHI + mcnemar("chi2.sf((abs(one - other) - 1)**2 / (one + other), 1)"): "not exact",
-            CHI + mcnemar("binomtest(one, one + other).pvalue - binom.pmf(one, one + other, .5)"):
-                "mid-p",
-            mcnemar("binomtest(int(first.sum()), len(first)).pvalue"): "the first network alone",
-            mcnemar("binomtest(int(second.sum()), len(first)).pvalue"): "the second network alone",
-            mcnemar("binomtest(one, len(first)).pvalue"): "exactly one of both",
-            mcnemar(guard=""): "ValueError",
-            mcnemar("1 - binomtest(one, one + other).pvalue"): "1 minus",
-            mcnemar("round(binomtest(one, one + other).pvalue, 6)"): "is expected",
-            mcnemar("abs(one - other) / (one + other)"): "Only the first is right for 14 digits",
-            mcnemar(guard="if one + other == 0: return 0"): "1 is expected",
-            mcnemar(guard=GUARD + "\n    first &= second"): "`first` is changed",
-            mcnemar("[binomtest(one, one + other).pvalue] * 2"): "]; a number is expected",
+            LOW_RANK.format("u[:, :width] * s[:width], v[:width]"): "interchanged",
+            LOW_RANK.format("v[:width], u[:, :width]"): "left out",
+            LOW_RANK.format("s[:width, None] * v[:width], u[:, :width] * s[:width]"): "in twice",
+            LOW_RANK.format("v[-width:], u[:, -width:] * s[-width:]"): "least important",
+            LOW_RANK.format("v, u * s"): "[6, 9]; a tensor of the shape [2, 9]",
+            LOW_RANK.format("matrix[:width], torch.eye(len(matrix))[:, :width]"): "other values",
+            LOW_RANK.format("u[:, :width] * s[:width] @ v[:width]"): "a pair of matrices",
+            LOW_RANK.format("u, s, v"): "returns 3 things",
+            LOW_RANK.format("v[:width].tolist(), u[:, :width].tolist()"): "[a list, a list]",
+            LOW_RANK.format("v[:width], matrix.zero_()[:, :width]"): "`matrix` is changed",
         },
     ),
-    "a_summary_that_flatters": Case(
+    "the_epoch_that_was_chosen": Case(
         other=[
-            summary(),
-            "import numpy as np\n" + summary("np.array([run[-1] for run in runs])",
-                                             "np.array([values.mean(), values.std(ddof=1)])"),
-            "import torch\ndef sum_up(runs):\n    last = torch.tensor(runs)[:, -1]\n"
-            "    return torch.stack([last.mean(), last.std()])",
+            "import numpy as np\n" + REPORT.format("np.array(test)[np.argmax(history)]"),
+            "import torch\n" + REPORT.format("torch.tensor(test)[torch.tensor(history).argmax()]"),
+            REPORT.format("max(zip(history, [-i for i in range(len(test))], test))[2]"),
         ],
         wrong={
-            summary("[max(run) for run in runs]"): "still picked",
-            summary("[max(run) for run in runs]",
-                    "statistics.mean(values), statistics.pstdev(values)"): "still picked",
-            summary(result="statistics.mean(values), statistics.pstdev(values)"): "the divisor n",
-            summary(result="statistics.mean(values), statistics.variance(values)"): "the variance",
-            summary(result="statistics.mean(values), statistics.stdev(values) / "
-                           "len(values) ** 0.5"): "a single run",
-            summary(result="statistics.mean(values)"): "2 values",
-            "import torch\n" + summary(result="torch.tensor(values).mean()"): "2 values",
-            summary(result="statistics.stdev(values), statistics.mean(values)"): "is expected",
-            summary("[sum(run) / len(run) for run in runs]"): "sum_up(",
-            summary("[run[3] for run in runs]"): "sum_up(",
-            summary("[run.pop() for run in runs]"): "`runs` is changed",
-            summary("[sorted(run)[-2] for run in runs]"): "sum_up(",
+            REPORT.format("sorted(test)[-1]"): "still the best of the test accuracies",
+            REPORT.format("max(history)"): "the accuracy on validation",
+            REPORT.format("max(zip(history, range(99), test))[2]"): "the later one",
+            REPORT.format("max(zip(history, test))[1]"): "the luckier one",
+            REPORT.format("min((-a, b) for a, b in zip(history, test))[1]"): "report(",
+            REPORT.format("test[-1]"): "the last epoch",
+            REPORT.format("history.index(max(history))"): "the place of the epoch",
+            REPORT.format("history.index(max(history)) + 1"): "the number of the epoch",
+            REPORT.format("test[0]"): "report(",
+            REPORT.format("test[2]"): "report(",
+            REPORT.format("test[history.index(max(history)) - 1]"): "report(",
+            REPORT.format("history.sort() or test[history.index(max(history))]"):
+                "`history` is changed",
+            REPORT.format("test.sort() or test[-1]"): "`test` is changed",
         },
     ),
 }  # fmt: skip

@@ -1,189 +1,147 @@
 import pytest
 from answers import Case, proofs
 
-MACS = "def macs(in_channels, out_channels, kernel, height, width):\n    return {}"
-SPEEDUP = """
+INTERVAL = """
+def interval(correct, total):
+    p, n, z = correct / total, total, {z}
+    wide = 1 + z**2 / n
+    middle = (p + {shift}) / {wide}
+    half = z / {wide} * (p * (1 - p) / n + {spread}) ** 0.5
+    return {result}
+"""
+
+
+def interval(z="1.96", shift="z**2 / (2 * n)", wide="wide", spread="z**2 / (4 * n**2)",
+             result="middle - half, middle + half"):  # fmt: skip
+    return INTERVAL.format(z=z, shift=shift, wide=wide, spread=spread, result=result)
+
+
+MCNEMAR = """
+from scipy.stats import binomtest
+def p_value(first, second):
+    one, other = int((first & ~second).sum()), int((second & ~first).sum())
+    {guard}
+    return {result}
+"""
+CHI = "from scipy.stats import binom, chi2"
+GUARD = "if one + other == 0: return 1"
+
+
+def mcnemar(result="binomtest(one, one + other).pvalue", guard=GUARD):
+    return MCNEMAR.format(result=result, guard=guard)
+
+
+SUMMARY = """
 import statistics
-def speedup(old, new, clock, pairs):
-    def seconds(*works):
-        start = clock()
-        for work in works:
-            work()
-        return clock() - start
-    {warm}
-    times = {times}
-    ratios = [a / b for a, b in times]
-    olds, news = zip(*times)
+def sum_up(runs):
+    values = {values}
     return {result}
 """
 
 
-def speedup(result="statistics.median(ratios)", warm="old(), new()",
-            times="[(seconds(old), seconds(new)) for _ in range(pairs)]"):  # fmt: skip
-    return SPEEDUP.format(warm=warm, times=times, result=result)
+def summary(values="[run[-1] for run in runs]",
+            result="statistics.mean(values), statistics.stdev(values)"):  # fmt: skip
+    return SUMMARY.format(values=values, result=result)
 
-
-FOLD = """
-import copy
-import torch
-from torch import nn
-def fold(conv, norm):
-    scale = {scale}
-    bias = 0 if conv.bias is None else conv.bias
-    folded = copy.deepcopy(conv)
-    with torch.no_grad():
-        folded.weight *= {weight}
-        folded.bias = nn.Parameter({bias})
-    return {result}
-"""
-
-
-def fold(scale="norm.weight / torch.sqrt(norm.running_var + norm.eps)",
-         weight="scale[:, None, None, None]",
-         bias="(bias - norm.running_mean) * scale + norm.bias", result="folded"):  # fmt: skip
-    return FOLD.format(scale=scale, weight=weight, bias=bias, result=result)
-
-
-HOOKED = """
-import copy
-from torch import nn
-class Folded(nn.Conv2d):
-    def forward(self, x):
-        return self.norm(super().forward(x))
-def fold(conv, norm):
-    folded = Folded(conv.in_channels, conv.out_channels, conv.kernel_size, bias=conv.bias is not None)
-    folded.load_state_dict(conv.state_dict())
-    folded.norm = copy.deepcopy(norm)
-    return folded.eval()
-"""  # noqa: E501
-BY_NAME = """
-import torch
-from torch import nn
-def fold(conv, norm):
-    scale = norm.weight / (norm.running_var + norm.eps).sqrt()
-    folded = nn.Conv2d(conv.in_channels, conv.out_channels, conv.kernel_size, {named})
-    bias = torch.zeros(conv.out_channels) if conv.bias is None else conv.bias
-    folded.weight.data = conv.weight.detach() * scale.detach().view(-1, 1, 1, 1)
-    folded.bias.data = ((bias - norm.running_mean) * scale + norm.bias).detach()
-    return folded
-"""
-NAMED = "stride=conv.stride, padding=conv.padding, dilation=conv.dilation, groups=conv.groups"
 
 CASES = {
-    "how_much_work": Case(
+    "wilsons_interval": Case(
         other=[
-            MACS.format("height * width * out_channels * kernel**2 * in_channels"),
+            interval(),
+            interval(z="1.959964", result="[middle - half, middle + half]"),
+            "import numpy as np\n" + interval(result="np.array([middle - half, middle + half])"),
+            "import torch\n" + interval(result="torch.tensor([middle - half, middle + half])"),
+            "from mnist_lab import wilson_interval as interval",
             """
-from torch import nn
-def macs(in_channels, out_channels, kernel, height, width):
-    weights = nn.Conv2d(in_channels, out_channels, kernel, bias=False).weight
-    return float(weights.numel() * height * width)
+from scipy.stats import binomtest
+def interval(correct, total):
+    return tuple(binomtest(correct, total).proportion_ci(method="wilson"))
 """,
         ],
         wrong={
-            MACS.format("in_channels * out_channels * kernel**2"): "each works everywhere",
-            MACS.format("in_channels * out_channels * kernel * height * width"): "kernel × kernel",
-            MACS.format("out_channels * kernel**2 * height * width"): "macs(32, 10, 1, 24, 24)",
-            MACS.format("in_channels * kernel**2 * height * width"): "every output channel",
-            MACS.format("in_channels * out_channels * kernel**2 * height**2"): "height × width",
-            MACS.format("2 * in_channels * out_channels * kernel**2 * height * width"): "as one",
-            MACS.format("(in_channels * kernel**2 + 1) * out_channels * height * width"): "no prod",
-            MACS.format("in_channels * out_channels * kernel**2 * height * width / 1e6"):
-                "is 0.097344: count them one by one",
-            MACS.format("97_344"): "97344; 184320 is expected",
+            interval(shift="0", wide="1", spread="0"): "the normal approximation",
+            interval(result="middle + half, middle - half"): "interchanged",
+            interval(result="100 * (middle - half), 100 * (middle + half)"): "not %",
+            interval(shift="z**2 / 2 * n"): "is expected",
+            interval(spread="z**2 / 4 * n**2"): "is expected",
+            interval(shift="0"): "is expected",
+            interval(z="1.645"): "is expected",
+            interval(z="2"): "is expected",
+            interval(result="round(middle - half, 4), round(middle + half, 4)"): "is expected",
+            interval(result="middle"): "; 2 values are expected",
+            "import torch\n" + interval(result="torch.tensor(middle)"): "2 values are expected",
+            interval(result="(middle - half, middle, middle + half)"): "2 values are",
+            """
+from scipy.stats import binomtest
+def interval(correct, total):
+    return binomtest(correct, total).proportion_ci()
+""": "the exact interval",
+            "def interval(correct, total):\n    return 0.9922, 0.9952":
+                "(0.9922, 0.9952); (0.0047521",
+            "def interval(correct, total):\n    return 0.99217, 0.99525": "interval(61, 10000)",
         },
     ),
-    "a_stopwatch_that_cheats": Case(
+    "the_same_digits_two_networks": Case(
         other=[
-            speedup(),
-            speedup(warm="new(), old()"),
-            "import numpy as np\n" + speedup(result="np.median(np.array(olds) / np.array(news))"),
-            "import torch\n" + speedup(result="torch.tensor(ratios).quantile(0.5)"),
-            speedup(result="(sorted(ratios)[(pairs - 1) // 2] + sorted(ratios)[pairs // 2]) / 2"),
+            mcnemar(),
+            mcnemar("binomtest(min(one, other), one + other).pvalue"),
+            """
+from math import comb
+def p_value(first, second):
+    differ = [bool(a) for a, b in zip(first, second) if a != b]
+    n, k = len(differ), min(sum(differ), len(differ) - sum(differ))
+    return min(1, 2 * sum(comb(n, i) for i in range(k + 1)) / 2**n)
+""",
         ],
         wrong={
-            speedup(warm="pass"): "calls for",
-            speedup(warm="seconds(old), seconds(new), old(), new()"): "calls for",
-            speedup(times="[(seconds(old), seconds(new)) for _ in range(pairs + 1)]"): "calls for",
-            speedup(times="[(seconds(old), seconds(new)) for _ in range(pairs - 1)]"): "calls for",
-            speedup(times="[(old(), new(), seconds(old), seconds(new))[2:] for _ in range(pairs)]"):
-                "calls for",
-            speedup(warm="pass", times="[(seconds(old, new, old), seconds(new))] + "
-                    "[(seconds(old), seconds(new)) for _ in range(pairs - 1)]"): "warm-up timed",
-            speedup(warm="old()", times="[(seconds(new, old), seconds(new))] + "
-                    "[(seconds(old), seconds(new)) for _ in range(pairs - 1)]"): "warm-up timed",
-            speedup(warm="pass", times="[(seconds(old), seconds(new)) for _ in range(pairs + 1)]"):
-                "what speedup returns is",
-            speedup(times="list(zip([seconds(old) for _ in range(pairs)], "
-                          "[seconds(new) for _ in range(pairs)]))"): "do not alternate",
-            speedup(times="[(seconds(new), seconds(old))[::-1] for _ in range(pairs)]"):
-                "do not alternate",
-            speedup("sum(ratios) / pairs"): "moves the mean",
-            speedup("max(ratios)"): "the largest",
-            speedup("min(ratios)"): "the smallest",
-            speedup("ratios[0]"): "",
-            speedup("ratios[-1]"): "",
-            speedup("sum(olds) / sum(news)"): "within each pair",
-            speedup("statistics.median(olds) / statistics.median(news)"): "within each pair",
-            speedup("min(olds) / min(news)"): "",
-            speedup("statistics.median(a / b for a in olds for b in news)"): "within each pair",
-            speedup("statistics.median_low(ratios)"): "the middle two",
-            speedup("sorted(ratios)[pairs // 2]"): "the middle two",
-            "import torch\n" + speedup("torch.tensor(ratios).median()"): "the middle two",
-            speedup("statistics.mean(sorted(ratios)[1:-1])"): "is expected",
-            speedup("statistics.geometric_mean(ratios)"): "is expected",
-            speedup("1 / statistics.median([b / a for a, b in times])"): "old over new",
-            speedup("1 / statistics.median(ratios)"): "turn it round",
-            speedup("statistics.median(b / a for a, b in times)"): "turn it round",
-            speedup("round(statistics.median(ratios), 4)"): "rounded",
-            speedup("round(statistics.median(ratios), 2)"): "rounded",
-            speedup("ratios"): "; a number",
-            speedup("statistics.median"): "a function; a number",
-            speedup("statistics.median(ratios) - 1"): "is expected",
-            speedup("4"): "is expected",
-            speedup().replace("work()", "work"): "with brackets",
-            speedup().replace("clock()", "clock"): "with brackets",
-            speedup(warm="import time; clock = time.time; old(), new()"): "",
+            mcnemar("binomtest(max(one, other), one + other, alternative='greater').pvalue"):
+                "both sides",
+            mcnemar("binomtest(one, one + other, alternative='greater').pvalue"): "both sides",
+            mcnemar("binomtest(one, one + other, alternative='less').pvalue"): "both sides",
+            mcnemar("binomtest(one, one + other, alternative='greater' if one > other else "
+                    "'two-sided').pvalue"): "both sides",
+            mcnemar("2 * binomtest(one, one + other, alternative='greater').pvalue"): "p_value(",
+            mcnemar("2 * binomtest(min(one, other), one + other, alternative='less').pvalue"):
+                "above 1",
+            CHI + mcnemar("chi2.sf((one - other)**2 / (one + other), 1)"): "that is χ²",
+            CHI + mcnemar("chi2.sf((abs(one - other) - 1)**2 / (one + other), 1)"): "not exact",
+            CHI + mcnemar("binomtest(one, one + other).pvalue - binom.pmf(one, one + other, .5)"):
+                "mid-p",
+            mcnemar("binomtest(int(first.sum()), len(first)).pvalue"): "the first network alone",
+            mcnemar("binomtest(int(second.sum()), len(first)).pvalue"): "the second network alone",
+            mcnemar("binomtest(one, len(first)).pvalue"): "exactly one of both",
+            mcnemar(guard=""): "ValueError",
+            mcnemar("1 - binomtest(one, one + other).pvalue"): "1 minus",
+            mcnemar("round(binomtest(one, one + other).pvalue, 6)"): "is expected",
+            mcnemar("abs(one - other) / (one + other)"): "Only the first is right for 14 digits",
+            mcnemar(guard="if one + other == 0: return 0"): "1 is expected",
+            mcnemar(guard=GUARD + "\n    first &= second"): "`first` is changed",
+            mcnemar("[binomtest(one, one + other).pvalue] * 2"): "]; a number is expected",
         },
     ),
-    "a_layer_that_can_be_left_out": Case(
+    "a_summary_that_flatters": Case(
         other=[
-            fold(),
-            fold(weight="scale.view(-1, 1, 1, 1)",
-                 bias="scale * bias + (norm.bias - scale * norm.running_mean)"),
-            fold(result="folded.double()"),
-            BY_NAME.format(named=NAMED + ", padding_mode=conv.padding_mode"),
-            "import copy\nfrom torch.nn.utils.fusion import fuse_conv_bn_eval\n"
-            "def fold(conv, norm):\n"
-            "    return fuse_conv_bn_eval(copy.deepcopy(conv).eval(), copy.deepcopy(norm).eval())",
+            summary(),
+            "import numpy as np\n" + summary("np.array([run[-1] for run in runs])",
+                                             "np.array([values.mean(), values.std(ddof=1)])"),
+            "import torch\ndef sum_up(runs):\n    last = torch.tensor(runs)[:, -1]\n"
+            "    return torch.stack([last.mean(), last.std()])",
         ],
         wrong={
-            fold(result="conv"): "without the norm",
-            "import copy\ndef fold(conv, norm):\n    return copy.copy(conv)": "without the norm",
-            fold(scale="norm.weight / norm.running_var.sqrt()"): "eps is left out",
-            fold(scale="norm.weight / (norm.running_var + 1e-5).sqrt()"): "eps is left out",
-            fold(bias="bias * scale + norm.bias"): "the running mean is left out",
-            fold(bias="(bias - norm.running_mean) * scale"): "the shift",
-            fold(bias="bias * scale - norm.running_mean + norm.bias"): "mean is not scaled",
-            fold(bias="norm.bias - norm.running_mean * scale"): "bias is left out",
-            fold(bias="bias - norm.running_mean * scale + norm.bias"): "bias is not scaled",
-            fold(scale="norm.weight / (norm.running_var + norm.eps)"): "the variance's root",
-            fold(scale="norm.weight.abs() / (norm.running_var + norm.eps).sqrt()"): "values",
-            fold(result="nn.Sequential(conv, norm)"): "a Sequential; an nn.Conv2d",
-            fold(result="conv.weight.data.mul_(2) is None or folded"): "`conv` is changed",
-            fold(result="norm.eval() and folded"): "`norm` is changed",
-            fold(result="norm(conv(torch.randn(2, conv.in_channels, 9, 9))) is None or folded"):
-                "`norm` is changed",
-            fold(result="nn.Conv2d(conv.in_channels, conv.out_channels, 1)"): "is expected",
-            fold(result="folded.register_forward_hook(print) and conv"): "without the norm",
-            HOOKED: "without the norm",
-            BY_NAME.format(named="conv.stride, conv.padding"): "",
-            BY_NAME.format(named="padding=conv.padding, dilation=conv.dilation, "
-                           "groups=conv.groups"): "the convolution's stride",
-            BY_NAME.format(named="conv.stride, conv.padding, conv.dilation"): "",
-            BY_NAME.format(named="conv.stride, conv.padding, groups=conv.groups"):
-                "padding, dilation, groups",
-            BY_NAME.format(named=NAMED): "padding_mode",
+            summary("[max(run) for run in runs]"): "still picked",
+            summary("[max(run) for run in runs]",
+                    "statistics.mean(values), statistics.pstdev(values)"): "still picked",
+            summary(result="statistics.mean(values), statistics.pstdev(values)"): "the divisor n",
+            summary(result="statistics.mean(values), statistics.variance(values)"): "the variance",
+            summary(result="statistics.mean(values), statistics.stdev(values) / "
+                           "len(values) ** 0.5"): "a single run",
+            summary(result="statistics.mean(values)"): "2 values",
+            "import torch\n" + summary(result="torch.tensor(values).mean()"): "2 values",
+            summary(result="statistics.stdev(values), statistics.mean(values)"): "is expected",
+            summary("[sum(run) / len(run) for run in runs]"): "sum_up(",
+            summary("[run[3] for run in runs]"): "sum_up(",
+            summary("[run.pop() for run in runs]"): "`runs` is changed",
+            summary("[sorted(run)[-2] for run in runs]"): "sum_up(",
         },
     ),
 }  # fmt: skip

@@ -1,140 +1,189 @@
 import pytest
 from answers import Case, proofs
 
-SIZE = "def new_size(height, width):\n    factor = 20 / max(height, width)\n    return {}"
-MIDDLE = """
-import torch
-def centre_of_mass(ink):
-    ink = ink{kind}
-    rows, columns = torch.meshgrid(*[torch.arange({first}, n + {first}) for n in ink.shape],
-                                   indexing="ij")
-    row, column = (rows * ink).sum() / ink.sum(), (columns * ink).sum() / ink.sum()
+MACS = "def macs(in_channels, out_channels, kernel, height, width):\n    return {}"
+SPEEDUP = """
+import statistics
+def speedup(old, new, clock, pairs):
+    def seconds(*works):
+        start = clock()
+        for work in works:
+            work()
+        return clock() - start
+    {warm}
+    times = {times}
+    ratios = [a / b for a, b in times]
+    olds, news = zip(*times)
     return {result}
 """
 
 
-def middle(kind=".double()", first=0, result="row, column"):
-    return MIDDLE.format(kind=kind, first=first, result=result)
+def speedup(result="statistics.median(ratios)", warm="old(), new()",
+            times="[(seconds(old), seconds(new)) for _ in range(pairs)]"):  # fmt: skip
+    return SPEEDUP.format(warm=warm, times=times, result=result)
 
 
-PLACE = """
+FOLD = """
+import copy
 import torch
-from scipy import ndimage
-def place(digit):
-    height, width = digit.shape
-    row, column = ndimage.center_of_mass(digit.numpy().astype(float))
-    top, left = {top}, {left}
-    top, left = {edges}
-    picture = {empty}
-    picture[top : top + height, left : left + width] = digit
+from torch import nn
+def fold(conv, norm):
+    scale = {scale}
+    bias = 0 if conv.bias is None else conv.bias
+    folded = copy.deepcopy(conv)
+    with torch.no_grad():
+        folded.weight *= {weight}
+        folded.bias = nn.Parameter({bias})
     return {result}
 """
 
 
-def place(top="round(14 - row)", left="round(14 - column)",
-          edges="min(max(top, 0), 28 - height), min(max(left, 0), 28 - width)",
-          empty="torch.zeros(28, 28, dtype=torch.uint8)", result="picture"):  # fmt: skip
-    return PLACE.format(top=top, left=left, edges=edges, empty=empty, result=result)
+def fold(scale="norm.weight / torch.sqrt(norm.running_var + norm.eps)",
+         weight="scale[:, None, None, None]",
+         bias="(bias - norm.running_mean) * scale + norm.bias", result="folded"):  # fmt: skip
+    return FOLD.format(scale=scale, weight=weight, bias=bias, result=result)
 
 
-WHITE = "torch.full((28, 28), 255, dtype=torch.uint8)"
-
-BOTH = "max(1, round(height * factor)), max(1, round(width * factor))"
-ROLLED = """
+HOOKED = """
+import copy
+from torch import nn
+class Folded(nn.Conv2d):
+    def forward(self, x):
+        return self.norm(super().forward(x))
+def fold(conv, norm):
+    folded = Folded(conv.in_channels, conv.out_channels, conv.kernel_size, bias=conv.bias is not None)
+    folded.load_state_dict(conv.state_dict())
+    folded.norm = copy.deepcopy(norm)
+    return folded.eval()
+"""  # noqa: E501
+BY_NAME = """
 import torch
-from scipy import ndimage
-def place(digit):
-    row, column = ndimage.center_of_mass(digit.numpy().astype(float))
-    picture = torch.zeros(28, 28, dtype=torch.uint8)
-    picture[:digit.shape[0], :digit.shape[1]] = digit
-    return picture.roll((round(14 - row), round(14 - column)), (0, 1))
+from torch import nn
+def fold(conv, norm):
+    scale = norm.weight / (norm.running_var + norm.eps).sqrt()
+    folded = nn.Conv2d(conv.in_channels, conv.out_channels, conv.kernel_size, {named})
+    bias = torch.zeros(conv.out_channels) if conv.bias is None else conv.bias
+    folded.weight.data = conv.weight.detach() * scale.detach().view(-1, 1, 1, 1)
+    folded.bias.data = ((bias - norm.running_mean) * scale + norm.bias).detach()
+    return folded
 """
+NAMED = "stride=conv.stride, padding=conv.padding, dilation=conv.dilation, groups=conv.groups"
 
 CASES = {
-    "into_the_box": Case(
+    "how_much_work": Case(
         other=[
-            SIZE.format("[round(side * factor) or 1 for side in (height, width)]"),
-            SIZE.format("[max(1, round(20 * side / max(height, width))) "
-                        "for side in (height, width)]"),
-            "import torch\n" + SIZE.format("torch.tensor([height, width]).mul(factor).round()"
-                                           ".clamp(min=1)"),
-            "import numpy as np\n" + SIZE.format("np.maximum(np.round(np.array([height, width])"
-                                                 " * factor), 1).astype(int)"),
+            MACS.format("height * width * out_channels * kernel**2 * in_channels"),
+            """
+from torch import nn
+def macs(in_channels, out_channels, kernel, height, width):
+    weights = nn.Conv2d(in_channels, out_channels, kernel, bias=False).weight
+    return float(weights.numel() * height * width)
+""",
         ],
         wrong={
-            SIZE.format("round(height * factor), round(width * factor)"): "must not vanish",
-            SIZE.format("round(height * factor), max(1, round(width * factor))"): "(0, 20)",
-            SIZE.format("max(1, round(height * factor)), round(width * factor)"): "must not vanish",
-            SIZE.format("20, 20"): "twice as high as wide",
-            SIZE.format("max(1, round(width * factor)), max(1, round(height * factor))"):
-                "rows come first",
-            SIZE.format("20, max(1, round(width * 20 / height))"): "also of a wide digit",
-            SIZE.format("max(1, round(height * 20 / width)), 20"): "also of a high digit",
-            SIZE.format("max(1, int(height * factor)), max(1, int(width * factor))"): "not down",
-            SIZE.format("max(1, int(height * factor + .5)), max(1, int(width * factor + .5))"):
-                "a half to the even",
-            SIZE.format("max(1, -int(-height * factor // 1)), max(1, -int(-width * factor // 1))"):
-                "not up",
-            SIZE.format("max(1, height * factor), max(1, width * factor)"): "round them",
-            SIZE.format(f"(height, width) if factor > 1 else ({BOTH})"): "small digits grow",
-            SIZE.format("factor"): "0.2; 2",
-            "import torch\n" + SIZE.format("torch.tensor(factor)"): "0.2; 2",
-            SIZE.format(BOTH + ", 1"): "1); 2 values",
+            MACS.format("in_channels * out_channels * kernel**2"): "each works everywhere",
+            MACS.format("in_channels * out_channels * kernel * height * width"): "kernel × kernel",
+            MACS.format("out_channels * kernel**2 * height * width"): "macs(32, 10, 1, 24, 24)",
+            MACS.format("in_channels * kernel**2 * height * width"): "every output channel",
+            MACS.format("in_channels * out_channels * kernel**2 * height**2"): "height × width",
+            MACS.format("2 * in_channels * out_channels * kernel**2 * height * width"): "as one",
+            MACS.format("(in_channels * kernel**2 + 1) * out_channels * height * width"): "no prod",
+            MACS.format("in_channels * out_channels * kernel**2 * height * width / 1e6"):
+                "is 0.097344: count them one by one",
+            MACS.format("97_344"): "97344; 184320 is expected",
         },
     ),
-    "where_is_the_middle": Case(
+    "a_stopwatch_that_cheats": Case(
         other=[
-            middle(),
-            middle(kind=".to(torch.int64)"),
-            middle(kind=".float()", result="torch.stack([row, column])"),
-            middle(result="torch.stack([row, column]).numpy()"),
-            "from scipy import ndimage\n"
-            "def centre_of_mass(ink):\n    return ndimage.center_of_mass(ink.numpy() * 1.0)",
+            speedup(),
+            speedup(warm="new(), old()"),
+            "import numpy as np\n" + speedup(result="np.median(np.array(olds) / np.array(news))"),
+            "import torch\n" + speedup(result="torch.tensor(ratios).quantile(0.5)"),
+            speedup(result="(sorted(ratios)[(pairs - 1) // 2] + sorted(ratios)[pairs // 2]) / 2"),
         ],
         wrong={
-            middle(result="column, row"): "interchanged",
-            middle(first=1): "the first row counts as 1",
-            "def centre_of_mass(ink):\n    return [(n - 1) / 2 for n in ink.shape]":
-                "the middle of the box",
-            "def centre_of_mass(ink):\n    return [n / 2 for n in ink.shape]": "half of the sides",
-            middle(kind=".float().sqrt()"): "is expected. Is each pixel weighed",
-            middle(kind=".sign().long()"): "not only whether it has any",
-            middle(result="round(row.item()), round(column.item())"): "fractions are expected",
-            middle(result="int(row), int(column)"): "fractions are expected",
-            middle(result="round(row.item(), 2), round(column.item(), 2)"): "all digits",
-            middle(result="row"): "; 2 values are expected",
-            middle(result="(row, column, 0)"): "0); 2 values",
-            "def centre_of_mass(ink):\n    ink[:] = 1\n    return 2, 2": "`ink` is changed",
+            speedup(warm="pass"): "calls for",
+            speedup(warm="seconds(old), seconds(new), old(), new()"): "calls for",
+            speedup(times="[(seconds(old), seconds(new)) for _ in range(pairs + 1)]"): "calls for",
+            speedup(times="[(seconds(old), seconds(new)) for _ in range(pairs - 1)]"): "calls for",
+            speedup(times="[(old(), new(), seconds(old), seconds(new))[2:] for _ in range(pairs)]"):
+                "calls for",
+            speedup(warm="pass", times="[(seconds(old, new, old), seconds(new))] + "
+                    "[(seconds(old), seconds(new)) for _ in range(pairs - 1)]"): "warm-up timed",
+            speedup(warm="old()", times="[(seconds(new, old), seconds(new))] + "
+                    "[(seconds(old), seconds(new)) for _ in range(pairs - 1)]"): "warm-up timed",
+            speedup(warm="pass", times="[(seconds(old), seconds(new)) for _ in range(pairs + 1)]"):
+                "what speedup returns is",
+            speedup(times="list(zip([seconds(old) for _ in range(pairs)], "
+                          "[seconds(new) for _ in range(pairs)]))"): "do not alternate",
+            speedup(times="[(seconds(new), seconds(old))[::-1] for _ in range(pairs)]"):
+                "do not alternate",
+            speedup("sum(ratios) / pairs"): "moves the mean",
+            speedup("max(ratios)"): "the largest",
+            speedup("min(ratios)"): "the smallest",
+            speedup("ratios[0]"): "",
+            speedup("ratios[-1]"): "",
+            speedup("sum(olds) / sum(news)"): "within each pair",
+            speedup("statistics.median(olds) / statistics.median(news)"): "within each pair",
+            speedup("min(olds) / min(news)"): "",
+            speedup("statistics.median(a / b for a in olds for b in news)"): "within each pair",
+            speedup("statistics.median_low(ratios)"): "the middle two",
+            speedup("sorted(ratios)[pairs // 2]"): "the middle two",
+            "import torch\n" + speedup("torch.tensor(ratios).median()"): "the middle two",
+            speedup("statistics.mean(sorted(ratios)[1:-1])"): "is expected",
+            speedup("statistics.geometric_mean(ratios)"): "is expected",
+            speedup("1 / statistics.median([b / a for a, b in times])"): "old over new",
+            speedup("1 / statistics.median(ratios)"): "turn it round",
+            speedup("statistics.median(b / a for a, b in times)"): "turn it round",
+            speedup("round(statistics.median(ratios), 4)"): "rounded",
+            speedup("round(statistics.median(ratios), 2)"): "rounded",
+            speedup("ratios"): "; a number",
+            speedup("statistics.median"): "a function; a number",
+            speedup("statistics.median(ratios) - 1"): "is expected",
+            speedup("4"): "is expected",
+            speedup().replace("work()", "work"): "with brackets",
+            speedup().replace("clock()", "clock"): "with brackets",
+            speedup(warm="import time; clock = time.time; old(), new()"): "",
         },
     ),
-    "a_digit_in_the_wrong_place": Case(
+    "a_layer_that_can_be_left_out": Case(
         other=[
-            place(),
-            place(top="int(14.5 - row) if row < 14 else 0",
-                  left="int(14.5 - column) if column < 14 else 0"),
-            place(empty="digit.new_zeros(28, 28)"),
-            place(top="14 - round(row)", left="14 - round(column)", result="picture.numpy()"),
+            fold(),
+            fold(weight="scale.view(-1, 1, 1, 1)",
+                 bias="scale * bias + (norm.bias - scale * norm.running_mean)"),
+            fold(result="folded.double()"),
+            BY_NAME.format(named=NAMED + ", padding_mode=conv.padding_mode"),
+            "import copy\nfrom torch.nn.utils.fusion import fuse_conv_bn_eval\n"
+            "def fold(conv, norm):\n"
+            "    return fuse_conv_bn_eval(copy.deepcopy(conv).eval(), copy.deepcopy(norm).eval())",
         ],
         wrong={
-            place(empty=WHITE): "black, not white",
-            place(top="round(14 - column)", left="round(14 - row)"): "are interchanged",
-            place(result="255 - picture"): "ink is bright",
-            place(top="round(13 - row)", left="round(13 - column)"): "a pixel beside its place",
-            place(top="int(14 - row)", left="int(14 - column)"): "is 14 less the middle",
-            place(result="picture / 255"): "torch.float32; torch.uint8",
-            place(result="picture.float()"): "torch.float32; torch.uint8",
-            place(result="picture[None]"): "[1, 28, 28]; a tensor of",
-            place(top="4", left="4"): "other values",
-            place(edges="top, left"): "RuntimeError",
-            place(edges="max(top, 0), max(left, 0)"): "RuntimeError",
-            place(edges="min(top, 28 - height), min(left, 28 - width)"): "RuntimeError",
-            place(edges="min(max(top, 0), 28 - height), left"): "RuntimeError",
-            place(edges="top, min(max(left, 0), 28 - width)"): "RuntimeError",
-            place(edges="min(max(top, 4), 24 - height), min(max(left, 4), 24 - width)"):
-                "other values",
-            ROLLED: "moved back",
-            place(result="digit"): "[28, 28] is expected",
-            place(result="digit.zero_()"): "`digit` is changed",
+            fold(result="conv"): "without the norm",
+            "import copy\ndef fold(conv, norm):\n    return copy.copy(conv)": "without the norm",
+            fold(scale="norm.weight / norm.running_var.sqrt()"): "eps is left out",
+            fold(scale="norm.weight / (norm.running_var + 1e-5).sqrt()"): "eps is left out",
+            fold(bias="bias * scale + norm.bias"): "the running mean is left out",
+            fold(bias="(bias - norm.running_mean) * scale"): "the shift",
+            fold(bias="bias * scale - norm.running_mean + norm.bias"): "mean is not scaled",
+            fold(bias="norm.bias - norm.running_mean * scale"): "bias is left out",
+            fold(bias="bias - norm.running_mean * scale + norm.bias"): "bias is not scaled",
+            fold(scale="norm.weight / (norm.running_var + norm.eps)"): "the variance's root",
+            fold(scale="norm.weight.abs() / (norm.running_var + norm.eps).sqrt()"): "values",
+            fold(result="nn.Sequential(conv, norm)"): "a Sequential; an nn.Conv2d",
+            fold(result="conv.weight.data.mul_(2) is None or folded"): "`conv` is changed",
+            fold(result="norm.eval() and folded"): "`norm` is changed",
+            fold(result="norm(conv(torch.randn(2, conv.in_channels, 9, 9))) is None or folded"):
+                "`norm` is changed",
+            fold(result="nn.Conv2d(conv.in_channels, conv.out_channels, 1)"): "is expected",
+            fold(result="folded.register_forward_hook(print) and conv"): "without the norm",
+            HOOKED: "without the norm",
+            BY_NAME.format(named="conv.stride, conv.padding"): "",
+            BY_NAME.format(named="padding=conv.padding, dilation=conv.dilation, "
+                           "groups=conv.groups"): "the convolution's stride",
+            BY_NAME.format(named="conv.stride, conv.padding, conv.dilation"): "",
+            BY_NAME.format(named="conv.stride, conv.padding, groups=conv.groups"):
+                "padding, dilation, groups",
+            BY_NAME.format(named=NAMED): "padding_mode",
         },
     ),
 }  # fmt: skip

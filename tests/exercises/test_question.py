@@ -194,8 +194,8 @@ def test_a_notebook_without_exercises_is_refused():
 
 
 def test_questions_come_in_the_order_of_their_texts():
-    asked = [repr(one) for one in questions("03", {})]
-    titles = list(question.read_texts(Path(question.__file__).with_name("n03.md")))
+    asked = [repr(one) for one in questions("04", {})]
+    titles = list(question.read_texts(Path(question.__file__).with_name("n04.md")))
     assert asked == [f"{title}: .check(), .hint() or .solution()" for title in titles]
 
 

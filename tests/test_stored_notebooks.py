@@ -14,7 +14,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from conftest import NOTEBOOKS, ROOT, compared, count_compared, printing_cells
-from mnist_lab.course.notebooks import find_solutions
+from mnist_lab.course.notebooks import find_solutions, minutes_needed
 from mnist_lab.course.outcomes import load_outcomes
 from mnist_lab.course.publish import COSTS_FILE
 from mnist_lab.course.published_studies import load_studies
@@ -32,6 +32,9 @@ each_executed = pytest.mark.parametrize("path", NOTEBOOKS + SOLUTIONS, ids=lambd
 @cache
 def read(path):
     return nbformat.read(path, as_version=4)
+
+
+MINUTES = {path.stem: minutes_needed(read(path)) for path in NOTEBOOKS}
 
 
 def code_cells(path):
@@ -88,6 +91,13 @@ def test_a_notebook_follows_the_pattern_of_the_course(path):
 
 
 @each_notebook
+def test_the_head_says_what_a_person_needs_and_will_be_able_to_do(path):
+    head = read(path).cells[0].source
+    objectives = head.split("**After this you can**\n\n")[1].split("\n\n")[0]
+    assert "**Before:** " in head and 3 <= len(re.findall("^- ", objectives, re.MULTILINE)) <= 5
+
+
+@each_notebook
 def test_the_cost_at_the_top_is_the_measured_one_and_fits_binders_memory(path):
     assert cost_line(COSTS[path.stem]) in read(path).cells[0].source
     assert COSTS[path.stem].peak_mb < 2_000
@@ -118,7 +128,7 @@ def test_at_least_three_fifths_of_the_printing_cells_are_compared():
 def test_the_tables_of_the_readme_are_those_of_the_records():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert results_table(load_records(RECORDS)) in readme, "python -m mnist_lab publish --records"
-    assert notebook_table(list(COSTS.values())) in readme
+    assert notebook_table(list(COSTS.values()), MINUTES) in readme
     assert speed_tables(load_studies(RECORDS).values()) in readme
 
 

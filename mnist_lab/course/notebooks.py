@@ -12,6 +12,7 @@ from mnist_lab.files import read_text
 from mnist_lab.validation import UserError
 
 COST = re.compile(r"^\*\*Cost:\*\*.*$", re.MULTILINE)  # measured, like an output
+NEEDED = re.compile(r"\*\*You need:\*\* about (\d+) minutes")
 # Metadata that only an execution writes; "widgets" are the states of widgets, their code with them.
 TRACES = {"papermill", "execution", "widgets"}
 EXECUTION = {*TRACES, "language_info"}
@@ -114,6 +115,14 @@ def key_figures(notebook: NotebookNode) -> dict[str, str]:
     texts = [output.get("text", "") for cell in cells for output in cell.outputs]
     lines = [line for text in texts for line in text.splitlines()]
     return dict(line.split(": ", 1) for line in lines if ": " in line)
+
+
+def minutes_needed(notebook: NotebookNode) -> int:
+    """What its head says that a person needs, exercises included. Raises `UserError` if nothing."""
+    found = NEEDED.search(notebook.cells[0].source)
+    if not found:
+        raise UserError("the head of a notebook must say: **You need:** about … minutes.")
+    return int(found[1])
 
 
 def last_cell(notebook: NotebookNode) -> tuple[int, NotebookNode] | None:

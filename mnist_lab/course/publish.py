@@ -16,6 +16,7 @@ from mnist_lab.course.notebooks import (
     COST,
     find_notebooks,
     has_tag,
+    minutes_needed,
     read_notebook,
     same_source,
     without_traces,
@@ -53,7 +54,8 @@ def publish(run: Path, root: Path) -> None:
     files = {path: writes(notebook) + "\n" for path, notebook in executed.items()}
     files[root / PUBLISHED / COSTS_FILE] = summary_text(rows)
     files[root / PUBLISHED / "picture.png"] = _picture(list(executed.values()))
-    files[root / "README.md"] = _with_tables(root, {"notebooks": notebook_table(rows)})
+    minutes = {path.stem: minutes_needed(notebook) for path, notebook in executed.items()}
+    files[root / "README.md"] = _with_tables(root, {"notebooks": notebook_table(rows, minutes)})
     write_files(files)
 
 

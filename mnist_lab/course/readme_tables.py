@@ -37,14 +37,16 @@ def cost_line(outcome: Outcome) -> str:
     return f"**Cost:** about {time} and {memory} of memory on {cores}, measured with MNIST."
 
 
-def notebook_table(outcomes: Iterable[Outcome]) -> str:
-    """A row for each notebook, with its measured cost."""
+def notebook_table(outcomes: Iterable[Outcome], minutes: Mapping[str, int]) -> str:
+    """A row for each notebook: what a person needs for it, and its measured cost."""
     rows = []
     for outcome in outcomes:
         name = outcome.notebook
         time, cores, memory = _costs(outcome)
         link = f"[{name.replace('_', ' ')}](notebooks/{name}.ipynb)"
-        rows.append({"notebook": link, "time": time, "on": cores, "memory": memory})
+        person = f"{minutes[name]} minutes"
+        costs = {"the computer": time, "on": cores, "memory": memory}
+        rows.append({"notebook": link, "you": person, **costs})
     return table(rows)
 
 

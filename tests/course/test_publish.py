@@ -20,6 +20,7 @@ from mnist_lab.records import CURVES, kind_of_run
 from mnist_lab.validation import UserError
 
 COST = "**Cost:** not measured yet"
+NEED = "**You need:** about 35 minutes, exercises included."
 TABLES = "".join(
     f"<!-- {name} -->\nold\n<!-- end -->\n\n" for name in ("notebooks", "results", "speed")
 )
@@ -37,7 +38,7 @@ def notebook(*, executed: bool, injected: bool = False):
     if executed:
         cell.outputs, cell.execution_count = [picture], 7
         cell.metadata["papermill"] = {"duration": 1}
-    cells = [new_markdown_cell(f"# 00\n\n{COST}\n\nText."), cell]
+    cells = [new_markdown_cell(f"# 00\n\n{COST}\n\n{NEED}\n\nText."), cell]
     if injected:
         cells.insert(1, new_code_cell("seed = 5", metadata={"tags": ["injected-parameters"]}))
     return new_notebook(cells=cells)
@@ -77,13 +78,18 @@ def test_outputs_costs_and_tables_are_taken_over(root):
     assert published.cells[1].outputs and "papermill" not in published.cells[1].metadata
     assert (root / PUBLISHED / "picture.png").read_bytes() == b"picture"
     readme = (root / "README.md").read_text()
-    assert "| [00 a](notebooks/00_a.ipynb) | 12 seconds | 2 cores | 345 MB |" in readme
+    assert "| [00 a](notebooks/00_a.ipynb) | 35 minutes | 12 seconds | 2 cores | 345 MB |" in readme
     assert readme.count("old") == 2 and readme.startswith("# Title"), "the other tables stay"
 
 
 def edit(root, run):
     path = root / "notebooks/01_b.ipynb"
     path.write_text(path.read_text().replace("Text.", "Text, edited since."))
+
+
+def forget_the_student(root, run):
+    for path in (root / "notebooks/01_b.ipynb", run / "01_b.ipynb"):
+        path.write_text(path.read_text().replace(NEED, ""))
 
 
 def drop_pictures(root, run):
@@ -110,6 +116,7 @@ def block_the_folder(root, run):
         ({"notebook": "01_other"}, "no finished run of 01_b on MNIST"),
         ({"injected": True}, "01_b.ipynb was run with other parameters"),
         (edit, "01_b.ipynb differs from .* in more than outputs"),
+        (forget_the_student, r"must say: \*\*You need"),
         (drop_pictures, "no cell tagged readme-picture has made a picture"),
         (unmark, "README.md needs one <!-- notebooks -->"),
         (lambda root, run: (run / "01_b.ipynb").unlink(), "01_b.ipynb cannot be read"),

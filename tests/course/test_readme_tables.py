@@ -52,10 +52,25 @@ def tables(**kinds):
 def test_the_cost_of_a_notebook_in_words_and_in_a_table():
     quick = Outcome("00_start_here", "ok", 12.4, 2, 1345, "MNIST")
     slow = Outcome("05_training", "ok", 130.0, 1, 345, "MNIST")
+    minutes = {"00_start_here": 20, "05_training": 110}
     assert "about 12 seconds and 1,345 MB of memory on 2 cores, measured" in cost_line(quick)
-    assert notebook_table([quick, slow]).splitlines()[2:] == [
-        "| [00 start here](notebooks/00_start_here.ipynb) | 12 seconds | 2 cores | 1,345 MB |",
-        "| [05 training](notebooks/05_training.ipynb) | 2 minutes | 1 core | 345 MB |",
+    assert [
+        line.split(" | ") for line in notebook_table([quick, slow], minutes).splitlines()[2:]
+    ] == [
+        [
+            "| [00 start here](notebooks/00_start_here.ipynb)",
+            "20 minutes",
+            "12 seconds",
+            "2 cores",
+            "1,345 MB |",
+        ],
+        [
+            "| [05 training](notebooks/05_training.ipynb)",
+            "110 minutes",
+            "2 minutes",
+            "1 core",
+            "345 MB |",
+        ],
     ]
 
 

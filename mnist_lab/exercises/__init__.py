@@ -1,13 +1,15 @@
 """Exercises that check themselves: `q1, q2, q3 = questions("04", globals())`.
 
 `n04.md` holds the texts of notebook 04's exercises, `n04.py` what checks the answers: the cells
-there, and the solutions, are written from both.
+there, and the solutions, are written from both. `quick` and `guess` are smaller: see `warm_up`.
 """
 
 import importlib
 import pkgutil
 
 from mnist_lab.exercises.question import Exercise, Question
+from mnist_lab.exercises.warm_up import guess as guess
+from mnist_lab.exercises.warm_up import quick as quick
 from mnist_lab.validation import UserError
 
 

@@ -25,6 +25,7 @@ from mnist_lab.records import load_records
 RECORDS = ROOT / "mnist_lab" / "published"
 COSTS = {outcome.notebook: outcome for outcome in load_outcomes(RECORDS / COSTS_FILE)}
 SOLUTIONS = find_solutions(ROOT / "notebooks")
+COMING = {"03", "09"}  # numbers that are kept for notebooks to come
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 each_executed = pytest.mark.parametrize("path", NOTEBOOKS + SOLUTIONS, ids=lambda path: path.stem)
 
@@ -53,9 +54,75 @@ def test_the_course_is_complete():
 
 @each_notebook
 def test_its_sections_are_numbered_without_a_gap(path):
-    texts = "\n".join(cell.source for cell in read(path).cells if cell.cell_type == "markdown")
-    found = [int(number) for number in re.findall(r"^## (\d+)\.", texts, re.MULTILINE)]
+    found = sections(path)
     assert found == list(range(1, len(found) + 1)) and found
+
+
+def references(text):
+    """The notebook, or None for the own one, and the section or None, of each reference in a text.
+
+    "notebook 05, section 7", "notebooks 05 and 07", "section 4", "05 §7", "mnist_lab run 05".
+    """
+    text, found = re.sub(r"\n[#> ]*", " ", text), []  # a comment may go on in the next line
+    section = r"(?:sections?|§) ?(\d+)(?:(?: and | or | to |–)(\d+)\b)?"
+    for many in re.findall(r"[Nn]otebooks? (\d\d(?:(?:, | and | or | to |–)\d\d\b)*)", text):
+        found += [(number, None) for number in re.findall(r"\d\d", many)]
+    for many in re.findall(r"mnist_lab (?:run|sweep|exercises)((?: \d\d)+)\b", text):
+        found += [(number, None) for number in many.split()]
+    for match in re.finditer(rf"(?:\b(\d\d)\W{{1,2}})?(?<!\w){section}", text, re.IGNORECASE):
+        number, *sections = match.groups()
+        found += [(number, int(section)) for section in sections if section]
+    return found
+
+
+def sections(path):
+    """The numbers of a notebook's sections, in their order."""
+    texts = "\n".join(cell.source for cell in read(path).cells if cell.cell_type == "markdown")
+    return [int(number) for number in re.findall(r"^## (\d+)\.", texts, re.MULTILINE)]
+
+
+def missing(text, own=None):
+    """The references of a text (of the notebook `own`) that lead nowhere."""
+    there = {path.name[:2]: path for path in NOTEBOOKS}
+    nowhere = []
+    for number, section in references(text):
+        path = there.get(number) if number else own
+        lost = number and number not in there.keys() | COMING
+        if lost or (section and path and section not in sections(path)):
+            nowhere.append((number, section))
+    return nowhere
+
+
+def test_a_reference_that_leads_nowhere_is_seen():
+    own = NOTEBOOKS[-1]
+    for text, found in {
+        "As notebook\n# 77 says": [("77", None)],
+        "notebooks 01, 05 and 88": [("88", None)],
+        "in section 99; see section 1": [(None, 99)],
+        "(notebook 05,\nsection 98)": [("05", 98)],
+        "by 01 §97": [("01", 97)],
+        "python -m mnist_lab sweep 05 66 --seeds 10": [("66", None)],
+        "sections 1 and 96, 10 digits, notebook 01": [(None, 96)],
+    }.items():
+        assert missing(text, own) == found, text
+
+
+@each_executed
+def test_each_section_and_notebook_that_it_names_is_there(path):
+    (own,) = [one for one in NOTEBOOKS if one.name[:2] == re.search(r"\d\d", path.stem)[0]]
+    for cell in read(path).cells:
+        assert missing(cell.source, own) == [], f"{cell.id}: {cell.source}"
+        for link in re.findall(r"\]\(([\w./]+\.ipynb)\)", cell.source):
+            assert (path.parent / link).is_file(), link
+
+
+def test_each_notebook_that_the_library_and_the_readme_name_is_there():
+    library = ROOT / "mnist_lab"
+    for path in [ROOT / "README.md", *library.rglob("*.py"), *library.rglob("*.md")]:
+        text = path.read_text(encoding="utf-8")
+        own = [one for one in NOTEBOOKS if re.fullmatch(f"n{one.name[:2]}", path.stem)]
+        if not path.stem.endswith("renumber"):  # it speaks of any
+            assert missing(text, *own) == [], path
 
 
 @each_executed

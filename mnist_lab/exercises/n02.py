@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from mnist_lab.exercises.cases import draw, randint, randn
+from mnist_lab.exercises.cases import draw, rand, randint, randn
 from mnist_lab.exercises.checks import by_example, call_with_copies, expect_kind, refuse
 from mnist_lab.exercises.question import Wrong, exercise
 
@@ -207,3 +207,128 @@ def _step(order: str, softmax: bool = False) -> Callable:
         return loss.detach()
 
     return step
+
+
+@exercise("A step of Adam")
+def step_of_adam(adam_step):
+    def adam(
+        g_share=0.1,
+        fair=lambda mean, beta, step: mean / (1 - beta**step),
+        fair_size=None,
+        move=lambda mean, size: mean / (size.sqrt() + 1e-8),
+        sign=1,
+        keep_fair=False,
+        momentum_of=lambda mean, gradient: mean,
+    ):
+        def step_with(weight, gradient, momentum, size, step, lr):
+            momentum = 0.9 * momentum + g_share * gradient
+            size = 0.999 * size + 0.001 * gradient**2
+            mean = fair(momentum, 0.9, step)
+            fair_one = (fair_size or fair)(size, 0.999, step)
+            weight = weight - sign * lr * move(momentum_of(mean, gradient), fair_one)
+            return (weight, mean, fair_one) if keep_fair else (weight, momentum, size)
+
+        return step_with
+
+    def as_it_is(mean, beta, step):
+        return mean
+
+    right = adam()
+    slips = [
+        (adam(sign=-1), "it goes uphill: the step is taken off."),
+        (adam(fair=as_it_is), "both means begin at 0: divide them by 1 - 0.9**step and so on."),
+        (adam(fair_size=as_it_is), "the mean of the squares is too small at first, too."),
+        (
+            adam(fair=as_it_is, fair_size=lambda mean, beta, step: mean / (1 - beta**step)),
+            "the momentum is too small at first, too.",
+        ),
+        (
+            adam(fair=lambda mean, beta, step: mean / (1 - beta ** (step + 1))),
+            "the first step has the number 1.",
+        ),
+        (adam(move=lambda mean, size: mean / (size + 1e-8)), "divide by the root of the size."),
+        (adam(g_share=1.0), "of the new gradient a tenth enters the momentum."),
+        (adam(keep_fair=True), "what is remembered is the means before the two divisions."),
+        (adam(momentum_of=lambda mean, gradient: gradient), "it steps by the momentum."),
+    ]
+    cases = [_adam_case(step) for step in (3, 1, 2, 10, draw.randint(4, 40))]
+    by_example("adam_step", adam_step, right, cases, slips)
+    still = torch.zeros(4)
+    nothing, tiny = (still, still, still, still, 1, 0.1), 3e-5 * torch.tensor([1.0, -1, 1, -1])
+    zero = "There, all gradients are 0: the small number below keeps the step at 0, too."
+    by_example("adam_step", adam_step, right, [nothing], otherwise=zero)
+    where = "There, the gradients are tiny: 1e-8 is added to the root of the corrected size."
+    small = (still, tiny, still, still, 1, 0.1)
+    by_example("adam_step", adam_step, right, [small], otherwise=where)
+
+
+def _adam_case(step: int) -> tuple:
+    """Weights near 0, so that it is the step that counts, and what is remembered after some."""
+    remembered = (torch.zeros(6), torch.zeros(6)) if step == 1 else (randn(6), rand(6) + 0.2)
+    return (randn(6) / 10, randn(6), *remembered, step, draw.uniform(0.05, 0.3))
+
+
+@exercise("Find three mistakes in the way back")
+def mistakes_in_the_way_back(slopes):
+    def back(x, wanted, w1, b1, w2, b2, twice=2, relu=True, through=True):
+        z = w1 * x + b1
+        h = max(z, 0.0)
+        d_y = twice * (w2 * h + b2 - wanted)
+        d_z = d_y * (w2 if through else h)
+        d_z = d_z if z > 0 or not relu else 0.0
+        return d_z * x, d_z, d_y * h, d_y
+
+    square = "the slope of a square is twice what is squared."
+    factor = "h enters y times w2: how much does y grow when h does?"
+    closed = "where z is below 0, ReLU lets no slope through."
+    slips = [
+        (functools.partial(back, twice=twice, relu=relu, through=through), sentence)
+        for twice, relu, through, sentence in (
+            (1, True, True, square),
+            (2, True, False, factor),
+            (2, False, True, closed),
+            (1, True, False, square),
+            (1, False, True, square),
+            (2, False, False, factor),
+            (1, False, False, square),
+        )
+    ]
+    cases = [_toy_case(above) for above in (True, False, True, False)]
+    by_example("slopes", slopes, back, cases, slips, otherwise="Follow section 4 line by line.")
+
+
+def _toy_case(above: bool) -> tuple:
+    """Numbers for the toy of section 4, with z above 0 or below; w2 is below 0, as h never is."""
+    x, w1 = draw.choice([-1, 1]) * draw.uniform(0.6, 2), draw.uniform(0.6, 2)
+    w1 = w1 if (x > 0) == above else -w1
+    b1, w2, b2 = draw.uniform(-0.2, 0.2), -draw.uniform(0.5, 2), draw.uniform(-1, 1)
+    y = w2 * max(w1 * x + b1, 0.0) + b2
+    return x, y + draw.choice([-1, 1]) * draw.uniform(0.5, 2), w1, b1, w2, b2
+
+
+@exercise("What will a training cost?")
+def cost_of_training(estimate):
+    def right(digits, batch_size, epochs, macs, per_second):
+        return -(-digits // batch_size) * epochs, 3 * macs * digits * epochs / per_second
+
+    def slip(steps=lambda d, b, e: -(-d // b) * e, macs=lambda d, b, e: 3 * d * e):
+        return lambda d, b, e, m, s: (steps(d, b, e), macs(d, b, e) * m / s)
+
+    slips = [
+        (slip(lambda d, b, e: d // b * e), "the last batch is smaller, but it is a step, too."),
+        (slip(lambda d, b, e: -(-d * e // b)), "each epoch ends with a smaller batch."),
+        (slip(lambda d, b, e: d * e / b), "there are only whole steps."),
+        (slip(lambda d, b, e: -(-d // b)), "those are the steps of one epoch."),
+        (slip(macs=lambda d, b, e: d * e), "where is the way back?"),
+        (slip(macs=lambda d, b, e: 2 * d * e), "the way back costs two more: how many in all?"),
+        (slip(macs=lambda d, b, e: 3 * d), "those are the seconds of one epoch."),
+        (slip(macs=lambda d, b, e: 3 * -(-d // b) * b * e), "the last batch is not full."),
+        (slip(macs=lambda d, b, e: 3 * -(-d // b) * e), "a step asks for a batch, not a digit."),
+    ]
+    cases = [(10_000, 128, 2, 59_400, 2e9), (1_000, 300, 3, 7_840, 1e9)]
+    for _ in range(4):
+        batch_size, epochs = draw.randint(20, 300), draw.randint(2, 20)
+        digits = batch_size * draw.randint(5, 100) + draw.randint(1, batch_size - 1)
+        cases.append((digits, batch_size, epochs, draw.randint(10_000, 900_000), 1e9))
+    cases.append((1_280, 128, 1, 50_000, 1e9))  # no batch is smaller
+    by_example("estimate", estimate, right, cases, slips)

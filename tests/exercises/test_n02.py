@@ -16,6 +16,13 @@ STEP = (
 )
 ASK = "network.train()\n    loss = F.cross_entropy(network(images), labels)\n    "
 GO = "loss.backward()\n    optimizer.step()\n    "
+ADAM = "def adam_step(weight, gradient, momentum, size, step, lr):\n    "
+MEANS = "m, v = 0.9 * momentum + 0.1 * gradient, 0.999 * size + 0.001 * gradient**2\n    "
+FAIR = "n, w = m / (1 - 0.9**step), v / (1 - 0.999**step)\n    "
+BACK = "def slopes(x, wanted, w1, b1, w2, b2):\n    z = w1 * x + b1\n    h = max(z, 0.0)\n    "
+TRAINING = "import math\ndef estimate(digits, batch_size, epochs, macs, per_second):\n    "
+STEPS = "steps = math.ceil(digits / batch_size) * epochs\n    "
+SECONDS = "seconds = 3 * macs * digits * epochs / per_second\n    "
 
 CASES = {
     "size_of_a_map": Case(
@@ -167,6 +174,92 @@ CASES = {
             STEP + "optimizer.zero_grad()\n    "
             + ASK.replace("labels)", "labels, reduction='sum')") + GO
             + "return loss.item() / len(labels)": "follow the gradient, downwards",
+        },
+    ),
+    "step_of_adam": Case(
+        other=[
+            ADAM + "g, m, v = (x.double() for x in (gradient, momentum, size))\n"
+            "    m, v = m + (g - m) * (1 - 0.9), v + (g * g - v) * (1 - 0.999)\n"
+            "    root = v.sqrt() / (1 - 0.999**step) ** 0.5\n"
+            "    return [weight - lr / (1 - 0.9**step) * m / (root + 1e-8), m, v]",
+            "import numpy as np\n" + ADAM
+            + "weight, gradient, momentum, size = (x.numpy() for x in "
+            "(weight, gradient, momentum, size))\n    " + MEANS + FAIR
+            + "return weight - lr * n / (np.sqrt(w) + 1e-8), m, v",
+            "import torch\n" + ADAM + MEANS + "moved = torch.empty(len(weight))\n"
+            "    for i in range(len(weight)):\n"
+            "        root = (v[i] / (1 - 0.999**step)) ** 0.5\n"
+            "        moved[i] = weight[i] - lr * m[i] / (1 - 0.9**step) / (root + 1e-8)\n"
+            "    return moved, m, v",
+        ],
+        wrong={
+            ADAM + MEANS + FAIR + "return weight + lr * n / (w.sqrt() + 1e-8), m, v": "uphill",
+            ADAM + MEANS + "return weight - lr * m / (v.sqrt() + 1e-8), m, v": "both means begin",
+            ADAM + MEANS + FAIR + "return weight - lr * n / (v.sqrt() + 1e-8), m, v":
+            "the mean of the squares is too small",
+            ADAM + MEANS + FAIR + "return weight - lr * m / (w.sqrt() + 1e-8), m, v":
+            "the momentum is too small",
+            ADAM + MEANS + FAIR.replace("step)", "(step + 1))")
+            + "return weight - lr * n / (w.sqrt() + 1e-8), m, v": "has the number 1",
+            ADAM + MEANS + FAIR + "return weight - lr * n / (w + 1e-8), m, v": "root of the size",
+            ADAM + MEANS.replace("0.1 * ", "") + FAIR
+            + "return weight - lr * n / (w.sqrt() + 1e-8), m, v": "a tenth enters",
+            ADAM + MEANS + FAIR + "return weight - lr * n / (w.sqrt() + 1e-8), n, w":
+            "before the two divisions",
+            ADAM + MEANS + FAIR + "return weight - lr * gradient / (w.sqrt() + 1e-8), m, v":
+            "steps by the momentum",
+            ADAM + MEANS + FAIR + "return weight - lr * n / w.sqrt(), m, v": "all gradients are 0",
+            ADAM + MEANS + FAIR + "return weight - lr * n / (w + 1e-8).sqrt(), m, v": "are tiny",
+            ADAM + MEANS + FAIR + "return weight - lr * n / (w.sqrt() + 1e-8)": "3 values are",
+            ADAM + "momentum *= 0.9\n    " + MEANS + "return weight, m, v":
+            "`momentum` is changed by it",
+        },
+        alike={
+            ADAM + "return weight - lr * gradient, momentum, size": "",
+            ADAM + MEANS + "a = lr * (1 - 0.999**step) ** 0.5 / (1 - 0.9**step)\n"
+            "    return weight - a * m / (v.sqrt() + 1e-8), m, v": "are tiny",
+        },
+    ),
+    "mistakes_in_the_way_back": Case(
+        other=[
+            "import torch\ndef slopes(x, wanted, *start):\n"
+            "    w1, b1, w2, b2 = (torch.tensor(s, requires_grad=True) for s in start)\n"
+            "    ((w2 * (w1 * x + b1).relu() + b2 - wanted) ** 2).backward()\n"
+            "    return [w.grad if w.grad is not None else 0.0 for w in (w1, b1, w2, b2)]",
+            "import numpy as np\n" + BACK + "d = 2 * (w2 * h + b2 - wanted)\n"
+            "    return np.array([d * w2 * (z > 0) * x, d * w2 * (z > 0), d * h, d])",
+        ],
+        wrong={
+            BACK + "d = w2 * h + b2 - wanted\n"
+            "    return d * w2 * (z > 0) * x, d * w2 * (z > 0), d * h, d": "slope of a square",
+            BACK + "d = 2 * (w2 * h + b2 - wanted)\n"
+            "    return d * h * (z > 0) * x, d * h * (z > 0), d * h, d": "h enters y times w2",
+            BACK + "d = 2 * (w2 * h + b2 - wanted)\n"
+            "    return d * w2 * x, d * w2, d * h, d": "lets no slope through",
+            BACK + "d = 2 * (wanted - w2 * h - b2)\n"
+            "    return d * w2 * (z > 0) * x, d * w2 * (z > 0), d * h, d": "Follow section 4",
+            BACK + "return 2 * (w2 * h + b2 - wanted)": "4 values are expected",
+        },
+    ),
+    "cost_of_training": Case(
+        other=[
+            TRAINING + "steps = epochs * len(range(0, digits, batch_size))\n"
+            "    return [steps, macs / per_second * (1 + 2) * epochs * digits]",
+            "import torch\n" + TRAINING + STEPS + SECONDS + "return torch.tensor([steps, seconds])",
+        ],
+        wrong={
+            TRAINING + SECONDS + "return digits // batch_size * epochs, seconds": "smaller, but it",
+            TRAINING + SECONDS + "return math.ceil(digits * epochs / batch_size), seconds":
+            "each epoch ends",
+            TRAINING + SECONDS + "return digits * epochs / batch_size, seconds": "only whole steps",
+            TRAINING + SECONDS + "return math.ceil(digits / batch_size), seconds": "steps of one",
+            TRAINING + STEPS + SECONDS + "return steps, seconds / 3": "where is the way back",
+            TRAINING + STEPS + SECONDS + "return steps, seconds * 2 / 3": "how many in all",
+            TRAINING + STEPS + SECONDS + "return steps, seconds / epochs": "seconds of one epoch",
+            TRAINING + STEPS + "return steps, 3 * macs * steps * batch_size / per_second":
+            "is not full",
+            TRAINING + STEPS + "return steps, 3 * macs * steps / per_second": "asks for a batch",
+            TRAINING + STEPS + SECONDS + "return steps": "2 values are expected",
         },
     ),
 }  # fmt: skip

@@ -1,37 +1,46 @@
 """The exercises of notebook 01: the digits."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from mnist_lab.exercises.cases import rand, randperm
+from mnist_lab.exercises.cases import draw, rand, randint, randperm
 from mnist_lab.exercises.checks import (
     by_example,
     call_with_copies,
     expect_kind,
-    expect_numbers,
     refuse,
 )
 from mnist_lab.exercises.question import Wrong, exercise
 
-MEAN, DEVIATION = 0.1307, 0.3081
+
+@exercise("An augmentation of your own")
+def an_augmentation(shift):
+    far, near = (draw.choice((-1, 1)) * draw.randint(*reach) for reach in ((4, 7), (1, 3)))
+    steps = [(far, near), (near, far), (-near, -far), (far, 0), (0, near), (0, 0)]
+    cases = [(randint(1, 256, count, 1, 28, 28).to(torch.uint8), *step)
+             for count, step in zip((3, 2, 1, 2, 2, 2), steps)]  # fmt: skip
+    slips = [
+        (lambda x, down, right: x.roll((down, right), (-2, -1)),
+         "what leaves on one side comes in on the other: what comes in has to be black."),
+        (lambda x, down, right: _shifted(x, right, down),
+         "rows and columns have changed places: the rows of an image are its dimension 2."),
+        (lambda x, down, right: _shifted(x, -down, -right), "it is shifted the other way."),
+        (lambda x, down, right: _shifted(x, -down, right), "up and down have changed places."),
+        (lambda x, down, right: _shifted(x, down, -right), "left and right have changed places."),
+        (lambda x, down, right: _shifted(x, down, 0), "it is not shifted to the right."),
+        (lambda x, down, right: _shifted(x, 0, right), "it is not shifted down."),
+        (lambda x, down, right: x, "nothing is shifted."),
+        (lambda x, down, right: 255 - _shifted(255 - x, down, right),
+         "what comes in is white: black is 0."),
+        (lambda x, down, right: _shifted(x, abs(down), abs(right)),
+         "a negative number shifts the other way, up or to the left."),
+    ]  # fmt: skip
+    by_example("shift", shift, _shifted, cases, slips)
 
 
-@exercise("Black and white")
-def black_and_white(black, white):
-    for name, value, pixel in (("black", black, 0), ("white", white, 1)):
-        right = (pixel - MEAN) / DEVIATION
-        slips = (
-            (-right, "it has the wrong sign: the mean is taken off the pixel."),
-            (pixel - MEAN, "the mean is taken off, but nothing is divided by the deviation."),
-            ((255 * pixel - MEAN) / DEVIATION, "the pixel was not divided by 255 first."),
-            (pixel / DEVIATION, "the mean was not taken off."),
-            (pixel - MEAN / DEVIATION, "brackets are missing: the difference is divided."),
-            ((pixel - DEVIATION) / MEAN, "mean and deviation have changed places."),
-            ((1 - pixel - MEAN) / DEVIATION, "black and white have changed places."),
-        )
-        slips = [((slip,), f"in `{name}`, {why}") for slip, why in slips]
-        steps = "What are the two steps from a pixel to what the network sees?"
-        expect_numbers({name: value}, (right,), slips, 0.006, steps)
+def _shifted(images: Tensor, down: int, right: int) -> Tensor:
+    return F.pad(images, [right, -right, down, -down])
 
 
 @exercise("One ruler for both")

@@ -4,6 +4,8 @@ import pytest
 from answers import Case, proofs
 
 STANDARDIZE = "import torch\ndef standardize(train, validation):\n    "
+SHIFT = "import torch\ndef shift(images, down, right):\n    "
+PAD = "return torch.nn.functional.pad(images, [{}])"
 PREPARE = "import torch\ndef prepare(images, labels, held_out, turn):\n    "
 CUT = (
     "order = torch.randperm(len(images))\n"
@@ -14,25 +16,45 @@ CUT = (
 )
 
 CASES = {
-    "black_and_white": Case(
+    "an_augmentation": Case(
         other=[
-            "black, white = -0.42, 2.82",
-            "import torch\n"
-            "black, white = (torch.tensor([0, 255]).float() / 255).sub(0.1307).div(0.3081)",
-            "import numpy as np\nblack, white = (np.array([0, 1]) - 0.1307) / 0.3081",
+            SHIFT + "moved = torch.zeros_like(images)\n"
+            "    moved[:, :, max(down, 0):28 + min(down, 0), "
+            "max(right, 0):28 + min(right, 0)] = (\n"
+            "        images[:, :, max(-down, 0):28 - max(down, 0), "
+            "max(-right, 0):28 - max(right, 0)])\n"
+            "    return moved",
+            SHIFT + "wide = torch.nn.functional.pad(images.float(), [8, 8, 8, 8])\n"
+            "    return wide[:, :, 8 - down:36 - down, 8 - right:36 - right]",
+            "import numpy as np\n" + SHIFT + "found = np.zeros(images.shape, np.uint8)\n"
+            "    rows = np.arange(28) - down\n    columns = np.arange(28) - right\n"
+            "    there = np.ix_((rows >= 0) & (rows < 28), (columns >= 0) & (columns < 28))\n"
+            "    rows, columns = (x[(x >= 0) & (x < 28)] for x in (rows, columns))\n"
+            "    for one, old in zip(found, images.numpy()):\n"
+            "        one[0][there] = old[0][np.ix_(rows, columns)]\n"
+            "    return found",
         ],
         wrong={
-            "black, white = -0.1307, 0.8693": "nothing is divided by the deviation",
-            "black, white = -0.4242, (255 - 0.1307) / 0.3081": "not divided by 255 first",
-            "black, white = 0, 1 / 0.3081": "the mean was not taken off",
-            "black, white = -0.4242, 1 - 0.1307 / 0.3081": "brackets are missing",
-            "black, white = 0.4242, -2.8215": "wrong sign",
-            "black, white = 2.8215, -0.4242": "in `black`, black and white have changed",
-            "black, white = (0 - 0.3081) / 0.1307, 1": "mean and deviation have changed places",
-            "black, white = -0.4242, 1": "`white` is 1, which is not",
-            "black, white = 1, 2.8215": "`black` is 1, which is not",
-            "black, white = float('nan'), 1": "`black` is nan, which",
-            "black, white = '-0.42', '2.82'": "a number is expected",
+            SHIFT + "return images.roll((down, right), (2, 3))": "comes in on the other",
+            SHIFT + PAD.format("down, -down, right, -right"): "rows and columns have changed",
+            SHIFT + PAD.format("-right, right, -down, down"): "shifted the other way",
+            SHIFT + PAD.format("right, -right, -down, down"): "up and down have changed",
+            SHIFT + PAD.format("-right, right, down, -down"): "left and right have changed",
+            SHIFT + PAD.format("0, 0, down, -down"): "not shifted to the right",
+            SHIFT + PAD.format("right, -right, 0, 0"): "not shifted down",
+            SHIFT + "return images": "nothing is shifted",
+            SHIFT + PAD.format("right, -right, down, -down], value=255, mode='constant'")
+            .replace("'])", "')"): "what comes in is white",
+            SHIFT + PAD.format("right, 0, down, 0")
+            .replace("return", "down, right = abs(down), abs(right)\n    return"):
+            "a tensor of the shape [3, 1, 28, 28] is expected",
+            SHIFT + "down, right = abs(down), abs(right)\n    "
+            + PAD.format("right, -right, down, -down"): "",
+            SHIFT + "images[:, :, :4] = 0\n    return images": "`images` is changed by it",
+            SHIFT + "return images.float() / 255": "shift(images,",
+            SHIFT + "return images[:, 0]": "a tensor of the shape [3, 1, 28, 28] is expected",
+            SHIFT + "pass": "None (is there a `return`?)",
+            "shift = 3": "`shift` is a int; a function is expected",
         },
     ),
     "one_ruler": Case(

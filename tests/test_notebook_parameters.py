@@ -33,6 +33,8 @@ def cells_with(number: str, parameters: dict) -> list[nbformat.NotebookNode]:
         ("01", {"max_degrees": -5}, "degrees must be"),
         ("02", {"num_epochs": 0}, "num_epochs must be"),
         ("02", {"num_digits": 0}, "number of digits must be"),
+        ("03", {"num_epochs": 0}, "num_epochs must be"),
+        ("03", {"seed": -1}, "seed must be"),
         ("04", {"num_epochs": 1, "num_digits": 640}, "OneCycle cannot rise within"),
         ("06", {"seed": "a"}, "seed must be"),
         ("07", {"num_seeds": 1}, "num_seeds must be"),

@@ -25,7 +25,7 @@ from mnist_lab.records import load_records
 RECORDS = ROOT / "mnist_lab" / "published"
 COSTS = {outcome.notebook: outcome for outcome in load_outcomes(RECORDS / COSTS_FILE)}
 SOLUTIONS = find_solutions(ROOT / "notebooks")
-COMING = {"03", "09"}  # numbers that are kept for notebooks to come
+COMING = {"09"}  # numbers that are kept for notebooks to come
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 each_executed = pytest.mark.parametrize("path", NOTEBOOKS + SOLUTIONS, ids=lambda path: path.stem)
 

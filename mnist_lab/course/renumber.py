@@ -17,7 +17,7 @@ FORMS = {
     # Whatever has a zero in front, and is no part of a date, a decimal, a format or an image.
     "03 alone": r"(?<![\w.,:/+#=%-])(?<!\d\*\*)0\d(?![\w%/+=-]|[.,:]\d)",
     'an id: "03-begin"': r'(?<=")0\d(?=-)|(?<="id": ")\d\d(?=-)',
-    "a file: 03_title": r"(?:(?<![\w.-])|(?<=\\n))\d\d(?=_[a-z])|(?<=solutions_)\d\d",
+    "a file: 03_title": r"(?:(?<![\w.-])|(?<=\\n))\d\d(?=_[a-z])|(?<=solutions_)\d\d|(?<=quick_)\d\d",
     "its exercises: n03.py, q03-begin, s03-top": r"(?<![A-Za-z\d+])[nqs]\d\d(?![A-Za-z\d+/=])",
     "notebooks 03, 05 and 10": (
         r"\b[Nn]otebooks?\s+\d\d(?:(?:, | and | or | to |–)\d\d)*(?![\w%]|[.,]\d)"
@@ -26,7 +26,7 @@ FORMS = {
         r"(?:# |\[)\d\d(?= · | [^]\n]*\]\(notebooks/)"
     ),
     "a command: sweep 04 10": r"mnist_lab (?:run|sweep|exercises)(?: \d\d)+\b(?![.,]\d)",
-    'a call: questions("10", …': r'(?:questions|exercises|proofs)\(\\?"\d\d(?=\\?")',
+    'a call: questions("10", …': r'(?:questions|quick|exercises|proofs)\(\\?"\d\d(?=\\?")',
     'a case, a list: ("10", {…}), ["08", "10"]': r'(?<=\(")\d\d(?=", \{)|(?<="\d\d", ")\d\d(?=")',
 }
 ANY = re.compile("|".join(FORMS.values()))

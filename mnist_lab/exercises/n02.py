@@ -210,7 +210,7 @@ def _step(order: str, softmax: bool = False) -> Callable:
 
 
 @exercise("A step of Adam")
-def step_of_adam(adam_step):
+def step_of_adam(next_adam):
     def adam(
         g_share=0.1,
         fair=lambda mean, beta, step: mean / (1 - beta**step),
@@ -252,14 +252,14 @@ def step_of_adam(adam_step):
         (adam(momentum_of=lambda mean, gradient: gradient), "it steps by the momentum."),
     ]
     cases = [_adam_case(step) for step in (3, 1, 2, 10, draw.randint(4, 40))]
-    by_example("adam_step", adam_step, right, cases, slips)
+    by_example("next_adam", next_adam, right, cases, slips)
     still = torch.zeros(4)
     nothing, tiny = (still, still, still, still, 1, 0.1), 3e-5 * torch.tensor([1.0, -1, 1, -1])
     zero = "There, all gradients are 0: the small number below keeps the step at 0, too."
-    by_example("adam_step", adam_step, right, [nothing], otherwise=zero)
+    by_example("next_adam", next_adam, right, [nothing], otherwise=zero)
     where = "There, the gradients are tiny: 1e-8 is added to the root of the corrected size."
     small = (still, tiny, still, still, 1, 0.1)
-    by_example("adam_step", adam_step, right, [small], otherwise=where)
+    by_example("next_adam", next_adam, right, [small], otherwise=where)
 
 
 def _adam_case(step: int) -> tuple:

@@ -16,7 +16,7 @@ STEP = (
 )
 ASK = "network.train()\n    loss = F.cross_entropy(network(images), labels)\n    "
 GO = "loss.backward()\n    optimizer.step()\n    "
-ADAM = "def adam_step(weight, gradient, momentum, size, step, lr):\n    "
+ADAM = "def next_adam(weight, gradient, momentum, size, step, lr):\n    "
 MEANS = "m, v = 0.9 * momentum + 0.1 * gradient, 0.999 * size + 0.001 * gradient**2\n    "
 FAIR = "n, w = m / (1 - 0.9**step), v / (1 - 0.999**step)\n    "
 BACK = "def slopes(x, wanted, w1, b1, w2, b2):\n    z = w1 * x + b1\n    h = max(z, 0.0)\n    "

@@ -263,9 +263,11 @@ def step_of_adam(next_adam):
 
 
 def _adam_case(step: int) -> tuple:
-    """Weights near 0, so that it is the step that counts, and what is remembered after some."""
+    """Weights near 0, so that it is the step that counts, and what is remembered after some. No
+    gradient is near 0, where the small number below would count."""
     remembered = (torch.zeros(6), torch.zeros(6)) if step == 1 else (randn(6), rand(6) + 0.2)
-    return (randn(6) / 10, randn(6), *remembered, step, draw.uniform(0.05, 0.3))
+    gradient = randn(6).sign() * (rand(6) + 0.3)
+    return (randn(6) / 10, gradient, *remembered, step, draw.uniform(0.05, 0.3))
 
 
 @exercise("Find three mistakes in the way back")

@@ -73,7 +73,9 @@ def cases(seeds: int = 12, num_epochs: int | None = None) -> list[dict]:
         check("num_epochs", num_epochs, Count)
     done = set()
     if num_epochs is None and (PUBLISHED / f"{FILE}.json").exists():
-        done = {(run["case"], run["seed"]) for run in load_published(FILE)["runs"]}
+        whole = {case: NETWORKS[CASES[case].network].recipe.num_epochs for case in CASES}
+        runs = load_published(FILE)["runs"]
+        done = {(r["case"], r["seed"]) for r in runs if r["num_epochs"] == whole[r["case"]]}
     left = [
         {"case": case, "seed": seed, "num_epochs": num_epochs}
         for seed in range(seeds)

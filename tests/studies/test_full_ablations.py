@@ -55,7 +55,11 @@ def test_what_is_published_is_not_run_again(tmp_path, monkeypatch):
     monkeypatch.setattr(full_ablations, "PUBLISHED", tmp_path)
     everything = cases(2)
     assert len(everything) == 2 * len(CASES) and {case["seed"] for case in everything} == {0, 1}
-    published = [{"case": case, "seed": 0} for case in CASES]
+    whole = {"bottleneck": 20, "gap": 19}
+    published = [
+        {"case": name, "seed": 0, "num_epochs": whole[case.network]} for name, case in CASES.items()
+    ]
+    published += [{"case": name, "seed": 1, "num_epochs": 3} for name in CASES]  # not whole
     write_file(tmp_path / "full.json", "{}")
     monkeypatch.setattr(full_ablations, "load_published", lambda name: {"runs": published})
     assert cases(2) == [case for case in everything if case["seed"] == 1]

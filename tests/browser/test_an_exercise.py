@@ -17,14 +17,14 @@ def test_an_exercise_is_answered_wrongly_then_rightly(lab):
     cell = lab.cell("q1.check()")
     expect(UNANSWERED, lab.printed(cell))
 
-    lab.retype(cell, "black =", "black = 0")
-    lab.retype(cell, "white =", "white = 1")
+    lab.retype(cell, "    return", "return images")
     expect(WRONG, lab.run_cell(cell))
 
-    lab.retype(cell, "black =", "black = (0 - 0.1307) / 0.3081")
-    expect(WRONG, lab.run_cell(cell))  # half of it is not enough
+    lab.retype(cell, "    return", "return images.roll((down, right), (2, 3))")
+    expect(WRONG, lab.run_cell(cell))  # what leaves on one side comes in on the other
 
-    lab.retype(cell, "white =", "white = 2.82")
+    padding = "[right, -right, down, -down]"
+    lab.retype(cell, "    return", f"return torch.nn.functional.pad(images, {padding})")
     expect(RIGHT, lab.run_cell(cell))
 
 

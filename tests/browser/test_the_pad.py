@@ -63,7 +63,7 @@ class Pad:
 
 @pytest.fixture(scope="module")
 def pad(open_notebook) -> Pad:
-    (notebook,) = (ROOT / "notebooks").glob("10_*.ipynb")
+    (notebook,) = (ROOT / "notebooks").glob("*_draw_a_digit.ipynb")
     lab = open_notebook(f"notebooks/{notebook.name}")
     lab.run_all()
     return Pad(lab)

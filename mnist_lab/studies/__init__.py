@@ -14,6 +14,6 @@ A study is a module with three functions, and it neither prints nor saves:
 "runs": [the results]}`.
 
 Beside the studies stand `textbook`, the way of training that `fit` is compared with; `roofline`,
-the limit of the machine; `rules`, by which the published claims are judged; and `measuring`, what
-several studies need.
+the limit of the machine; `rules`, by which the published claims are judged, and `verdicts`, which
+gathers what was measured for each; and `measuring`, what several studies need.
 """

@@ -50,9 +50,9 @@ class Estimate(NamedTuple):
         """`p_above`, the other way round."""
         return Estimate(-self.value, self.error, self.df).p_above(-bound)
 
-    def smallest_effect(self) -> float:
+    def smallest_effect(self, cases: int = 1) -> float:
         """The true distance from a bound that such runs show in four of five attempts."""
-        return self.error * float(t.isf(LEVEL / 2, self.df) + t.isf(0.2, self.df))
+        return self.error * float(t.isf(LEVEL / 2 / cases, self.df) + t.isf(0.2, self.df))
 
 
 def mean_of(values: Sequence[float]) -> Estimate:

@@ -22,7 +22,7 @@ def changed_outputs(notebook: nbformat.NotebookNode) -> list[str]:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             now = printed(cell, namespace)
-        if now != "".join(output.text for output in cell.outputs):
+        if now != "".join(output.get("text", "") for output in cell.outputs):
             found.append(f"{cell.id}: {now}")
     return found
 

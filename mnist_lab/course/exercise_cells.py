@@ -32,8 +32,9 @@ together in [a notebook of their own](solutions/{name})."""
 TOP = """\
 # {number} · Solutions
 
-The answers to the exercises of [{title}](../{name}). There are others that are right: `check()` in
-that notebook tells. Whoever looks here first has learned nothing yet."""
+One way to solve each exercise of [{title}](../{name}). Others are right, too: `check()` in that
+notebook tells. Try first, if only for ten minutes: what you find here then answers a question
+that you have. If you are stuck, read one solution, close this page, and write it yourself."""
 
 
 def solutions_path(folder: Path, number: str) -> Path:
@@ -89,7 +90,9 @@ def exercise_cells(number: str, solved: bool = False) -> list[NotebookNode]:
         task = f"### Exercise {i}: {exercise.title}\n\n{exercise.task}"
         cells.append(new_markdown_cell(task, id=f"q{number}-{i}-task"))
         if exercise.given:
-            cells.append(new_code_cell(exercise.given, id=f"q{number}-{i}-given"))
+            drawn = {"tags": ["nbval-ignore-output"]}  # a picture is no two times the same file
+            given = new_code_cell(exercise.given, id=f"q{number}-{i}-given", metadata=drawn)
+            cells.append(given)
         answer = exercise.solution if solved else exercise.start
         answer += "\n\n\n" if answer.splitlines()[-1].startswith(" ") else "\n\n"
         answer += f"q{i}.check()" if solved else CALL.format(i)

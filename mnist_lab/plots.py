@@ -14,7 +14,7 @@ from contextlib import contextmanager
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.pyplot import Axes, Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator
 from torch import Tensor
 
 from mnist_lab.data import Split
@@ -112,7 +112,7 @@ def plot_receptive_fields(rows: Sequence[Layer], image: Tensor | None = None,
     """What the middle value of some layers sees: a frame around it for each.
 
     On an `image` `[1, 28, 28]` the computed frame; or on the `fields` `[28, 28]` that
-    `measure_receptive_field` gave, the measured ones.
+    `measure_receptive_field` gave, the measured ones, of the same value. It stands a pixel off.
     """
     pictures = fields or [image[0]] * len(rows)
     kind, far = "measured" if fields else "computed", pictures[0].shape[-1] - 1
@@ -122,10 +122,13 @@ def plot_receptive_fields(rows: Sequence[Layer], image: Tensor | None = None,
     with _drawing(alt, 1.2 + COLUMN / len(rows), columns=len(rows)) as axes:
         for axis, row, picture, side in zip(axes, rows, pictures, sides):
             axis.imshow(picture.cpu().numpy(), cmap="gray_r" if fields else "gray")
-            top, left, *_ = bounding_box(picture) if fields else [max(far + 1 - side, 0) / 2] * 2
-            square = (left - 0.5, top - 0.5), min(side, far + 1), min(side, far + 1)
-            for colour, width in (("white", 5), (ORANGE, 2.5)):  # it lies on black and on grey
-                axis.add_patch(plt.Rectangle(*square, fill=False, ec=colour, lw=width))
+            count = (1, *row.output)[-1]  # of the places; the first begins as far out as the last
+            first = (far + 1 - side - (count - 1) * row.jump) / 2 + count // 2 * row.jump
+            top, left, *_ = bounding_box(picture) if fields else [max(first, 0)] * 2
+            wide = min(side, far + 1) + 2
+            for colour, width in (("white", 3), (ORANGE, 1.5)):  # it lies on black and on grey
+                axis.add_patch(plt.Rectangle((left - 1.5, top - 1.5), wide, wide, fill=False,
+                                             ec=colour, lw=width, clip_on=False))  # fmt: skip
             axis.set(title=f"{row.kind}\n{row.name}\n{kind}: {side}", xlabel="pixels",
                      xticks=[0, far], yticks=[0, far])  # fmt: skip
 
@@ -165,7 +168,7 @@ def plot_layers(rows: Sequence[Layer]) -> None:
     panels = {"parameters": [row.parameters for row in rows],
               "thousand MACs per image": [row.macs / 1e3 for row in rows]}  # fmt: skip
     alt = f"Parameters and multiply-accumulates of each layer: {'; '.join(texts)}."
-    plot_bars(names, panels, alt)
+    plot_bars(names, panels, alt, lambda x: f"{x:,.0f}" if x >= 10 or x == 0 else f"{x:.2g}")
 
 
 def plot_dots(results: Mapping[str, Sequence[float]], label: str,
@@ -223,17 +226,22 @@ def plot_history(history: History) -> None:
     """Loss, accuracy and learning rate of a run, over its epochs."""
     epochs = range(1, len(history.seconds) + 1)
     train, validation = 100 * np.array([history.train_accuracy, history.validation_accuracy])
-    alt = (f"Loss, accuracy and learning rate over {len(epochs)} epochs on {history.digits}: the "
-           f"validation loss ends at {history.validation_loss[-1]:.4f}, the accuracy at "
-           f"{history.validation_accuracy[-1]:.2%}.")  # fmt: skip
+    losses, shares = history.validation_loss, history.validation_accuracy
+    alt = (f"Loss, accuracy and learning rate over {len(epochs)} epochs on {history.digits}: on "
+           f"validation the loss goes from {losses[0]:.4f} to {losses[-1]:.4f}, the accuracy from "
+           f"{shares[0]:.2%} to {shares[-1]:.2%}.")  # fmt: skip
     with _drawing(alt, 2.8, columns=3) as (loss, accuracy, rate):
         lines = (loss, history.train_loss, history.validation_loss), (accuracy, train, validation)
         for axis, of_training, of_validation in lines:
             axis.plot(epochs, of_training, "--o", ms=3, color=ORANGE, label="training (augmented)")
             axis.plot(epochs, of_validation, "-s", ms=3, color=BLUE, label="validation")
-            axis.set(xlabel="epoch", xlim=(0.5, len(epochs) + 0.5))
-            axis.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
+        for axis in (loss, accuracy, rate):  # an epoch's figures stand at its end
+            axis.set(xlabel="epoch", xlim=(0, len(epochs) + 0.5))
+            axis.xaxis.set_major_locator(MaxNLocator(4, integer=True, min_n_ticks=1))
         loss.set(ylabel="loss", yscale="log")
+        loss.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        loss.yaxis.set_major_formatter("{x:g}")
+        loss.yaxis.set_minor_formatter("")
         # The first epochs of the training may lie so low that the rest would look like one line.
         shown = [*validation, *np.sort(train)[len(train) // 2 :]]
         margin = max(0.05 * np.ptp(shown), 0.2)
@@ -244,7 +252,7 @@ def plot_history(history: History) -> None:
             accuracy.set_title(f"not shown: down to {min(train):.0f} %")
         at = np.linspace(0, len(epochs), len(history.batch_lr) + 1)[1:]
         rate.plot(at, history.batch_lr, ".-", ms=1, color=GREEN)
-        rate.set(xlabel="epoch", ylabel="learning rate", ylim=(0, None))
+        rate.set(ylabel="learning rate", ylim=(0, None))
         loss.figure.legend(*loss.get_legend_handles_labels(), frameon=False, ncol=2,
                            loc="outside upper left")  # fmt: skip
 
@@ -335,14 +343,11 @@ def plot_confusion(evaluation: Evaluation) -> None:
         axis.figure.colorbar(shade, label="mistakes", shrink=0.8, ticks=MaxNLocator(integer=True))
 
 
-def plot_embedding(points: Tensor, labels: Tensor, alt: str) -> None:
-    """Points `[N, 2]` of digits: a cloud of dots, and each digit's name where its middle is."""
-    shades = plt.get_cmap("cividis")(np.linspace(0, 0.9, 10))
+def plot_embedding(points: Tensor, labels: Tensor, alt: str, count: int = 80) -> None:
+    """Points `[N, 2]` of digits, each drawn as the numeral that it is; the first of each class."""
+    colours = [BLUE, ORANGE, GREEN, "black", GREY] * 2  # the numeral tells two of one apart
     with _drawing(alt, 5.0) as (axis,):
         for digit in labels.unique().tolist():
-            cloud = points[labels == digit].cpu()
-            axis.scatter(*cloud.T.numpy(), s=5, color=shades[digit], alpha=0.6, linewidths=0)
-            box = {"boxstyle": "circle", "fc": "white", "ec": GREY, "alpha": 0.9}
-            axis.annotate(str(digit), cloud.median(0).values.tolist(), ha="center", va="center",
-                          fontsize=16, fontweight="bold", bbox=box)  # fmt: skip
+            x, y = points[labels == digit][:count].cpu().T.numpy()
+            axis.scatter(x, y, s=30, color=colours[digit], marker=f"${digit}$", linewidths=0.2)
         axis.set(xlabel="first direction", ylabel="second direction")

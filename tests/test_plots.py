@@ -171,7 +171,7 @@ def test_maps_lie_over_their_picture_with_the_line_where_they_are_high(drawn):
     assert highest.min() == 8.5 and highest.mean(0).max() < 12, "not around the upper left"
 
 
-def test_frames_are_as_wide_as_the_field_but_stay_on_the_image(drawn):
+def test_frames_stand_a_pixel_off_the_field_of_the_same_value(drawn):
     rows = [LAYERS[index] for index in (0, 4, 27)]
     fields = [measure_receptive_field(NETWORK, row.module) for row in rows[:2]]
     plots.plot_receptive_fields(rows, SPLIT.images[0])
@@ -179,8 +179,8 @@ def test_frames_are_as_wide_as_the_field_but_stay_on_the_image(drawn):
     (computed, alt), (measured, said) = drawn
     frames = [[axis.patches[-1].get_bbox().bounds for axis in figure.axes]
               for figure in (computed, measured)]  # fmt: skip
-    assert frames[0] == [(12, 12, 3, 3), (11, 11, 5, 5), (-0.5, -0.5, 28, 28)]
-    assert frames[1] == [(12.5, 12.5, 3, 3), (11.5, 11.5, 5, 5)]
+    assert frames[0] == [(11.5, 11.5, 5, 5), (10.5, 10.5, 7, 7), (-1.5, -1.5, 30, 30)]
+    assert frames[1] == frames[0][:2]
     assert "computed: 32" in computed.axes[2].get_title()
     assert "measured: 3" in measured.axes[0].get_title() and "convblock2.0 5" in said
     assert "convblock1.0 3, convblock2.0 5, convblock8 32" in alt
@@ -284,7 +284,9 @@ def test_a_history_is_drawn_over_its_epochs(drawn):
     assert rate.lines[0].get_xdata()[[0, -1]].tolist() == [0.5, 3]
     assert list(rate.lines[0].get_ydata()) == history().batch_lr
     assert texts_of(figure.legends[0].get_texts()) == ["training (augmented)", "validation"]
-    assert "3 epochs on small digits" in alt and "at 0.3333, the accuracy at 90.00%" in alt
+    assert "3 epochs on small digits" in alt and "the loss goes from 1.0000 to 0.3333" in alt
+    assert "the accuracy from 70.00% to 90.00%" in alt
+    assert {axis.get_xlim() for axis in figure.axes} == {(0, 3.5)}
 
 
 @pytest.mark.parametrize(
@@ -307,7 +309,7 @@ def test_the_accuracies_are_always_in_their_panel(drawn, train, validation, cut)
     assert axis.get_title() == cut and bool(cut) != all(inside[0])
     assert all(line.get_marker() not in ("", "None") for line in axis.lines), "one epoch is a point"
     assert len(axis.get_yticks()) and max(axis.get_yticks()) <= 100
-    shown = [tick for tick in axis.get_xticks() if 0.5 <= tick <= len(train) + 0.5]
+    shown = [tick for tick in axis.get_xticks() if 0 < tick <= len(train) + 0.5]
     assert shown and all(tick == int(tick) for tick in shown)
 
 
@@ -379,10 +381,9 @@ def test_the_confusion_is_written_into_its_cells(drawn):
     assert "with 0 mistakes." in perfect
 
 
-def test_each_digit_is_named_where_its_middle_is(drawn):
+def test_each_digit_is_drawn_as_its_numeral_and_no_class_hides_the_others(drawn):
     points = torch.tensor([[0.0, 0.0], [1.0, 1.0], [9.0, 2.0], [5.0, 5.0]])
-    plots.plot_embedding(points, torch.tensor([0, 0, 0, 7]), "a cloud")
+    plots.plot_embedding(points, torch.tensor([0, 0, 0, 7]), "a cloud", count=2)
     ((figure, _),) = drawn
-    names = {text.get_text(): text.xy for text in figure.axes[0].texts}
-    assert names == {"0": (1.0, 1.0), "7": (5.0, 5.0)}
-    assert sum(len(cloud.get_offsets()) for cloud in figure.axes[0].collections) == 4
+    clouds = [cloud.get_offsets().tolist() for cloud in figure.axes[0].collections]
+    assert clouds == [[[0, 0], [1, 1]], [[5, 5]]]

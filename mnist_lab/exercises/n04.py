@@ -1,6 +1,7 @@
-"""The exercises of notebook 04: what a layer sees, the block of the network, its head."""
+"""The exercises of notebook 04: batch norm, what a layer sees, the block, the head, a design."""
 
 import warnings
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +13,6 @@ from mnist_lab.exercises.checks import (
     by_example,
     call_with_copies,
     expect_kind,
-    expect_numbers,
     expect_parameters,
     expect_shape,
     expect_value,
@@ -22,19 +22,61 @@ from mnist_lab.exercises.checks import (
 from mnist_lab.exercises.question import call, exercise
 
 
-@exercise("Pool earlier")
-def pool_earlier(sees_a, sees_b):
-    apart = (
-        "8 would be right if a convolution behind the pooling added 2 pixels, like one before it: "
-        "but two neighbours of the pooled map lie 2 pixels apart."
-    )
-    slips = (
-        ((12, 10), "you have both numbers, but A and B are interchanged."),
-        ((8, None), apart),
-        ((None, 8), apart),
-        ((9, 11), "the pooling has been left out: it looks at 2×2 values, so it adds a pixel."),
-    )
-    expect_numbers({"sees_a": sees_a, "sees_b": sees_b}, (10, 12), slips)
+@exercise("Batch norm by hand")
+def batch_norm_by_hand(batch_norm):
+    def of(dims=(0, 2, 3), divisor=0, kept_divisor=1, share=0.1, eps=1e-5, root=True, after=0.0,
+           switched=True, keeps=True, scaled=True):  # fmt: skip
+        def norm(maps, weight, bias, mean, var, training):
+            def per_channel(values):
+                return values[..., :, None, None] if values.dim() < 4 else values
+
+            batch = training if switched else not training
+            if batch:
+                new = maps.mean(dims, keepdim=dims != (0, 2, 3))
+                spread = maps.var(dims, correction=divisor, keepdim=dims != (0, 2, 3))
+            else:
+                new, spread = mean, var
+            size = (per_channel(spread) + eps).sqrt() if root else per_channel(spread) + eps
+            out = (maps - per_channel(new)) / (size + after)
+            if scaled:
+                out = out * per_channel(weight) + per_channel(bias)
+            if batch and keeps:
+                all_var = maps.var((0, 2, 3), correction=kept_divisor)
+                mean = (1 - share) * mean + share * maps.mean((0, 2, 3))
+                var = (1 - share) * var + share * all_var
+            return out, mean, var
+
+        return norm
+
+    def right(maps, weight, bias, mean, var, training):
+        mean, var = mean.clone(), var.clone()
+        out = F.batch_norm(maps, mean, var, weight, bias, training, 0.1, 1e-5)
+        return out, mean, var
+
+    slips = [
+        (of(dims=(0,)), "mean and variance are those over the batch: also over all places."),
+        (of(dims=(2, 3)), "each digit has its own mean: one for the whole batch is expected."),
+        (of(dims=(1, 2, 3)), "the channels are thrown together: each has its own mean."),
+        (of(divisor=1), "here the batch is divided by its variance with the divisor n."),
+        (of(kept_divisor=0), "the variance that is kept has the divisor n − 1."),
+        (of(divisor=1, kept_divisor=0), "the two divisors are interchanged."),
+        (of(share=0.9), "nine tenths of what was kept stay, and one of the new comes in."),
+        (of(share=1.0), "what was kept counts, too: with nine tenths."),
+        (of(keeps=False), "nothing new is kept."),
+        (of(eps=0.0), "the small number 1e-5 is missing."),
+        (of(eps=0.0, after=1e-5), "the small number is added to the variance, below the root."),
+        (of(root=False), "divide by the root of the variance."),
+        (of(scaled=False), "weight and bias of the channels are missing."),
+        (of(switched=False), "training and evaluation are interchanged."),
+    ]
+    still = draw.randrange(3)  # a channel that hardly varies: there the small number counts
+    cases = []
+    for size, training in (((2, 3, 2, 3), True), ((1, 3, 2, 2), False), ((4, 3, 1, 2), True)):
+        maps, channels = 2 * randn(*size) + 3 * randn(3)[:, None, None], randn(2, 3)
+        maps[:, still] *= 0.003
+        weight, mean = 0.5 + rand(3), randn(3)
+        cases.append((maps, weight, channels[0], mean, 0.5 + rand(3), training))
+    by_example("batch_norm", batch_norm, right, cases, slips)
 
 
 @exercise("What does any chain of layers see?")
@@ -170,3 +212,61 @@ def _expect_means_of_a_tenth_less(head: nn.Module) -> None:
         kept = 32.4 * maps.mean((2, 3))
         drops = agrees(kept, kept.round(), 1e-3) and 0.045 < kept.std() / 32.4 < 0.067
         refuse((not drops, "in train() it is another dropout: it was a tenth of the values."))
+
+
+MOST_PARAMETERS, LEAST_CHANNELS, SIDES, SEEN = 4_000, 16, (3, 6), (20, 26)
+
+
+@exercise("Design under a budget")
+def design_under_a_budget(small_body):
+    module = call(small_body)
+    expect_kind(module, nn.Module, "what `small_body` returns", "a module of PyTorch")
+
+    def asked(images):
+        maps = call(module, images)
+        expect_kind(maps, Tensor, "what the body returns", "a tensor")
+        return maps
+
+    with torch.no_grad():
+        call(module.eval)
+        shape = list(call_with_copies(asked, randn(2, 1, 28, 28)).shape)
+        refuse(
+            (len(shape) != 4 or shape[0] != 2, f"for two digits it returns {shape}: maps are "
+             "expected, [2, channels, rows, columns]."),
+        )  # fmt: skip
+        _, channels, *sides = shape
+        fits = all(SIDES[0] <= side <= SIDES[1] for side in sides)
+        count = sum(parameter.numel() for parameter in module.parameters())
+        refuse(
+            (channels < LEAST_CHANNELS, f"it has {channels} maps at its end; {LEAST_CHANNELS} or "
+             "more are asked for."),
+            (not fits, f"its maps are {sides[0]}×{sides[1]} at the end; {SIDES[0]}×{SIDES[0]} to "
+             f"{SIDES[1]}×{SIDES[1]} are asked for."),
+            (count > MOST_PARAMETERS, f"it has {count:,} parameters, which is above the budget."),
+        )  # fmt: skip
+        rows, columns = _sides_seen(module, asked, [side // 2 for side in sides])
+        seen = f"a value in the middle sees {rows}×{columns} pixels"
+        refuse(
+            (min(rows, columns) < SEEN[0], f"{seen}, which is too little."),
+            (max(rows, columns) > SEEN[1], f"{seen}, which is too much."),
+        )
+        call(module.double)
+        images = randn(4, 1, 28, 28).double()
+        bent = asked(images) + asked(-images) - 2 * asked(0 * images)
+        straight = bent.abs().max() <= 1e-9 * asked(images).abs().max()
+        refuse((straight, "nothing bends the maps: without a ReLU all of it is one linear map."))
+
+
+def _sides_seen(module: nn.Module, asked: Callable, middle: list[int]) -> list[int]:
+    """The sides, rows and columns, of the frame that the value in the middle looks through.
+
+    A row of nan makes nan of whatever depends on it. In 64 bits: the fast ways of convolving in 32
+    bits spread it to neighbours.
+    """
+    call(module.double)
+    pictures = torch.zeros(2, 28, 1, 28, 28, dtype=torch.float64)
+    for place in range(28):
+        pictures[0, place, :, place] = pictures[1, place, :, :, place] = torch.nan
+    maps = asked(pictures.flatten(0, 1))[:, :, middle[0], middle[1]]
+    places = [seen.nonzero().flatten().tolist() for seen in maps.isnan().any(1).view(2, 28)]
+    return [one[-1] - one[0] + 1 if one else 0 for one in places]

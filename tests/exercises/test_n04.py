@@ -70,21 +70,105 @@ def receptive_field(layers):
         {then}
     return field
 """
+BATCH_NORM = """
+import torch
+def batch_norm(maps, weight, bias, mean, var, training):
+    def each(values):
+        return values[:, None, None] if values.dim() == 1 else values
+    {before}
+    m, v = mean, var
+    if {switch}:
+        m, v = maps.mean({dims}), maps.var({dims}, correction={divisor})
+    if ({switch}) and {kept}:
+        mean = {old} * mean + {new} * maps.mean({keep_dims})
+        var = {old} * var + {new} * maps.var({keep_dims}, correction={kept_divisor})
+    v = each(v)
+    out = (maps - each(m)) / {root}{scale}
+    return {answer}
+"""
+
+
+def bn(**changed):
+    named = dict(before="pass", switch="training", dims="(0, 2, 3)", keep_dims="(0, 2, 3)",
+                 divisor=0, kept_divisor=1, old=0.9, new=0.1, kept="True", root="(v + 1e-5).sqrt()",
+                 scale=" * each(weight) + each(bias)", answer="out, mean, var")  # fmt: skip
+    return BATCH_NORM.format(**named | changed)
+
+
+BODY = "import torch\nfrom torch import nn\ndef small_body():\n    return nn.Sequential({})"
+STEP_OF = "nn.Conv2d({}, {}, 3, bias=False), nn.ReLU(), "
+TO_12 = STEP_OF.format(1, 8) + STEP_OF.format(8, 8) + "nn.MaxPool2d(2), "
+TO_6 = TO_12 + 3 * STEP_OF.format(8, 8)
+TO_4 = TO_6 + STEP_OF.format(8, 16)
+DEPTHWISE = """
+import torch.nn.functional as F
+from torch import nn
+class small_body(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv2d(1, 24, 5, stride=2)
+        self.more = nn.ModuleList([nn.Conv2d(24, 24, 3, groups=24) for _ in range(4)])
+        self.mix = nn.LazyConv2d(24, 1)
+        self.norm = nn.BatchNorm2d(24)
+        self.drop = nn.Dropout(0.5)
+    def forward(self, x):
+        x = self.norm(self.first(x))
+        for layer in self.more:
+            x = F.gelu(layer(x))
+        return self.drop(self.mix(x))
+"""
 GROW, STEP = "field += (kernel - 1) * jump", "jump *= stride"
 
 CASES = {
-    "pool_earlier": Case(
+    "batch_norm_by_hand": Case(
         other=[
-            "sees_a, sees_b = 10.0, 12",
-            "import torch\nsees_a, sees_b = torch.tensor(10), torch.tensor([12])",
+            bn(),
+            "import numpy as np\nimport torch\n"
+            "def batch_norm(maps, weight, bias, mean, var, training):\n"
+            "    x = maps.numpy().astype(np.float64)\n"
+            "    given = mean, var, weight, bias\n"
+            "    m, v, w, b = (t.numpy().reshape(1, -1, 1, 1) for t in given)\n"
+            "    if training:\n"
+            "        n = x.size // x.shape[1]\n"
+            "        now = x.mean((0, 2, 3), keepdims=True)\n"
+            "        spread = x.var((0, 2, 3), keepdims=True)\n"
+            "        mean = 0.9 * mean.numpy() + 0.1 * now.ravel()\n"
+            "        var = 0.9 * var.numpy() + 0.1 * spread.ravel() * n / (n - 1)\n"
+            "        m, v = now, spread\n"
+            "    return (x - m) / np.sqrt(v + 1e-5) * w + b, mean, var",
+            "import torch\ndef batch_norm(maps, weight, bias, mean, var, training):\n"
+            "    out, mean, var = torch.empty_like(maps), mean.clone(), var.clone()\n"
+            "    for c in range(maps.shape[1]):\n"
+            "        x = maps[:, c].flatten().double()\n"
+            "        n, m, v = x.numel(), mean[c], var[c]\n"
+            "        if training:\n"
+            "            m, v = x.mean(), ((x - x.mean()) ** 2).sum() / n\n"
+            "            mean[c] = mean[c] * 0.9 + m * 0.1\n"
+            "            var[c] = var[c] * 0.9 + v * n / (n - 1) * 0.1\n"
+            "        out[:, c] = (maps[:, c] - m) / (v + 1e-5) ** 0.5 * weight[c] + bias[c]\n"
+            "    return [out, mean, var]",
         ],
         wrong={
-            "sees_a, sees_b = 12, 10": "interchanged",
-            "sees_a, sees_b = 8, 8": "lie 2 pixels apart",
-            "sees_a, sees_b = 9, 11": "the pooling has been left out",
-            "sees_a, sees_b = 10, 13": "`sees_b` is 13, which is not",
-            "sees_a, sees_b = 6, 12": "`sees_a` is 6, which is not",
-            "sees_a, sees_b = '10', '12'": "a number is expected",
+            bn(dims="(0,), keepdim=True", keep_dims="(0, 2, 3)"): "also over all places",
+            bn(dims="(2, 3), keepdim=True", keep_dims="(0, 2, 3)"): "Each digit has its own"[1:],
+            bn(dims="(1, 2, 3), keepdim=True", keep_dims="(0, 2, 3)"): "are thrown together",
+            bn(divisor=1): "here the batch is divided",
+            bn(kept_divisor=0): "the variance that is kept has the divisor",
+            bn(divisor=1, kept_divisor=0): "the two divisors are interchanged",
+            bn(old=0.1, new=0.9): "nine tenths of what was kept stay",
+            bn(old=0, new=1): "what was kept counts, too",
+            bn(kept="False"): "nothing new is kept",
+            bn(root="v.sqrt()"): "the small number 1e-5 is missing",
+            bn(root="(v.sqrt() + 1e-5)"): "below the root",
+            bn(root="(v + 1e-5)"): "divide by the root",
+            bn(scale=""): "weight and bias of the channels are missing",
+            bn(switch="not training"): "training and evaluation are interchanged",
+            bn(scale=" * each(weight)"): "the right shape, but other values",
+            bn(switch="True"): "value 1 of batch_norm(",
+            bn(answer="out"): "3 values are expected",
+            bn(answer="out, out, out"): "value 2 of batch_norm",
+            bn(before="maps -= maps.mean((0, 2, 3), keepdim=True)"): "`maps` is changed by it",
+            bn(before="mean *= 1.01"): "`mean` is changed by it",
         },
     ),
     "chain_of_layers": Case(
@@ -218,6 +302,33 @@ def conv_block(in_channels, out_channels, dropout):
             head(means="F.dropout(maps.mean((2, 3), keepdim=True), 0.1, self.training)",
                  dropped="maps"): "another dropout",
             head(dropped="F.dropout(maps, 0.1, self.training, inplace=True)"): "`maps` is changed",
+        },
+    ),
+    "design_under_a_budget": Case(
+        other=[
+            BODY.format(TO_4),
+            DEPTHWISE,
+            BODY.format("nn.Conv2d(1, 16, 3, bias=False, dilation=4), nn.LeakyReLU(), "
+                        "nn.AvgPool2d(2), nn.Conv2d(16, 16, 3, dilation=2)")
+            .replace("dilation=2)", "dilation=3, groups=2)"),
+        ],
+        wrong={
+            BODY.format(TO_4.replace("8, 16, 3", "8, 12, 3")): "it has 12 maps at its end",
+            BODY.format(TO_4 + "nn.MaxPool2d(2)"): "its maps are 2×2 at the end",
+            BODY.format(TO_4.replace("(8, 8,", "(8, 9,", 1).replace("(8, 8,", "(9, 8,", 1)
+                        .replace("16, 3", "20, 3").replace("(1, 8, 3", "(1, 8, 5, padding=1")):
+            "which is above the budget",
+            BODY.format(TO_12 + "nn.MaxPool2d(2), " + STEP_OF.format(8, 16)): "too little",
+            BODY.format(TO_4 + "nn.AdaptiveAvgPool2d(1), nn.Upsample((4, 4))"): "too much",
+            BODY.format(TO_4).replace("nn.ReLU(), ", "").replace("MaxPool", "AvgPool"):
+            "all of it is one linear map",
+            BODY.format(TO_4 + "nn.Flatten()"): "maps are expected",
+            "def small_body():\n    return 3": "a module of PyTorch is expected",
+            BODY.format(TO_4.replace("(8, 8, 3", "(8, 9, 3")): "ends in RuntimeError",
+        },
+        alike={
+            BODY.format(TO_4 + "nn.Conv2d(16, 16, 1)").replace("8, 16, 3", "8, 20, 3")
+            .replace("16, 16, 1", "20, 33, 1"): "which is above the budget",
         },
     ),
 }  # fmt: skip

@@ -3,7 +3,7 @@
 The idea is Mu and Gilmer's, "MNIST-C: A Robustness Benchmark for Computer Vision",
 arXiv:1906.02337; that of five strengths is Hendrycks and Dietterich's, arXiv:1903.12261. The
 corruptions are the course's own: an accuracy on them is none on MNIST-C. Whoever adds one writes
-its function and its entry in `CORRUPTIONS`, and executes notebook 08 anew, which counts them.
+its function and its entry in `CORRUPTIONS`, and executes notebook 09 anew, which counts them.
 """
 
 import math

@@ -17,7 +17,7 @@ LAYERS = (
     ("recipes", "statistics", "speed", "cuda"),
     ("evaluation",),
     ("training", "layers"),
-    ("records", "pretrained", "interpret", "corruptions", "plots", "drawing", "claims"),
+    ("records", "pretrained", "interpret", "corruptions", "plots", "drawing"),
     ("exercises", "studies"),
     ("course",),
     ("__main__",),

@@ -1,35 +1,71 @@
-"""The exercises of notebook 08: intervals, paired comparisons, and what a choice flatters."""
+"""The exercises of notebook 08: two kinds of luck, paired answers, rules that can fail."""
 
-import math
-import statistics
-from operator import itemgetter
+import hashlib
 
 import torch
 from scipy.stats import binom, binomtest, chi2
 from torch import Tensor
 
-from mnist_lab.exercises.cases import draw, randperm
-from mnist_lab.exercises.checks import by_example
+from mnist_lab.exercises.cases import draw, rand, randint, randperm
+from mnist_lab.exercises.checks import as_number, by_example, expect_kind, refuse
 from mnist_lab.exercises.question import exercise
-from mnist_lab.statistics import wilson_interval
+from mnist_lab.studies.rules import FAILS, HOLDS, UNDECIDED, Rule, compare
 
 
-@exercise("Wilson's interval")
-def wilsons_interval(interval):
-    def normal(correct, total):
-        p = correct / total
-        half = 1.96 * math.sqrt(p * (1 - p) / total)
-        return p - half, p + half
+@exercise("Both kinds of luck")
+def both_kinds_of_luck(standard_error):
+    def of(runs=lambda seeds, _: seeds, digits=_of_writers, deviation=lambda a: a.std()):
+        def error(right, writers, draws):
+            accuracies = []
+            for seeds, people in draws:
+                rows = right[runs(seeds, len(right))]
+                accuracies.append(rows[:, digits(writers, people)].double().mean())
+            return deviation(torch.stack(accuracies))
 
+        return error
+
+    of_mean = "it is divided by the root of the draws: take their scatter as it is."
     slips = (
-        (lambda *a: wilson_interval(*a)[::-1], "low and high are interchanged."),
-        (normal, "that is the normal approximation, which has no z² terms."),
-        (lambda *a: [100 * end for end in wilson_interval(*a)], "fractions are expected, not %."),
-        (lambda *a: binomtest(*a).proportion_ci(), "that is the exact interval, not Wilson's."),
+        (of(runs=lambda _, count: torch.arange(count)), "the drawn runs are not used."),
+        (of(digits=lambda writers, _: torch.arange(len(writers))), "the writers are not used."),
+        (of(runs=lambda seeds, _: seeds.unique()), "a run that is drawn twice counts twice."),
+        (of(digits=_once), "a writer who is drawn twice counts twice."),
+        (of(deviation=lambda a: a.std(correction=0)), "a sample asks for the divisor n − 1."),
+        (of(deviation=lambda a: a.var()), "it is the variance; its square root is expected."),
+        (of(deviation=lambda a: a.std() / len(a) ** 0.5), of_mean),
+        (of(deviation=lambda a: 100 * a.std()), "a fraction is expected, not points."),
+        (of(deviation=lambda a: a.mean()), "it is the mean of the draws; how do they scatter?"),
+        (_of_single_writers, "writers with more digits count more: take all digits together."),
     )
-    cases = [(9_939, 10_000), (61, 10_000), (10, 10), (0, 10), (1, 2)]
-    cases += [(draw.randint(0, n), n) for n in draw.sample(range(3, 3_000), 10)]
-    by_example("interval", interval, wilson_interval, cases, slips, tolerance=5e-5)
+    by_example("standard_error", standard_error, of(), [_luck() for _ in range(4)], slips)
+
+
+def _of_writers(writers: Tensor, people: Tensor) -> Tensor:
+    """The places of all digits of these writers; of one drawn twice, twice."""
+    return torch.cat([(writers == name).nonzero().flatten() for name in people])
+
+
+def _once(writers: Tensor, people: Tensor) -> Tensor:
+    return torch.isin(writers, people).nonzero().flatten()
+
+
+def _of_single_writers(right: Tensor, writers: Tensor, draws: list) -> Tensor:
+    means = [
+        torch.stack([right[seeds][:, writers == name].double().mean() for name in people]).mean()
+        for seeds, people in draws
+    ]
+    return torch.stack(means).std()
+
+
+def _luck() -> tuple[Tensor, Tensor, list[tuple[Tensor, Tensor]]]:
+    """Answers of runs and writers who differ, and draws of both."""
+    runs, people = draw.randint(4, 6), 9
+    sizes = torch.arange(2, 2 + people)[randperm(people)]
+    place = torch.arange(people).repeat_interleave(sizes)[randperm(int(sizes.sum()))]
+    names = torch.arange(100, 1_000, 100)[randperm(people)]
+    skill = 0.2 + 0.05 * sizes[place] + 0.2 * torch.arange(runs)[:, None] / runs
+    draws = [(randint(0, runs, runs), names[randint(0, people, people)]) for _ in range(12)]
+    return rand(*skill.shape) < skill, names[place], draws
 
 
 @exercise("The same digits, two networks")
@@ -73,33 +109,92 @@ def _answers(only_first: int, only_second: int) -> tuple[Tensor, Tensor]:
     return kind < 2, (kind == 0) | (kind == 2)
 
 
-@exercise("A summary that flatters")
-def a_summary_that_flatters(sum_up):
-    def of(value, deviation=statistics.stdev):
-        def summary(runs):
-            values = list(map(value, runs))
-            return statistics.mean(values), deviation(values)
+@exercise("A rule with a way out")
+def a_rule_with_a_way_out(judge_figure):
+    def right(figure, low, high, width, wide=UNDECIDED, inside="consistent with"):
+        if figure < low or high < figure:
+            return FAILS
+        return wide if high - low > width else inside
 
-        return summary
+    def width_first(*case, inside="consistent with"):
+        return UNDECIDED if case[2] - case[1] > case[3] else right(*case, inside=inside)
 
-    last, best = itemgetter(-1), "the best epoch of each run is still picked; the last one counts."
-    of_mean = "the deviation is that of the mean; that of a single run is expected."
     slips = (
-        (of(max), best),
-        (of(max, statistics.pstdev), best),
-        (of(last, statistics.pstdev), "a sample's own mean asks for the divisor n − 1, not n."),
-        (of(last, statistics.variance), "it is the variance; its square root is expected."),
-        (of(last, lambda v: statistics.stdev(v) / len(v) ** 0.5), of_mean),
+        (lambda *case: width_first(*case, inside=HOLDS), "both mistakes are still there."),
+        (width_first, "however wide an interval is, a figure outside of it is denied."),
+        (lambda *case: right(*case, inside=HOLDS), "a figure that could be does not hold yet."),
+        (lambda *case: right(*case, wide="consistent with"), "a wide interval decides nothing."),
+        (lambda *case: right(*case, wide=HOLDS), "a wide interval decides nothing."),
+        (lambda *case: right(*case, wide=FAILS), "a figure inside of it could be, however wide."),
     )
-    by_example("sum_up", sum_up, of(last), [(_runs(count),) for count in (3, 5, 2)], slips)
+    cases = [_figure(*kind) for kind in draw.sample(KINDS, len(KINDS))]
+    by_example("judge_figure", judge_figure, right, cases, slips)
 
 
-def _runs(count: int) -> list[list[float]]:
-    """The best epoch is never the last; the last ones lie apart."""
-    epochs = draw.randint(4, 9)
-    runs = [[draw.uniform(0.97, 0.99) for _ in range(epochs)] for _ in range(count)]
-    for number, run in enumerate(runs):
-        run[draw.randrange(epochs - 1)] = draw.uniform(0.996, 0.999)
-        run[-1] = 0.98 + 0.003 * number + draw.uniform(0, 0.001)
-    draw.shuffle(runs)
-    return runs
+KINDS = [(place, wide) for place in (-1, 0, 1) for wide in (False, True)]
+
+
+def _figure(place: int, wide: bool) -> tuple[float, float, float, float]:
+    """A figure below, in or above an interval, and the width from which that is too wide."""
+    half, middle = draw.uniform(0.002, 0.01), draw.uniform(0.95, 0.98)
+    width = 2 * half * (draw.uniform(0.3, 0.7) if wide else draw.uniform(1.4, 2))
+    away = draw.uniform(-0.6, 0.6) if place == 0 else place * draw.uniform(1.5, 3)
+    return middle + away * half, middle - half, middle + half, width
+
+
+@exercise("The rule first")
+def the_rule_first(my_rule, my_fingerprint, my_verdict):
+    expect_kind(my_rule, Rule, "`my_rule`", "a `Rule`")
+    better = '"better" means that the difference lies on one side of a bound: the kind is "above".'
+    refuse((my_rule.kind != "above", better), (my_rule.bound is None, "the rule has no `bound`."))
+    bound = as_number(my_rule.bound, "the bound")
+    refuse(
+        (bound < 0, f"with the bound {bound:g} a network that reads fewer could be better."),
+        (not bound < 0.01, f"the bound is {bound:g}, a fraction: 0.1 points are 0.001."),
+        (my_rule.of is not None, "there is one comparison, not several: leave `of` out."),
+        (my_rule.paired, "seeds of two networks are no pairs: leave `paired` out."),
+    )
+    expect_kind(my_fingerprint, str, "`my_fingerprint`", "a text")
+    mark = my_fingerprint.strip().lower()
+    changed = "is not that of the rule as it stands: was the rule changed afterwards?"
+    refuse(
+        (len(mark) != 64, "`my_fingerprint` is no SHA-256: that has 64 signs."),
+        (mark == _sha(repr(my_rule)), "the fingerprint is that of `repr(my_rule)`, not of `str`."),
+        (mark == _sha(my_rule.quantity), "the fingerprint has to hold the bound, too."),
+        (mark == _sha(my_rule.said), "the fingerprint is that of the claim; take the rule's."),
+        (mark != _sha(str(my_rule)), f"the fingerprint {changed}"),
+    )
+
+    def right(gap, bottleneck, paired=False):
+        return my_rule.judge(compare(bottleneck, gap, paired)).verdict
+
+    def by_means(gap, bottleneck):
+        above = sum(gap) / len(gap) - sum(bottleneck) / len(bottleneck) > bound
+        return HOLDS if above else FAILS
+
+    slips = (
+        (lambda gap, bottleneck: right(bottleneck, gap), "the sides are interchanged."),
+        (lambda *case: right(*case, paired=True), "seeds of two networks are no pairs."),
+        (by_means, "the means alone decide; where is the interval?"),
+        (
+            lambda gap, bottleneck: my_rule.judge(compare(bottleneck, gap, False)),
+            "it is the whole judgement; its `.verdict` is expected.",
+        ),
+    )
+    cases = [_sides(bound, kind) for kind in ("above", "below", "near", "alike")]
+    by_example("my_verdict", my_verdict, right, cases, slips)
+
+
+def _sha(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _sides(bound: float, kind: str) -> tuple[list[float], list[float]]:
+    """Accuracies of runs of two recipes. "alike": seed by seed, so that pairs would decide;
+    "near": the best seeds of one are the worst of the other.
+    """
+    count = draw.randint(7, 9)
+    base = [0.985 + 0.001 * (2 * place / (count - 1) - 1) for place in range(count)]
+    away = {"above": 0.01, "below": -0.01 - bound, "near": 0.0002, "alike": 0.0002}[kind]
+    gap = [one + bound + away + draw.uniform(0, 2e-5) for one in base]
+    return gap[::-1] if kind == "near" else gap, base

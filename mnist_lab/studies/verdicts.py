@@ -424,6 +424,8 @@ def measured(row: Row) -> str:
     ]
     if correlations:
         lines.append("r = " + ", ".join(f"{one:.2f}" for one in correlations))
+    if note.startswith("of ") and lines:  # 6 of 8 blocks
+        return f"{lines[0]} {note}"
     return "<br>".join(lines + [note] * bool(note)) or "–"
 
 

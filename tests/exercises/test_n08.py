@@ -1,19 +1,21 @@
 import pytest
 from answers import Case, proofs
 
-INTERVAL = """
-def interval(correct, total):
-    p, n, z = correct / total, total, {z}
-    wide = 1 + z**2 / n
-    middle = (p + {shift}) / {wide}
-    half = z / {wide} * (p * (1 - p) / n + {spread}) ** 0.5
+LUCK = """
+import torch
+def standard_error(right, writers, draws):
+    shares = []
+    for seeds, people in draws:
+        digits = {digits}
+        shares.append({share})
     return {result}
 """
+OF_WRITERS = "torch.cat([(writers == name).nonzero().flatten() for name in people])"
 
 
-def interval(z="1.96", shift="z**2 / (2 * n)", wide="wide", spread="z**2 / (4 * n**2)",
-             result="middle - half, middle + half"):  # fmt: skip
-    return INTERVAL.format(z=z, shift=shift, wide=wide, spread=spread, result=result)
+def luck(digits=OF_WRITERS, share="right[seeds][:, digits].float().mean()",
+         result="torch.stack(shares).std()"):  # fmt: skip
+    return LUCK.format(digits=digits, share=share, result=result)
 
 
 MCNEMAR = """
@@ -31,54 +33,87 @@ def mcnemar(result="binomtest(one, one + other).pvalue", guard=GUARD):
     return MCNEMAR.format(result=result, guard=guard)
 
 
-SUMMARY = """
-import statistics
-def sum_up(runs):
-    values = {values}
+FIGURE = """
+def judge_figure(figure, low, high, width):
+    if {outside}:
+        return {denied}
+    if {wide}:
+        return {open}
+    return {inside}
+"""
+
+
+def figure(outside="figure < low or high < figure", denied="'does not hold'",
+           wide="high - low > width", open="'undecided'", inside="'consistent with'"):  # fmt: skip
+    return FIGURE.format(outside=outside, denied=denied, wide=wide, open=open, inside=inside)
+
+
+HONEST = """
+import hashlib
+from mnist_lab.studies.rules import Rule, compare, mean_of
+my_rule = {rule}
+my_fingerprint = {mark}
+def my_verdict(gap, bottleneck):
     return {result}
 """
 
 
-def summary(values="[run[-1] for run in runs]",
-            result="statistics.mean(values), statistics.stdev(values)"):  # fmt: skip
-    return SUMMARY.format(values=values, result=result)
+def honest(kind="'above'", bound="0", more="", mark="str(my_rule)",
+           result="my_rule.judge(compare(bottleneck, gap, paired=False)).verdict"):  # fmt: skip
+    rule = (
+        f"Rule('both', 'better', {kind}, 'the mean accuracy less the other', bound={bound}{more})"
+    )
+    if not mark.startswith("'"):
+        mark = f"hashlib.sha256({mark}.encode()).hexdigest()"
+    return HONEST.format(rule=rule, mark=mark, result=result)
 
 
 CASES = {
-    "wilsons_interval": Case(
+    "both_kinds_of_luck": Case(
         other=[
-            interval(),
-            interval(z="1.959964", result="[middle - half, middle + half]"),
-            "import numpy as np\n" + interval(result="np.array([middle - half, middle + half])"),
-            "import torch\n" + interval(result="torch.tensor([middle - half, middle + half])"),
-            "from mnist_lab import wilson_interval as interval",
+            luck(),
+            luck(result="torch.stack(shares).double().std().item()"),
             """
-from scipy.stats import binomtest
-def interval(correct, total):
-    return tuple(binomtest(correct, total).proportion_ci(method="wilson"))
+import numpy as np
+def standard_error(right, writers, draws):
+    right, writers, shares = right.numpy(), writers.numpy(), []
+    for seeds, people in draws:
+        digits = np.concatenate([np.flatnonzero(writers == name) for name in people.numpy()])
+        shares.append(right[seeds.numpy()][:, digits].mean())
+    return np.std(shares, ddof=1)
+""",
+            """
+import statistics
+def standard_error(right, writers, draws):
+    shares = []
+    for seeds, people in draws:
+        asked = read = 0
+        for name in people.tolist():
+            for place, writer in enumerate(writers.tolist()):
+                if writer == name:
+                    asked += len(seeds)
+                    read += sum(bool(right[run, place]) for run in seeds.tolist())
+        shares.append(read / asked)
+    return statistics.stdev(shares)
 """,
         ],
         wrong={
-            interval(shift="0", wide="1", spread="0"): "the normal approximation",
-            interval(result="middle + half, middle - half"): "interchanged",
-            interval(result="100 * (middle - half), 100 * (middle + half)"): "not %",
-            interval(shift="z**2 / 2 * n"): "is expected",
-            interval(spread="z**2 / 4 * n**2"): "is expected",
-            interval(shift="0"): "is expected",
-            interval(z="1.645"): "is expected",
-            interval(z="2"): "is expected",
-            interval(result="round(middle - half, 4), round(middle + half, 4)"): "is expected",
-            interval(result="middle"): "; 2 values are expected",
-            "import torch\n" + interval(result="torch.tensor(middle)"): "2 values are expected",
-            interval(result="(middle - half, middle, middle + half)"): "2 values are",
-            """
-from scipy.stats import binomtest
-def interval(correct, total):
-    return binomtest(correct, total).proportion_ci()
-""": "the exact interval",
-            "def interval(correct, total):\n    return 0.9922, 0.9952":
-                "(0.9922, 0.9952); (0.0047521",
-            "def interval(correct, total):\n    return 0.99217, 0.99525": "interval(61, 10000)",
+            luck(share="right[:, digits].float().mean()"): "the drawn runs are not used",
+            luck(share="right[seeds].float().mean()"): "the writers are not used",
+            luck(share="right[seeds.unique()][:, digits].float().mean()"): "a run that is drawn",
+            luck("torch.isin(writers, people)"): "a writer who is drawn twice",
+            luck(result="torch.stack(shares).std(correction=0)"): "n − 1",
+            luck(result="torch.stack(shares).var()"): "the variance",
+            luck(result="torch.stack(shares).std() / len(draws) ** 0.5"): "root of the draws",
+            luck(result="100 * torch.stack(shares).std()"): "not points",
+            luck(result="torch.stack(shares).mean()"): "how do they scatter",
+            luck(share="torch.stack([right[seeds][:, writers == name].float().mean() "
+                       "for name in people]).mean()"): "all digits together",
+            luck(result="torch.stack(shares)"): "a number is expected",
+            luck(result="max(shares) - min(shares)"): "is expected",
+            luck(share="1 - right[seeds][:, digits].float().mean()",
+                 result="1.96 * torch.stack(shares).std()"): "; 0.",
+            luck("people"): "IndexError",
         },
     ),
     "the_same_digits_two_networks": Case(
@@ -119,30 +154,86 @@ def p_value(first, second):
             mcnemar("[binomtest(one, one + other).pvalue] * 2"): "]; a number is expected",
         },
     ),
-    "a_summary_that_flatters": Case(
+    "a_rule_with_a_way_out": Case(
         other=[
-            summary(),
-            "import numpy as np\n" + summary("np.array([run[-1] for run in runs])",
-                                             "np.array([values.mean(), values.std(ddof=1)])"),
-            "import torch\ndef sum_up(runs):\n    last = torch.tensor(runs)[:, -1]\n"
-            "    return torch.stack([last.mean(), last.std()])",
+            figure(),
+            figure("not low <= figure <= high"),
+            figure("not (low < figure < high)", wide="high > low + width"),
+            """
+def judge_figure(figure, low, high, width):
+    inside, narrow = low <= figure <= high, high - low <= width
+    return "does not hold" if not inside else "consistent with" if narrow else "undecided"
+""",
         ],
         wrong={
-            summary("[max(run) for run in runs]"): "still picked",
-            summary("[max(run) for run in runs]",
-                    "statistics.mean(values), statistics.pstdev(values)"): "still picked",
-            summary(result="statistics.mean(values), statistics.pstdev(values)"): "the divisor n",
-            summary(result="statistics.mean(values), statistics.variance(values)"): "the variance",
-            summary(result="statistics.mean(values), statistics.stdev(values) / "
-                           "len(values) ** 0.5"): "a single run",
-            summary(result="statistics.mean(values)"): "2 values",
-            "import torch\n" + summary(result="torch.tensor(values).mean()"): "2 values",
-            summary(result="statistics.stdev(values), statistics.mean(values)"): "is expected",
-            summary("[sum(run) / len(run) for run in runs]"): "sum_up(",
-            summary("[run[3] for run in runs]"): "sum_up(",
-            summary("[run.pop() for run in runs]"): "`runs` is changed",
-            summary("[sorted(run)[-2] for run in runs]"): "sum_up(",
+            """
+def judge_figure(figure, low, high, width):
+    if high - low > width:
+        return "undecided"
+    return "holds" if low < figure < high else "does not hold"
+""": "",
+            """
+def judge_figure(figure, low, high, width):
+    if high - low > width:
+        return "undecided"
+    return "consistent with" if low < figure < high else "does not hold"
+""": "however wide an interval is",
+            figure(inside="'holds'"): "does not hold yet",
+            figure(open="'consistent with'"): "a wide interval decides nothing",
+            figure(open="'does not hold'"): "could be, however wide",
+            figure(inside="'undecided'"): "is expected",
+            figure("figure < low"): "is expected",
+            figure("figure > high"): "is expected",
+            figure(wide="high - low < width"): "is expected",
+            figure("low <= figure <= high"): "is expected",
+            figure(denied="'DOES NOT HOLD'"): "is expected",
+            figure(inside="True"): "True",
         },
+    ),
+    "the_rule_first": Case(
+        other=[
+            honest(),
+            honest(bound="0.001", mark="str(my_rule)"),
+            honest(bound="5e-4",
+                   result="my_rule.judge(compare(gap=None) if False else "
+                          "compare(bottleneck, gap, my_rule.paired)).verdict"),
+            honest(more=", paired=False").replace(".hexdigest()", ".hexdigest().upper()"),
+            honest(bound="0.002", result="str(my_rule.judge(compare(bottleneck, gap, False))[0])"),
+            """
+import hashlib
+from scipy.stats import ttest_ind
+from mnist_lab.studies.rules import Rule
+my_rule = Rule(network="both", said="better", kind="above", quantity="the difference", bound=0.0)
+my_fingerprint = hashlib.sha256(bytes(str(my_rule), "utf-8")).hexdigest()
+def my_verdict(gap, bottleneck):
+    low, high = ttest_ind(gap, bottleneck, equal_var=False).confidence_interval()
+    return "holds" if low > 0 else "does not hold" if high < 0 else "undecided"
+""",
+        ],
+        wrong={
+            honest(kind="'within'", bound="None", more=", margin=0.001"): 'the kind is "above"',
+            honest(kind="'count'"): 'the kind is "above"',
+            honest(bound="None"): "has no `bound`",
+            honest(bound="-0.001"): "reads fewer",
+            honest(bound="0.1"): "0.1 points are 0.001",
+            honest(bound="float('nan')"): "the bound is nan",
+            honest(more=", of='any'"): "leave `of` out",
+            honest(more=", paired=True"): "leave `paired` out",
+            honest(mark="repr(my_rule)"): "not of `str`",
+            honest(mark="my_rule.quantity"): "the bound, too",
+            honest(mark="my_rule.said"): "that of the claim",
+            honest(mark="'1234'"): "64 signs",
+            honest(bound="0.001", mark="str(Rule('both', 'better', 'above', 'the mean accuracy "
+                                       "less the other', bound=0))"): "changed afterwards",
+            honest(result="my_rule.judge(compare(gap, bottleneck, False)).verdict"): "interchanged",
+            honest(result="my_rule.judge(compare(bottleneck, gap, True)).verdict"): "are no pairs",
+            honest(result="'holds' if sum(gap) > sum(bottleneck) else 'does not hold'"):
+                "where is the interval",
+            honest(result="my_rule.judge(compare(bottleneck, gap, False))"): "whole judgement",
+            honest(result="'undecided'"): "'holds' is expected",
+            honest(result="my_rule.judge(mean_of(gap)).verdict"): "'does not hold' is expected",
+        },
+        alike={honest(bound="'0'"): "a number is expected", honest(bound="0.01"): "the bound is"},
     ),
 }  # fmt: skip
 

@@ -246,3 +246,8 @@ def test_the_cases_of_whole_trainings_are_those_that_are_run():
         case for _, cases in verdicts.FULL.values() for pair in cases.values() for case in pair
     }
     assert named == full_ablations.CASES.keys()
+
+
+def test_a_count_reads_on():
+    row = verdicts.judge(verdicts.form())["norm"]
+    assert verdicts.measured(row) == "6 of 7 convolutions"

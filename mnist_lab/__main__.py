@@ -164,6 +164,15 @@ def full_ablations(**options) -> None:
 
 
 @main.command()
+@click.option("--seeds", default=6, help="How many runs of each side.")
+@JOBS
+@CLUSTER
+def remedies(**options) -> None:
+    """Train briefly with spoilt digits, and without: what is read then, and what it costs."""
+    _conduct("remedies", **options)
+
+
+@main.command()
 @click.option("--network", default="bottleneck")
 @click.option("--epochs", "num_epochs", default=20, help=EPOCHS)
 @JOBS

@@ -53,6 +53,7 @@ STUDIES = {
     "ablations": ("ablations", {"studies": (), "seeds": 3} | HERE),
     "ablations norm optimizer --seeds 1 --jobs 3 --cluster tcp://a:1": (
         "ablations", {"studies": ("norm", "optimizer"), "seeds": 1} | THERE),
+    "remedies": ("remedies", {"seeds": 6} | HERE),
     "unseen-writers": ("unseen_writers", {"network": "bottleneck", "num_epochs": 20} | HERE),
     "unseen-writers --network gap --epochs 5 --jobs 3 --cluster tcp://a:1": (
         "unseen_writers", {"network": "gap", "num_epochs": 5} | THERE),

@@ -22,6 +22,7 @@ class Study(NamedTuple):
 STUDIES = {  # by their kinds; the names of the files are older than those of the studies
     "ablations": Study("ablate", (), ("study", "case", "seed")),
     "full_ablations": Study("full", (), ("num_epochs", "case", "seed")),
+    "remedies": Study("remedies", (), ("case", "seed")),
     "unseen_writers": Study("strangers", (), ("network", "num_epochs", "fold")),
     "epoch_time": Study("speed/bench", ("processor", "threads", "precision"), ("network",)),
     "contention": Study("speed/busy", ("processor", "cores", "precision"), ("network",)),

@@ -19,7 +19,7 @@ STUDIES = {
     name: import_module(f"mnist_lab.studies.{name}") for name in NAMES if name not in HELPERS
 }
 RECORDS = [*PUBLISHED.glob("speed/*.json")]
-RECORDS += [PUBLISHED / f"{name}.json" for name in ("ablate", "full", "strangers")]
+RECORDS += [PUBLISHED / f"{name}.json" for name in ("ablate", "full", "remedies", "strangers")]
 REQUIRED = {"fit_accuracy": {"network": "gap"}, "full_ablations": {"seeds": 99}}
 
 
@@ -83,6 +83,7 @@ def test_a_published_record_is_of_a_study_and_says_what_it_was_measured_with(pat
         ("fit_accuracy", {"network": "lenet"}),
         ("fit_accuracy", {"seeds": 1}),
         ("fit_accuracy", {"num_epochs": 0}),
+        ("remedies", {"seeds": 0}),
         ("time_to_accuracy", {"seeds": 1}),
         ("time_to_accuracy", {"example_epochs": -1}),
         ("unseen_writers", {"network": "lenet"}),

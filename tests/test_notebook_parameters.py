@@ -39,6 +39,7 @@ def cells_with(number: str, parameters: dict) -> list[nbformat.NotebookNode]:
         ("06", {"seed": "a"}, "seed must be"),
         ("07", {"num_seeds": 1}, "num_seeds must be"),
         ("07", {"num_digits": 100}, "OneCycle cannot rise within"),
+        ("09", {"num_digits": 99}, "num_digits must be"),
         ("10", {"pairs": 2}, "pairs must be"),
         ("10", {"steps_per_turn": 0}, "steps_per_turn must be"),
         ("12", {"num_digits": 2.5}, "number of digits must be"),

@@ -40,7 +40,7 @@ reading anything that matters to somebody, such as forms, cheques or post.
 It knows images like MNIST's and no others: one digit, 28×28 pixels, white on black, scaled and \
 centred as MNIST's, written by employees of the American Census and by American high-school \
 students. To any other image, a letter or noise too, it gives a digit, and often a high \
-probability. Notebook 08 shows how its accuracy falls where images are corrupted.
+probability. Notebook 09 shows how its accuracy falls where images are corrupted.
 
 ## How to Get Started with the Model
 

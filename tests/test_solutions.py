@@ -10,6 +10,7 @@ from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from conftest import ROOT
 from mnist_lab.course.notebooks import find_solutions
+from mnist_lab.exercises import numbers
 
 SOLUTIONS = find_solutions(ROOT / "notebooks")
 
@@ -32,7 +33,7 @@ def test_the_stored_solutions_are_right(path: Path):
     notebook = nbformat.read(path, as_version=4)
     assert changed_outputs(notebook) == []
     answers = [cell for cell in notebook.cells if cell.id.endswith("-answer")]
-    assert answers
+    assert bool(answers) == (path.stem[-2:] in numbers())
     assert all(cell.outputs[0].text.startswith("Right. ") for cell in answers)
 
 

@@ -1,9 +1,11 @@
 """The cells of the exercises, and the solutions: both are written from `mnist_lab/exercises`.
 
-A notebook's exercises stand before its experiments. Its solutions are a notebook of their own, and
-are executed as they are written.
+A notebook's exercises stand before its experiments. Its solutions are a notebook of their own, with
+answers to the experiments (`experiments_04.md`), and are executed as they are written.
 """
 
+import inspect
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,14 +29,24 @@ INTRODUCTION = """\
 ## Exercises
 
 Fill in what is missing and run the cell: `check()` says at once whether your answer is right, and
-if not, why. Take the `#` away from `hint()` or `solution()` when you need them. All solutions are
-together in [a notebook of their own](solutions/{name})."""
+if not, why. Take the `#` away from `hint()` or `solution()` when you need them. All solutions, and
+what the experiments below show, are together in [a notebook of their own](solutions/{name})."""
 TOP = """\
 # {number} · Solutions
 
 One way to solve each exercise of [{title}](../{name}). Others are right, too: `check()` in that
 notebook tells. Try first, if only for ten minutes: what you find here then answers a question
 that you have. If you are stuck, read one solution, close this page, and write it yourself."""
+TOP_EXPERIMENTS = """\
+# {number} · What the experiments show
+
+Answers to the experiments of [{title}](../{name})."""
+COMPARE = """\
+## Experiments
+
+What to expect, and why. Numbers of yours may differ, with the machine and the seed: what counts is
+whether you guessed the direction, and can say why."""
+TEXTS = Path(inspect.getfile(exercises)).parent
 
 
 def solutions_path(folder: Path, number: str) -> Path:
@@ -49,7 +61,7 @@ def write_exercises(folder: Path, names: Sequence[str] = ()) -> list[Path]:
     for a solution that does not run.
     """
     texts = {}
-    for path in [path for path in find_notebooks(folder, names) if path.name[:2] in numbers()]:
+    for path in [path for path in find_notebooks(folder, names) if path.name[:2] in solved()]:
         notebook, target = with_exercises(path), solutions_path(folder, path.name[:2])
         if not same_source(notebook, read_notebook(path)):
             texts[path] = writes(notebook) + "\n"
@@ -59,9 +71,24 @@ def write_exercises(folder: Path, names: Sequence[str] = ()) -> list[Path]:
     return list(texts)
 
 
+def solved() -> list[str]:
+    """The notebooks that have solutions: those with exercises, or with answers to experiments."""
+    answered = (path.stem.removeprefix("experiments_") for path in TEXTS.glob("experiments_*.md"))
+    return sorted({*numbers(), *answered})
+
+
+def experiments(number: str) -> list[str]:
+    """What each of a notebook's experiments shows, in order: Markdown with code to be run."""
+    file = TEXTS / f"experiments_{number}.md"
+    text = file.read_text(encoding="utf-8") if file.exists() else ""
+    return [answer.strip() for answer in re.split(r"^## \d+\n", text, flags=re.M)[1:]]
+
+
 def with_exercises(path: Path) -> NotebookNode:
     """The notebook with its exercises as they are now; outputs stay where nothing has changed."""
     notebook, number = read_notebook(path), path.name[:2]
+    if number not in numbers():
+        return notebook
     old = {cell.id: cell for cell in notebook.cells if cell.id.startswith(f"q{number}-")}
     cells = [cell for cell in notebook.cells if cell.id not in old]
     places = [i for i, cell in enumerate(cells) if cell.source.startswith(EXPERIMENTS)]
@@ -100,16 +127,32 @@ def exercise_cells(number: str, solved: bool = False) -> list[NotebookNode]:
     return cells
 
 
+def experiment_cells(number: str) -> list[NotebookNode]:
+    """The cells of the answers to a notebook's experiments: texts, and code between them."""
+    answers = experiments(number)
+    cells = [new_markdown_cell(COMPARE, id=f"s{number}-experiments")] if answers else []
+    for i, answer in enumerate(answers, 1):
+        # Text and code take turns.
+        for k, part in enumerate(re.split(r"^```(?:python)?$", answer, flags=re.M)):
+            named = {"id": f"s{number}-{i}-{k}"}
+            text = part.strip() if k else f"### Experiment {i}\n\n{part.strip()}".strip()
+            if text:
+                cells.append((new_code_cell if k % 2 else new_markdown_cell)(text, **named))
+    return cells
+
+
 def solutions(path: Path) -> NotebookNode:
-    """The solutions of a notebook's exercises, not yet executed."""
+    """The solutions of a notebook's exercises, and its experiments', not yet executed."""
     notebook, number = read_notebook(path), path.name[:2]
     title = notebook.cells[0].source.splitlines()[0].removeprefix("# ")
-    top = TOP.format(number=number, title=title, name=path.name)
+    top = TOP if number in numbers() else TOP_EXPERIMENTS
+    top = top.format(number=number, title=title, name=path.name)
     setup = next(cell for cell in notebook.cells if cell.cell_type == "code")
     cells = [
         new_markdown_cell(top, id=f"s{number}-top"),
         new_code_cell(setup.source, id=f"s{number}-setup"),
-        *exercise_cells(number, solved=True),
+        *(exercise_cells(number, solved=True) if number in numbers() else ()),
+        *experiment_cells(number),
     ]
     return new_notebook(cells=cells, metadata={"kernelspec": notebook.metadata["kernelspec"]})
 
@@ -118,7 +161,8 @@ def is_current(stored: NotebookNode, path: Path) -> bool:
     """Whether stored solutions are a notebook's, and say what is said of a right answer now."""
     answers = [cell for cell in stored.cells if cell.id.endswith("-answer")]
     said = ["".join(output.get("text", "") for output in cell.outputs) for cell in answers]
-    right = [f"{Verdict(RIGHT, exercise.right)}\n" for exercise in exercises(path.name[:2])]
+    asked = exercises(path.name[:2]) if path.name[:2] in numbers() else []
+    right = [f"{Verdict(RIGHT, exercise.right)}\n" for exercise in asked]
     return same_source(solutions(path), stored) and said == right
 
 

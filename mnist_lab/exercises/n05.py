@@ -1,36 +1,75 @@
-"""The exercises of notebook 05: a verdict with three outcomes, OneCycle, evaluation, class maps."""
+"""The exercises of notebook 05: a schedule, OneCycle, evaluation, class maps."""
 
 import math
 from operator import truediv
 
+import numpy as np
 import torch
 from torch import nn
 from torch.optim.lr_scheduler import OneCycleLR
 
 from mnist_lab.exercises.cases import draw, randn
-from mnist_lab.exercises.checks import by_example, refuse
+from mnist_lab.exercises.checks import agrees, by_example, refuse
 from mnist_lab.exercises.question import exercise
 
 
-@exercise("Three outcomes")
-def three_outcomes(verdict):
-    def right(low, high, asked):
-        return "yes" if low >= asked else "NO" if high < asked else "undecided"
+@exercise("A schedule that never comes down")
+def schedule_that_never_comes_down(rates):
+    def gone_through(batches, epochs, max_lr, share):
+        """What the function returns, and which rates the optimizer stepped with."""
+        used, optimizer = [], torch.optim.Adam([nn.Parameter(torch.zeros(1))], lr=0.5)
+        hook = optimizer.register_step_pre_hook(
+            lambda one, *_: used.append(float(one.param_groups[0]["lr"]))
+        )
+        found = rates(optimizer, batches, epochs, max_lr, share)
+        hook.remove()
+        count = batches * epochs
+        refuse(
+            (not used, "the optimizer takes no step."),
+            (len(used) != count, f"{len(used)} steps are taken; it is {epochs} epochs of {batches} "
+             f"batches, {count} in all."),
+        )  # fmt: skip
+        return found, used
 
-    cases = [
-        (0.995, 0.997, 0.994, "Here the whole interval lies above 0.994."),
-        (0.99, 0.993, 0.994, "Here the whole interval lies below 0.994."),
-        (0.993, 0.9949, 0.994, "Here 0.994 lies inside of the interval, above its middle."),
-        (0.9932, 0.9958, 0.994, "Here 0.994 lies inside, though the middle is above it."),
-        (0.994, 0.996, 0.994, "An interval that begins at what was asked is not below it."),
-        (0.99, 0.994, 0.994, "Here the upper end just reaches what was asked."),
+    def of(total=lambda batches, epochs: batches * epochs, often=lambda batches: 1):
+        def steps(batches, epochs, max_lr, share):
+            optimizer = torch.optim.Adam([nn.Parameter(torch.zeros(1))], lr=0.5)
+            schedule = OneCycleLR(optimizer, max_lr, total_steps=total(batches, epochs),
+                                  pct_start=share)  # fmt: skip
+            used = []
+            for number in range(1, batches * epochs + 1):
+                used.append(schedule.get_last_lr()[0])
+                if number % often(batches) == 0:
+                    optimizer.step()
+                    schedule.step()
+            return used
+
+        return steps
+
+    right, epochs_only = of(), lambda batches, epochs: epochs
+    per_epoch = "the rate has to move after every batch, not after every epoch."
+    slips = [
+        (of(epochs_only, lambda batches: batches), per_epoch),
+        (of(often=lambda batches: batches), per_epoch + " So it never gets near its peak."),
+        (lambda b, e, lr, s: [0.5] * (b * e), "the schedule moves nothing."),
+        (lambda b, e, lr, s: of()(b, e, lr, 0.3), "where is `share`?"),
     ]
-    for place in (0, 1, 2) * 7:  # what was asked lies below, inside, above
-        three = sorted(draw.sample(range(500, 1_000), 3))
-        asked = three.pop(place) / 1_000
-        cases.append((three[0] / 1_000, three[1] / 1_000, asked, "Other limits are asked, too."))
-    for *case, why in cases:
-        by_example("verdict", verdict, right, [tuple(case)], otherwise=why)
+    why = "OneCycle rises in the first `share` of all steps, and falls until the last."
+    cases = [(draw.randint(4, 7), draw.randint(5, 8), draw.uniform(0.01, 0.1), share)
+             for share in (0.22, 0.35)]  # fmt: skip
+    what = "what the optimizer stepped with"
+    by_example(what, lambda *case: gone_through(*case)[1], right, cases, slips, otherwise=why)
+    for case in cases:
+        found = gone_through(*case)[0]
+        rows = isinstance(found, (list, tuple, torch.Tensor, np.ndarray)) and np.ndim(found) == 1
+        refuse((not rows, "it returns no list of the rates."))
+        count = case[0] * case[1]
+        refuse((len(found) != count, f"a rate for each step is expected, {count}; there are "
+                f"{len(found)}."))  # fmt: skip
+        moved = agrees(list(found)[:-1], right(*case)[1:])
+        refuse((moved, "it is noted after the schedule has moved on."))
+        by_example("rates", lambda *one: gone_through(*one)[0], right, [case],
+                   otherwise="They are not those that the optimizer stepped with.")  # fmt: skip
 
 
 @exercise("OneCycle by hand")

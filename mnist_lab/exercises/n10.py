@@ -1,4 +1,4 @@
-"""The exercises of notebook 10: counting work, measuring honestly, leaving work out."""
+"""The exercises of notebook 10: estimating time, measuring honestly, leaving work out."""
 
 import copy
 import statistics
@@ -13,27 +13,46 @@ from mnist_lab.exercises.checks import by_example, expect_kind, refuse
 from mnist_lab.exercises.question import AnswerFailed, Wrong, call, exercise
 
 
-@exercise("How much work?")
-def how_much_work(macs):
-    def right(inside, outside, kernel, height, width):
-        return inside * outside * kernel**2 * height * width
+@exercise("What does it wait for?")
+def what_does_it_wait_for(estimate):
+    def of(weigh=lambda compute, memory: max(compute, memory), size=4, parts=(1, 1, 1), kernel=2,
+           products=1, said=("computing", "memory")):  # fmt: skip
+        def seconds(inside, outside, window, side, macs_per_second, bytes_per_second):
+            places = side**2
+            macs = products * inside * outside * window**kernel * places
+            numbers = inside * places, outside * places, inside * outside * window**2
+            moved = size * sum(part * number for part, number in zip(parts, numbers))
+            compute, memory = macs / macs_per_second, moved / bytes_per_second
+            return weigh(compute, memory), said[compute < memory]
 
-    window = "a window has kernel × kernel weights."
+        return seconds
+
     slips = (
-        (lambda i, o, k, h, w: right(i, o, k, 1, 1), "these are weights; each works everywhere."),
-        (lambda i, o, k, h, w: right(i, o, 1, h, w) * k, window),
-        (lambda i, o, k, h, w: right(i, o, 1, h, w), window),
-        (lambda i, o, k, h, w: right(1, o, k, h, w), "each input channel has weights of its own."),
-        (lambda i, o, k, h, w: right(i, 1, k, h, w), "every output channel is computed."),
-        (lambda i, o, k, h, w: right(i, o, k, h, h), "a map is height × width."),
-        (lambda *case: right(*case) * 2, "a product and its addition count as one."),
-        (lambda *case: right(*case) / 1e6, "count them one by one, not in millions."),
-        (lambda i, o, k, h, w: right(i, o, k, h, w) + o * h * w, "leave the bias out: no product."),
-        (lambda i, o, k, h, w: right(i, o, k, h - k + 1, w - k + 1), "this map is what comes out."),
+        (of(lambda c, m: c + m), "it computes while it moves: the longer of the two counts."),
+        (of(min), "it has to wait for the longer of the two."),
+        (of(lambda c, m: c), "moving the numbers takes its time, too."),
+        (of(size=1), "a number in 32 bits is 4 bytes."),
+        (of(size=32), "a number in 32 bits is 4 bytes, not 32."),
+        (of(parts=(0, 1, 1)), "the maps that come in have to be read."),
+        (of(parts=(1, 0, 1)), "the maps that go out have to be written."),
+        (of(parts=(1, 1, 0)), "the weights have to be read."),
+        (of(kernel=1), "a window has kernel × kernel weights."),
+        (of(kernel=0), "a window has kernel × kernel weights."),
+        (of(products=2), "a product and its addition are one multiply-accumulate."),
+        (of(said=("memory", "computing")), "the two words are interchanged."),
+        (of(said=("compute", "memory")), 'the words are "computing" and "memory".'),
     )
-    cases = [(1, 16, 3, 26, 26), (32, 10, 1, 24, 24)]
-    cases += [tuple(draw.sample(range(2, 20), 5)) for _ in range(5)]
-    by_example("macs", macs, right, cases, slips)
+    # Now the one, now the other is longer, and never by less than a third.
+    cases = [(16, 32, 3, 24, 4e10, 2e10), (32, 10, 1, 24, 4e10, 2e9), (1, 16, 3, 26, 1e11, 1e10)]
+    for _ in range(6):
+        inside, outside, window, side = draw.sample(range(3, 30), 4)
+        macs, moved = (
+            inside * outside * window**2 * side**2,
+            4 * ((inside + outside) * side**2 + inside * outside * window**2),
+        )
+        rate, longer = draw.uniform(1e9, 9e10), draw.choice((0.2, 0.6, 1.6, 4))
+        cases.append((inside, outside, window, side, rate, longer * rate * moved / macs))
+    by_example("estimate", estimate, of(), cases, slips)
 
 
 @exercise("A stopwatch that cheats")

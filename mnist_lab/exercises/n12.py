@@ -1,4 +1,4 @@
-"""The exercises of notebook 12: MNIST's preparation, step by step."""
+"""The exercises of notebook 12: when to answer at all, and MNIST's preparation."""
 
 import math
 
@@ -13,39 +13,63 @@ from mnist_lab.exercises.checks import by_example, refuse
 from mnist_lab.exercises.question import exercise
 
 
-@exercise("Into the box")
-def into_the_box(new_size):
-    def of(whole):
-        def size(height, width):
-            factor = 20 / max(height, width)
-            return whole(height * factor), whole(width * factor)
+@exercise("When to keep silent")
+def when_to_keep_silent(least_certainty):
+    def of(choose=min, within=lambda one, least: one >= least):
+        def least(sure, right, asked):
+            shares = {}
+            for value in sure.unique().tolist():
+                kept = torch.tensor([within(one, value) for one in sure.tolist()])
+                if kept.any():
+                    shares[value] = right[kept].double().mean().item()
+            good = [value for value, share in shares.items() if share >= asked]
+            return float(choose(good, shares, asked)) if good else math.inf
 
-        return size
+        return least
 
-    def at_least_1(whole):
-        return lambda side: max(1, whole(side))
+    def lowest(good, shares, asked):
+        return min(good)
 
-    side = at_least_1(round)
-    slips = (
-        (of(round), "a thin line must not vanish."),
-        (lambda *sides: (20, 20), "a digit twice as high as wide stays so."),
-        (lambda *sides: of(side)(*sides)[::-1], "rows come first, then columns."),
-        (lambda h, w: (20, side(w * 20 / h)), "the longer side is 20, also of a wide digit."),
-        (lambda h, w: (side(h * 20 / w), 20), "the longer side is 20, also of a high digit."),
-        (of(at_least_1(int)), "round to the nearest, not down."),
-        (of(at_least_1(math.ceil)), "round to the nearest, not up."),
-        (
-            of(at_least_1(lambda exact: int(exact + 0.5))),
-            "`round` takes a half to the even number.",
-        ),
-        (of(lambda exact: exact), "whole numbers are expected: round them."),
-        (lambda h, w: (h, w) if max(h, w) < 20 else of(side)(h, w), "small digits grow."),
-    )
-    cases = [(100, 50), (10, 5), (30, 20), (30, 19), (100, 1), (8, 5), (16, 2), (40, 25), (40, 1)]
-    cases += [*(case[::-1] for case in cases), (1, 1)]
-    sides = [(draw.randint(1, 200), draw.randint(1, 200)) for _ in range(30)]
-    cases += [(h, w) for h, w in sides if 40 * min(h, w) % max(h, w)]  # 12.5 may be 12.499999
-    by_example("new_size", new_size, of(side), cases, slips)
+    def first_from_above(good, shares, asked):
+        least = math.inf
+        for value in sorted(shares, reverse=True):
+            if shares[value] < asked:
+                return least
+            least = value
+        return least
+
+    def single(sure, right, asked):  # the least sure of the right answers
+        return float(sure[right].min()) if right.any() else math.inf
+
+    slips = [
+        (of(first_from_above), "it stops where the share falls below what is asked for the first "
+         "time from above; further down it may be reached again."),
+        (of(lambda good, shares, asked: max(good)), "the lowest is asked: the network keeps silent "
+         "more often than it must."),
+        (of(lowest, lambda one, least: one > least), "an answer as sure as that counts, too."),
+        (lambda *case: min(of(lowest)(*case), 1.0), "if no certainty is enough, infinity is "
+         "expected: `math.inf`."),
+        (single, "it is the share of *all* answers at least so sure that counts."),
+        (lambda sure, right, asked: float(asked), "how sure it is, and how often it is right, are "
+         "two things: count."),
+    ]  # fmt: skip
+    cases = [
+        # From above: right, right, wrong, then right again so often that the share recovers.
+        (_row(0.99, 0.97, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6), _row(1, 1, 0, 1, 1, 1, 0, 0) > 0, 0.8),
+        # Equal certainties come together, the wrong one too.
+        (_row(0.9, 0.9, 0.9, 0.8, 0.7), _row(1, 1, 0, 1, 0) > 0, 0.7),
+        (_row(0.9, 0.8, 0.7), _row(0, 1, 0) > 0, 0.9),
+        (_row(0.5, 0.7, 0.6), _row(1, 1, 1) > 0, 1.0),
+    ]
+    for count in (20, 30, 40):
+        sure = torch.tensor([draw.randint(32, 64) / 64 for _ in range(count)])
+        cases.append((sure, rand(count) < sure, draw.choice((0.75, 0.8, 0.85)) + 0.001))
+    why = "Of the answers that are at least so sure, what share is right?"
+    by_example("least_certainty", least_certainty, of(lowest), cases, slips, otherwise=why)
+
+
+def _row(*values: float) -> Tensor:
+    return torch.tensor(values)
 
 
 @exercise("Where is the middle?")

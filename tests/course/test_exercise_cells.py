@@ -1,6 +1,7 @@
 """The cells of the exercises and the solutions: in step with their source, and in their place."""
 
 import json
+import re
 from dataclasses import replace
 
 import nbformat
@@ -11,10 +12,11 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from conftest import ROOT
 from mnist_lab.course import exercise_cells
 from mnist_lab.course.notebooks import find_notebooks, find_solutions, read_notebook, same_source
-from mnist_lab.exercises import exercises, numbers
+from mnist_lab.exercises import exercises
 from mnist_lab.validation import UserError
 
 FOLDER = ROOT / "notebooks"
+OTHERS = {"08", "09"}  # whose experiments have no answers so far
 KERNEL = json.loads((FOLDER / "00_start_here.ipynb").read_text("utf-8"))["metadata"]["kernelspec"]
 
 
@@ -114,7 +116,7 @@ def test_a_notebook_without_a_place_for_them_is_refused(course):
         exercise_cells.with_exercises(path)
 
 
-@pytest.mark.parametrize("number", numbers())
+@pytest.mark.parametrize("number", exercise_cells.solved())
 def test_the_stored_exercises_and_solutions_are_those_of_their_source(number, monkeypatch):
     (path,) = find_notebooks(FOLDER, [number])
     hint = f"run: python -m mnist_lab exercises {number}"
@@ -126,5 +128,17 @@ def test_the_stored_exercises_and_solutions_are_those_of_their_source(number, mo
     assert not exercise_cells.is_current(stored, path)
 
 
-def test_every_solutions_notebook_has_exercises():
-    assert [path.stem[-2:] for path in find_solutions(FOLDER)] == numbers()
+def test_every_solutions_notebook_has_exercises_or_experiments():
+    assert [path.stem[-2:] for path in find_solutions(FOLDER)] == exercise_cells.solved()
+
+
+@pytest.mark.parametrize("number", exercise_cells.solved())
+def test_every_experiment_has_an_answer_to_compare_with(number):
+    (path,) = find_notebooks(FOLDER, [number])
+    answers = exercise_cells.experiments(number)
+    (asked,) = [cell for cell in read_notebook(path).cells
+                if cell.source.startswith(exercise_cells.EXPERIMENTS)]  # fmt: skip
+    text = asked.source.split("## Further reading")[0]
+    found = re.findall(r"^(\d+)\. ", text, re.MULTILINE)
+    assert (not answers and number in OTHERS) or len(answers) == len(found)
+    assert all(answer.strip() for answer in answers)

@@ -1,7 +1,31 @@
 import pytest
 from answers import Case, proofs
 
-VERDICT = "def verdict(low, high, asked):\n    return {}"
+RATES = """
+from torch.optim.lr_scheduler import OneCycleLR
+def rates(optimizer, batches, epochs, max_lr, share):
+    schedule = OneCycleLR(optimizer, max_lr, total_steps={total}, pct_start={share})
+    noted = []
+    for _ in {outer}:
+        for _ in {inner}:
+            {first}
+            {early}
+            {step}
+            {more}
+        {last}
+    return {answer}
+"""
+NOTED = "optimizer.step(); schedule.step(); noted.append(optimizer.param_groups[0]['lr'])"
+
+
+def rates(note="optimizer.param_groups[0]['lr']", **changed):
+    named = dict(total="epochs * batches", share="share", outer="range(epochs)",
+                 inner="range(batches)", first=f"noted.append({note})", early="optimizer.step()",
+                 step="schedule.step()", more="pass", last="pass", answer="noted")  # fmt: skip
+    named |= changed
+    return RATES.format(**named | {name: named[name] or "pass" for name in named})
+
+
 RATE = """
 def lr_at(step, total, max_lr, share):
     first, last = {first}, {last}
@@ -37,30 +61,30 @@ def accuracy(mode="network.eval()", count="(answers == labels).sum().item()",
 MAP = "import torch\ndef class_map(features, weights, digit):\n    return {}"
 
 CASES = {
-    "three_outcomes": Case(
+    "schedule_that_never_comes_down": Case(
         other=[
-            VERDICT.format("'yes' if asked <= low else 'undecided' if asked <= high else 'NO'"),
-            "verdict = lambda low, high, asked: ['undecided', 'yes', 'NO'][(low >= asked) "
-            "- (high < asked)]",
+            rates(),
+            rates(outer="range(epochs * batches)", inner="[0]"),
+            "import numpy as np\n" + rates(answer="np.array(noted)"),
+            "import torch\n" + rates(note="schedule.get_last_lr()[0]",
+                                     answer="torch.tensor(noted)"),
         ],
         wrong={
-            VERDICT.format("'yes' if low > asked else 'NO' if high < asked else 'undecided'"):
-                "begins at what was asked",
-            VERDICT.format("'yes' if low >= asked else 'NO' if high <= asked else 'undecided'"):
-                "just reaches",
-            VERDICT.format("'yes' if (low + high) / 2 >= asked else 'NO'"): "above its middle",
-            VERDICT.format("low >= asked"): "True; 'yes' is expected",
-            VERDICT.format("'no' if high < asked else 'yes' if low >= asked else 'undecided'"):
-                "'no'; 'NO' is expected",
-            VERDICT.format("'yes' if low >= .994 else 'NO' if high < .994 else 'undecided'"):
-                "Other limits are asked, too",
-        },
+            rates(total="epochs", step="", last="schedule.step()"): "not after every epoch.",
+            rates(step="", last="schedule.step()"): "So it never gets near its peak",
+            rates(step=""): "rises in the first `share`",
+            rates(first="pass", early=NOTED, step=""):
+            "it is noted after the schedule",
+            rates(share="0.3"): "where is `share`",
+            rates(last="del noted[epochs:]"): "a rate for each step is expected",
+            rates(early="pass"): "the optimizer takes no step",
+            rates(inner="range(batches - 1)"): "steps are taken; it is",
+            rates(answer="None"): "it returns no list",
+            rates(answer="[2 * x for x in noted]"): "not those that the optimizer stepped with",
+            },
         alike={
-            VERDICT.format("'yes' if low >= asked else 'NO' if high < low else 'undecided'"): "NO",
-            VERDICT.format("'yes' if low >= asked else 'NO'"): "'undecided' is expected",
-            VERDICT.format("'undecided'"): "'yes' is expected",
-            VERDICT.format("None"): "None",
-        },
+            rates(total="2 * epochs * batches"): "rises in the first `share`",
+            rates(total="epochs"): "running it", rates(answer="(x for x in noted)"): "no list"},
     ),
     "one_cycle_by_hand": Case(
         other=[

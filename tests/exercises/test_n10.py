@@ -1,7 +1,20 @@
 import pytest
 from answers import Case, proofs
 
-MACS = "def macs(in_channels, out_channels, kernel, height, width):\n    return {}"
+ESTIMATE = """
+def estimate(inside, outside, kernel, side, macs_per_second, bytes_per_second):
+    p, w = side * side, inside * outside * kernel**2
+    c, m = ({macs}) / macs_per_second, {size} * ({moved}) / bytes_per_second
+    {answer}
+"""
+
+
+def estimate(answer="return max(c, m), WORD", macs="w * p", size="4",
+             moved="inside * p + outside * p + w"):  # fmt: skip
+    answer = answer.replace("WORD", "'computing' if c > m else 'memory'")
+    return ESTIMATE.format(macs=macs, size=size, moved=moved, answer=answer)
+
+
 SPEEDUP = """
 import statistics
 def speedup(old, new, clock, pairs):
@@ -70,28 +83,35 @@ def fold(conv, norm):
 NAMED = "stride=conv.stride, padding=conv.padding, dilation=conv.dilation, groups=conv.groups"
 
 CASES = {
-    "how_much_work": Case(
+    "what_does_it_wait_for": Case(
         other=[
-            MACS.format("height * width * out_channels * kernel**2 * in_channels"),
-            """
-from torch import nn
-def macs(in_channels, out_channels, kernel, height, width):
-    weights = nn.Conv2d(in_channels, out_channels, kernel, bias=False).weight
-    return float(weights.numel() * height * width)
-""",
+            estimate(),
+            "import numpy as np\n" + estimate(
+                "longest = np.array([c, m])\n    "
+                "return [longest.max(), ('computing', 'memory')[longest.argmax()]]"),
+            "import torch\nfrom torch import nn\n" + estimate(
+                "n = nn.Conv2d(inside, outside, kernel, bias=False).weight.numel()\n"
+                "    c, m = n * side**2 / macs_per_second, m\n"
+                "    return torch.tensor(max(c, m)), 'memory' if m > c else 'computing'"),
         ],
         wrong={
-            MACS.format("in_channels * out_channels * kernel**2"): "each works everywhere",
-            MACS.format("in_channels * out_channels * kernel * height * width"): "kernel × kernel",
-            MACS.format("out_channels * kernel**2 * height * width"): "macs(32, 10, 1, 24, 24)",
-            MACS.format("in_channels * kernel**2 * height * width"): "every output channel",
-            MACS.format("in_channels * out_channels * kernel**2 * height**2"): "height × width",
-            MACS.format("2 * in_channels * out_channels * kernel**2 * height * width"): "as one",
-            MACS.format("(in_channels * kernel**2 + 1) * out_channels * height * width"): "no prod",
-            MACS.format("in_channels * out_channels * kernel**2 * height * width / 1e6"):
-                "is 0.097344: count them one by one",
-            MACS.format("97_344"): "97344; 184320 is expected",
+            estimate("return c + m, WORD"): "the longer of the two counts",
+            estimate("return min(c, m), WORD"): "has to wait for the longer",
+            estimate("return c, WORD"): "moving the numbers takes its time",
+            estimate(size="1"): "32 bits is 4 bytes.",
+            estimate(size="32"): "4 bytes, not 32",
+            estimate(moved="outside * p + w"): "that come in have to be read",
+            estimate(moved="inside * p + w"): "that go out have to be written",
+            estimate(moved="inside * p + outside * p"): "the weights have to be read",
+            estimate(macs="inside * outside * kernel * p"): "a window has kernel × kernel weights",
+            estimate(macs="2 * w * p"): "are one multiply-accumulate",
+            estimate("return max(c, m), 'computing' if c < m else 'memory'"): "interchanged",
+            estimate("return max(c, m), 'compute' if c > m else 'memory'"): "the words are",
+            estimate("return max(c, m)"): "2 values are expected",
+            estimate("return WORD, max(c, m)"): "('computing', 6.63552e-05)",
+            estimate("return 1000 * max(c, m), WORD"): "is expected",
         },
+        alike={estimate("return m, WORD"): "has to wait for the longer"},
     ),
     "a_stopwatch_that_cheats": Case(
         other=[

@@ -1,7 +1,8 @@
 import pytest
 from answers import Case, proofs
 
-SIZE = "def new_size(height, width):\n    factor = 20 / max(height, width)\n    return {}"
+SILENT = "def least_certainty(sure, right, asked):\n    {}"
+GOOD = "good = [v for v in sure.tolist() if right[sure >= v].double().mean() >= asked]\n    "
 MIDDLE = """
 import torch
 def centre_of_mass(ink):
@@ -39,7 +40,6 @@ def place(top="round(14 - row)", left="round(14 - column)",
 
 WHITE = "torch.full((28, 28), 255, dtype=torch.uint8)"
 
-BOTH = "max(1, round(height * factor)), max(1, round(width * factor))"
 ROLLED = """
 import torch
 from scipy import ndimage
@@ -51,35 +51,38 @@ def place(digit):
 """
 
 CASES = {
-    "into_the_box": Case(
+    "when_to_keep_silent": Case(
         other=[
-            SIZE.format("[round(side * factor) or 1 for side in (height, width)]"),
-            SIZE.format("[max(1, round(20 * side / max(height, width))) "
-                        "for side in (height, width)]"),
-            "import torch\n" + SIZE.format("torch.tensor([height, width]).mul(factor).round()"
-                                           ".clamp(min=1)"),
-            "import numpy as np\n" + SIZE.format("np.maximum(np.round(np.array([height, width])"
-                                                 " * factor), 1).astype(int)"),
+            "import math\n" + SILENT.format("least = math.inf\n"
+            "    for value in sure.tolist():\n"
+            "        kept = [bool(r) for s, r in zip(sure.tolist(), right) if s >= value]\n"
+            "        if sum(kept) / len(kept) >= asked:\n            least = min(least, value)\n"
+            "    return least"),
+            "import numpy as np\n" + SILENT.format("s, r = sure.numpy(), right.numpy()\n"
+            "    good = [v for v in s if r[s >= v].mean() >= asked]\n"
+            "    return np.min(good) if good else np.inf"),
+            "import torch\n" + SILENT.format("s, order = sure.sort(descending=True)\n"
+            "    share = right[order].double().cumsum(0) / torch.arange(1, len(s) + 1)\n"
+            "    last = torch.cat([s[:-1] != s[1:], torch.tensor([True])])\n"
+            "    good = s[last & (share >= asked)]\n"
+            "    return good[-1] if len(good) else torch.tensor(float('inf'))"),
         ],
         wrong={
-            SIZE.format("round(height * factor), round(width * factor)"): "must not vanish",
-            SIZE.format("round(height * factor), max(1, round(width * factor))"): "(0, 20)",
-            SIZE.format("max(1, round(height * factor)), round(width * factor)"): "must not vanish",
-            SIZE.format("20, 20"): "twice as high as wide",
-            SIZE.format("max(1, round(width * factor)), max(1, round(height * factor))"):
-                "rows come first",
-            SIZE.format("20, max(1, round(width * 20 / height))"): "also of a wide digit",
-            SIZE.format("max(1, round(height * 20 / width)), 20"): "also of a high digit",
-            SIZE.format("max(1, int(height * factor)), max(1, int(width * factor))"): "not down",
-            SIZE.format("max(1, int(height * factor + .5)), max(1, int(width * factor + .5))"):
-                "a half to the even",
-            SIZE.format("max(1, -int(-height * factor // 1)), max(1, -int(-width * factor // 1))"):
-                "not up",
-            SIZE.format("max(1, height * factor), max(1, width * factor)"): "round them",
-            SIZE.format(f"(height, width) if factor > 1 else ({BOTH})"): "small digits grow",
-            SIZE.format("factor"): "0.2; 2",
-            "import torch\n" + SIZE.format("torch.tensor(factor)"): "0.2; 2",
-            SIZE.format(BOTH + ", 1"): "1); 2 values",
+            SILENT.format("least = float('inf')\n"
+            "    for v in sorted(set(sure.tolist()), reverse=True):\n"
+            "        if right[sure >= v].double().mean() < asked:\n            break\n"
+            "        least = v\n    return least"): "further down it may be reached again",
+            SILENT.format(GOOD + "return max(good) if good else float('inf')"): "the lowest is ask",
+            SILENT.format(GOOD.replace(">= v", "> v") + "return min(good) if good else 9e9"):
+            "an answer as sure as that counts",
+            SILENT.format(GOOD + "return min(good) if good else 1.0"): "`math.inf`",
+            SILENT.format("return sure[right].min()"): "that counts",
+            SILENT.format("return asked"): "are two things: count",
+            SILENT.format(GOOD + "return min(good)"): "running it",
+            SILENT.format(GOOD + "return min(good) if good else None"): "None",
+            SILENT.format(GOOD.replace("sure.tolist()", "[k / 100 for k in range(100)]")
+            + "return min(good) if good else float('inf')"): "what share is right?",
+            SILENT.format("sure[:] = 1\n    return 1.0"): "`sure` is changed by it",
         },
     ),
     "where_is_the_middle": Case(

@@ -48,7 +48,7 @@ def when_to_keep_silent(least_certainty):
          "more often than it must."),
         (of(lowest, lambda one, least: one > least), "an answer as sure as that counts, too."),
         (lambda *case: min(of(lowest)(*case), 1.0), "if no certainty is enough, infinity is "
-         "expected: `math.inf`."),
+         "expected: `float(\"inf\")`."),
         (single, "it is the share of *all* answers at least so sure that counts."),
         (lambda sure, right, asked: float(asked), "how sure it is, and how often it is right, are "
          "two things: count."),

@@ -75,7 +75,7 @@ CASES = {
             SILENT.format(GOOD + "return max(good) if good else float('inf')"): "the lowest is ask",
             SILENT.format(GOOD.replace(">= v", "> v") + "return min(good) if good else 9e9"):
             "an answer as sure as that counts",
-            SILENT.format(GOOD + "return min(good) if good else 1.0"): "`math.inf`",
+            SILENT.format(GOOD + "return min(good) if good else 1.0"): '`float("inf")`',
             SILENT.format("return sure[right].min()"): "that counts",
             SILENT.format("return asked"): "are two things: count",
             SILENT.format(GOOD + "return min(good)"): "running it",

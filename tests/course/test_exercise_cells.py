@@ -12,7 +12,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from conftest import ROOT
 from mnist_lab.course import exercise_cells
 from mnist_lab.course.notebooks import find_notebooks, find_solutions, read_notebook, same_source
-from mnist_lab.exercises import exercises
+from mnist_lab.exercises import exercises, numbers
 from mnist_lab.validation import UserError
 
 FOLDER = ROOT / "notebooks"
@@ -123,9 +123,10 @@ def test_the_stored_exercises_and_solutions_are_those_of_their_source(number, mo
     assert same_source(exercise_cells.with_exercises(path), read_notebook(path)), hint
     stored = read_notebook(exercise_cells.solutions_path(FOLDER, number))
     assert exercise_cells.is_current(stored, path), hint
-    changed = [replace(asked, right="Another word.") for asked in exercises(number)]
-    monkeypatch.setattr(exercise_cells, "exercises", lambda number: changed)
-    assert not exercise_cells.is_current(stored, path)
+    if number in numbers():
+        changed = [replace(asked, right="Another word.") for asked in exercises(number)]
+        monkeypatch.setattr(exercise_cells, "exercises", lambda number: changed)
+        assert not exercise_cells.is_current(stored, path)
 
 
 def test_every_solutions_notebook_has_exercises_or_experiments():

@@ -116,11 +116,10 @@ def a_rule_with_a_way_out(judge_figure):
             return FAILS
         return wide if high - low > width else inside
 
-    def width_first(*case, inside="consistent with"):
-        return UNDECIDED if case[2] - case[1] > case[3] else right(*case, inside=inside)
+    def width_first(*case):
+        return UNDECIDED if case[2] - case[1] > case[3] else right(*case)
 
     slips = (
-        (lambda *case: width_first(*case, inside=HOLDS), "both mistakes are still there."),
         (width_first, "however wide an interval is, a figure outside of it is denied."),
         (lambda *case: right(*case, inside=HOLDS), "a figure that could be does not hold yet."),
         (lambda *case: right(*case, wide="consistent with"), "a wide interval decides nothing."),

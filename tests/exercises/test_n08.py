@@ -170,24 +170,26 @@ def judge_figure(figure, low, high, width):
 def judge_figure(figure, low, high, width):
     if high - low > width:
         return "undecided"
-    return "holds" if low < figure < high else "does not hold"
-""": "",
-            """
-def judge_figure(figure, low, high, width):
-    if high - low > width:
-        return "undecided"
     return "consistent with" if low < figure < high else "does not hold"
 """: "however wide an interval is",
             figure(inside="'holds'"): "does not hold yet",
             figure(open="'consistent with'"): "a wide interval decides nothing",
             figure(open="'does not hold'"): "could be, however wide",
-            figure(inside="'undecided'"): "is expected",
-            figure("figure < low"): "is expected",
-            figure("figure > high"): "is expected",
-            figure(wide="high - low < width"): "is expected",
-            figure("low <= figure <= high"): "is expected",
+            figure(inside="'undecided'"): "judge_figure(",
+            figure("figure < low"): "judge_figure(",
+            figure("figure > high"): "judge_figure(",
+            figure(wide="high - low < width"): "judge_figure(",
+            figure("low <= figure <= high"): "judge_figure(",
             figure(denied="'DOES NOT HOLD'"): "is expected",
             figure(inside="True"): "True",
+        },
+        alike={
+            """
+def judge_figure(figure, low, high, width):
+    if high - low > width:
+        return "undecided"
+    return "holds" if low < figure < high else "does not hold"
+""": "",
         },
     ),
     "the_rule_first": Case(

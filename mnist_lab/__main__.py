@@ -172,6 +172,14 @@ def remedies(**options) -> None:
     _conduct("remedies", **options)
 
 
+@click.option("--seeds", default=10, help="How many runs of each step.")
+@JOBS
+@CLUSTER
+def steps(**options) -> None:
+    """Train the network of every step of notebooks 04 and 06 briefly."""
+    _conduct("steps", **options)
+
+
 @main.command()
 @click.option("--network", default="bottleneck")
 @click.option("--epochs", "num_epochs", default=20, help=EPOCHS)

@@ -8,6 +8,7 @@ what helps early; they do not tell where a whole training would end.
 import statistics
 from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 
 import torch
 from torch import nn
@@ -136,7 +137,7 @@ def gains(runs: list[dict], notebook: str) -> dict[str, Difference]:
     names = list(ends)
     return {
         name: paired_interval(ends[before], ends[name], cases=len(names) - 1)
-        for before, name in zip(names, names[1:])
+        for before, name in pairwise(names)
     }
 
 

@@ -21,7 +21,7 @@ from mnist_lab.studies.measuring import conditions, digits
 from mnist_lab.training import fit
 from mnist_lab.validation import Count, UserError, check
 
-NUM_DIGITS = 5_000  # of the training digits, and as many of the validation digits
+NUM_DIGITS = 2_500  # of the training digits, and as many of the validation digits
 RECIPES = {  # those of the notebooks, on MNIST
     "04": Recipe(num_epochs=2, batch_size=128, lr=0.0005, schedule=OneCycle(0.005, 0.2)),
     "06": Recipe(num_epochs=2, batch_size=64, lr=0.001),

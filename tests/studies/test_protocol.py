@@ -19,7 +19,9 @@ STUDIES = {
     name: import_module(f"mnist_lab.studies.{name}") for name in NAMES if name not in HELPERS
 }
 RECORDS = [*PUBLISHED.glob("speed/*.json")]
-RECORDS += [PUBLISHED / f"{name}.json" for name in ("ablate", "full", "remedies", "strangers")]
+RECORDS += [
+    PUBLISHED / f"{name}.json" for name in ("ablate", "full", "remedies", "steps", "strangers")
+]
 REQUIRED = {"fit_accuracy": {"network": "gap"}, "full_ablations": {"seeds": 99}}
 
 

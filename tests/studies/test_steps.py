@@ -12,9 +12,10 @@ from mnist_lab.data import Digits
 from mnist_lab.layers import count_parameters
 from mnist_lab.networks import BottleneckNet, GapNet
 from mnist_lab.recipes import Recipe
+from mnist_lab.records import load_published
 from mnist_lab.statistics import paired_interval
 from mnist_lab.studies import steps
-from mnist_lab.studies.steps import NETWORKS, NUM_DIGITS, RECIPES, STEPS, gains, run, table
+from mnist_lab.studies.steps import NETWORKS, NUM_DIGITS, RECIPES, STEPS, cases, gains, run, table
 from mnist_lab.validation import UserError
 
 FILES = {
@@ -113,6 +114,17 @@ def test_gains_need_two_seeds_and_the_same_of_every_step():
     with pytest.raises(UserError, match="same seeds"):
         gains(ends(uneven | {"5 average pooling": [0.9, 0.8, 0.7]}), "04")
     assert "–" in table(ends({"1 plain convolutions": [0.9]}))
+
+
+def test_every_step_is_published_with_the_same_ten_seeds_or_more():
+    runs = load_published("steps")["runs"]
+    seeds = {key: set() for key in NETWORKS}
+    for one in runs:
+        seeds[one["notebook"], one["step"]].add(one["seed"])
+        assert one["parameters"] == count_parameters(NETWORKS[one["notebook"], one["step"]]())
+        assert one["num_digits"] == NUM_DIGITS
+    assert set(map(frozenset, seeds.values())) == {frozenset(range(len(runs) // len(NETWORKS)))}
+    assert len(cases()) <= len(runs)
 
 
 def test_an_option_that_makes_no_sense_is_named():

@@ -34,11 +34,13 @@ def class_activation_maps(network: nn.Module, images: Tensor) -> Tensor:
         return classifier(features)
 
 
-def occlusion_map(network: nn.Module, image: Tensor, digit: int, size: int = 7) -> Tensor:
+def occlusion_map(network: nn.Module, image: Tensor, digit: int, size: int = 7,
+                  fill: float | None = None) -> Tensor:  # fmt: skip
     """How far the probability of `digit` falls when a patch of the image is covered, `[28, 28]`.
 
     `image`: normalised, `[1, 28, 28]`; a square of `size` pixels (odd), centred at each pixel in
-    turn, is filled with its darkest value. It works for every network. Zeiler and Fergus,
+    turn, is filled with `fill`, or with its darkest value: that hides a stroke, and its lightest
+    hides a gap. It works for every network. Zeiler and Fergus,
     "Visualizing and Understanding Convolutional Networks", arXiv:1311.2901.
     """
     digit, size = check("digit", digit, whole(0, 9)), check("size", size, Count)
@@ -48,9 +50,11 @@ def occlusion_map(network: nn.Module, image: Tensor, digit: int, size: int = 7) 
     places = (torch.arange(length, device=image.device) for length in (height, width))
     rows, columns = ((x[:, None] - x).abs() <= size // 2 for x in places)
     covered = rows[:, None, :, None] & columns[None, :, None, :]  # where the patch is, each pixel
-    pictures = torch.where(covered.reshape(-1, 1, height, width), image.min(), image)
+    value = image.min() if fill is None else torch.as_tensor(fill).to(image)
+    pictures = torch.where(covered.reshape(-1, 1, height, width), value, image)
     with evaluation_mode(network), torch.no_grad():
-        chances = network(torch.cat([image[None], pictures])).softmax(1)[:, digit]
+        parts = torch.cat([image[None], pictures]).split(250)  # all at once: much memory
+        chances = torch.cat([network(part) for part in parts]).softmax(1)[:, digit]
     return (chances[0] - chances[1:]).reshape(height, width)
 
 

@@ -205,12 +205,38 @@ def plot_intervals(rows: Mapping[str, Sequence[float]], label: str, bound: float
         _name_rows(axis, list(rows), f"{label}, {unit} (bars: 95 % interval)", crosses)
 
 
-def plot_reliability(bins: Sequence[Bin]) -> None:
-    """How often the network is right, by how sure it is: calibrated, if the crosses lie near."""
-    rows = {f"up to {100 * b.upper:g} % sure, {b.count:,} digits": b for b in bins}
-    right = {name: (b.accuracy, b.low, b.high) for name, b in rows.items()}
-    sure = {name: b.confidence for name, b in rows.items()}
-    plot_intervals(right, "right answers (cross: how sure)", unit="%", crosses=sure)
+def plot_reliability(networks: Mapping[str, Sequence[Bin]]) -> None:
+    """How often each network errs, by how sure it is: calibrated, if the crosses lie near.
+
+    Errors are drawn on a logarithmic axis, because most answers are very sure. A bin without any
+    has no dot: its interval begins beyond the axis.
+    """
+    edges = sorted({b.upper for bins in networks.values() for b in bins})
+    texts = "; ".join(
+        f"{name}, up to {100 * b.upper:g} % sure, {b.count:,} digits: {100 * (1 - b.accuracy):.2g} "
+        f"[{100 * (1 - b.high):.2g}, {100 * (1 - b.low):.2g}], cross {100 * (1 - b.confidence):.2g}"
+        for name, bins in networks.items() for b in bins)  # fmt: skip
+    with _drawing(f"Wrong answers, %: {texts}.", 1.3 + 0.34 * len(edges), columns=len(networks),
+                  sharex=True, sharey=True) as axes:  # fmt: skip
+        for axis, (name, bins) in zip(axes, networks.items()):
+            for b in bins:
+                row, share = edges.index(b.upper), 100 * (1 - b.accuracy)
+                reach = [max(100 * (1 - b.high), 1e-3), 100 * (1 - b.low)]
+                axis.plot(reach, [row] * 2, "|-", color=BLUE)
+                axis.plot(share or reach[1], row, "o" if share else "|", color=BLUE, ms=7)
+                axis.plot(100 * (1 - b.confidence), row, "x", color=ORANGE, ms=9, mew=2.5)
+                axis.text(
+                    1,
+                    row,
+                    f"{b.count:,}",
+                    va="center",
+                    fontsize=8,
+                    transform=axis.get_yaxis_transform(),
+                )
+            label = "wrong, % (cross: as it says)"
+            _name_rows(axis, [f"up to {100 * edge:g} % sure" for edge in edges], label, None)
+            axis.set(title=f"{name}; right: digits", xscale="log", xlim=(1e-3, 100))
+            axis.xaxis.set_major_formatter("{x:g}")
 
 
 def _name_rows(axis: Axes, names: Sequence[str], label: str, crosses: Mapping | None) -> None:

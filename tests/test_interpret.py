@@ -109,6 +109,8 @@ def test_covering_what_decides_lowers_the_probability_most():
     # Without the bright pixel, 0 and 1 are equally likely.
     assert 0.45 < falls[5, 20] < 0.5 and -0.5 < occlusion_map(Corner(), image, 0, 5)[5, 20] < -0.45
     torch.testing.assert_close(occlusion_map(Corner(), image, np.int64(1), np.int64(5)), falls)
+    filled = occlusion_map(Corner(), -image, 0, 5, fill=2.0)
+    assert filled[5, 20] > 0.9, "ink where there must be none"
     wide = torch.zeros(1, 28, 34)
     wide[0, 5, 20] = 2.0
     assert bounding_box(occlusion_map(Corner(), wide, 1)) == (2, 17, 7, 7)

@@ -63,7 +63,7 @@ DRAWINGS = {
     "shares": lambda: plots.plot_shares({"a": 0.001}, "one step"),
     "dots": lambda: plots.plot_dots({"a": [0.9, 0.92], "b": [0.95]}, "accuracy"),
     "intervals": lambda: plots.plot_intervals({"a": (0.9, 0.8, 0.95)}, "accuracy"),
-    "reliability": lambda: plots.plot_reliability(BINS),
+    "reliability": lambda: plots.plot_reliability({"a": BINS}),
     "trajectories": lambda: plots.plot_trajectories([[0.9, 0.98]], {2: 0.97}, "accuracy"),
     "grid": lambda: plots.plot_grid(GRID, [1, 2], [1, 2, 3], "gamma", "step", "accuracy"),
     "curves": lambda: plots.plot_curves({"x": {"A": RISING}}, "strength", "accuracy"),
@@ -258,16 +258,21 @@ def test_intervals_reach_from_end_to_end(drawn):
     assert said == "accuracy, %: a 99.00 [98.00, 100.00]."
 
 
-def test_the_reliability_has_accuracy_interval_and_confidence(drawn):
-    plots.plot_reliability(BINS)
+def test_the_reliability_has_errors_interval_and_what_is_said(drawn):
+    none = Bin(0.9, 1.0, 10, 0.95, 1.0, 0.7, 1.0)
+    plots.plot_reliability({"one": BINS, "other": [none]})
     ((figure, alt),) = drawn
-    (axis,) = figure.axes
-    bars = axis.collections[0].get_segments()
-    assert np.array(bars)[:, :, 0] == pytest.approx(np.array([[30, 80], [78, 83]]))
-    crosses = [line for line in axis.lines if line.get_marker() == "X"]
-    assert [line.get_xdata()[0] for line in crosses] == [62.5, 80]
-    assert rows_of(axis) == ["up to 70 % sure, 10 digits", "up to 90 % sure, 1,000 digits"]
-    assert "up to 70 % sure, 10 digits 60.00 [30.00, 80.00], cross 62.50" in alt
+    one, other = figure.axes
+    lines = [(line.get_marker(), list(line.get_xdata())) for line in one.lines]
+    found = {kind: [x for marker, x in lines if marker == kind] for kind in "|ox"}
+    assert np.array(found["|"]) == pytest.approx(np.array([[20, 70], [17, 22]]))
+    assert np.array(found["o"]) == pytest.approx(np.array([[40], [19]]))
+    assert np.array(found["x"]) == pytest.approx(np.array([[37.5], [20]]))
+    assert rows_of(one) == ["up to 70 % sure", "up to 90 % sure", "up to 100 % sure"]
+    assert one.get_xscale() == "log" and texts_of(one.texts) == ["10", "1,000"]
+    assert not any(line.get_marker() == "o" for line in other.lines), "no error, no dot"
+    assert other.lines[0].get_xdata()[0] == one.get_xlim()[0], "its interval begins beyond the axis"
+    assert "one, up to 70 % sure, 10 digits: 40 [20, 70], cross 38" in alt
 
 
 # Runs

@@ -9,7 +9,7 @@ from torch.overrides import TorchFunctionMode
 
 from mnist_lab.layers import count_macs, list_layers
 from mnist_lab.networks import BottleneckNet, GapNet
-from mnist_lab.studies.roofline import Peak, measure_peak, step_cost
+from mnist_lab.studies.roofline import Peak, layer_costs, measure_peak, step_cost
 
 
 class Tiny(nn.Sequential):
@@ -45,6 +45,13 @@ def test_a_step_costs_what_was_worked_out_by_hand(peak, seconds, batch_size):
     assert step.operations == batch_size * sum(OPERATIONS.values()) == batch_size * 129_792
     assert step.bytes == batch_size * 4 * sum(VALUES.values()) == batch_size * 60_432
     assert step.seconds == pytest.approx(batch_size * seconds)
+
+
+def test_each_layer_costs_what_was_worked_out_by_hand():
+    costs = layer_costs(Tiny(), 8)
+    assert [cost.operations for cost in costs] == [8 * n for n in OPERATIONS.values()]
+    assert [cost.bytes for cost in costs] == [8 * 4 * n for n in VALUES.values()]
+    assert [cost.passes for cost in costs] == [2, 3, 3]
 
 
 def test_bf16_moves_half_the_bytes_for_the_same_operations():

@@ -11,6 +11,9 @@ A notebook adds what only it can measure, and asks for its rows:
 the notebooks: "normalisation" and "input" (08), "norm costs" and "fast" (09), and "diverse", which
 `corruptions()` makes of answers (09). What is not handed in is "not measured", and so is what lacks
 one of the seeds that its rule asks for. A question counts in the correction, measured or not.
+
+Short runs of the seeds 0 to 2 (of some studies to 4) had been seen when the rules were frozen. Runs
+of further seeds were made after that, because the rules ask for seeds 0 to 11 of each side.
 """
 
 import io

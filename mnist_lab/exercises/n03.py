@@ -93,16 +93,14 @@ def _whole_numbers(found, writers: np.ndarray) -> np.ndarray:
     except (TypeError, ValueError, RuntimeError):
         numbers = np.asarray(None)
     mask = numbers.dtype.kind == "b" and numbers.shape == writers.shape
+    row = numbers.dtype.kind in "iuf" and numbers.ndim == 1
     refuse(
         (found is None, f"draw_people(writers) is None (is there a `return`?); {asked}"),
         (mask, "True and False cannot say that a digit comes twice: return numbers of digits."),
-        (
-            numbers.dtype.kind not in "iuf" or numbers.ndim != 1,
-            f"what it returns is no row: {asked}",
-        ),
+        (not row, f"what it returns is no row: {asked}"),
         (not numbers.size, f"it draws nobody: {asked}"),
-        (numbers.size and np.isin(numbers, writers).all(), f"those are people; {asked}"),
     )
+    refuse((np.isin(numbers, writers).all(), f"those are people; {asked}"))
     whole = numbers.astype(np.int64) if np.isfinite(numbers).all() else np.array([-1])
     outside = whole.min() < 0 or whole.max() >= len(writers) or not np.array_equal(whole, numbers)
     refuse((outside, f"not all that it returns are such numbers: {asked}"))

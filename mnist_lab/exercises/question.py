@@ -149,10 +149,13 @@ def _leave(*_) -> None:
 
 def _verdict(exercise: Exercise, answers: dict) -> Verdict:
     try:
+        copies = {}
         for name, value in answers.items():
-            if re.search(rf"^(def|class) {name}\b", exercise.start, re.M) and not callable(value):
+            asked = re.search(rf"^(def|class) {name}\b", exercise.start, re.M)
+            if asked and not callable(value):
                 raise Wrong(f"`{name}` is a {type(value).__name__}; a function is expected.")
-        exercise.checker(**{name: _copied(value) for name, value in answers.items()})
+            copies[name] = _copied(value, bool(asked) and asked[1] == "def")
+        exercise.checker(**copies)
     except Stopped:
         raise
     except Wrong as wrong:
@@ -181,14 +184,19 @@ def _verdict_on(error: BaseException) -> Verdict:
     return Verdict(WRONG, f"running it{place} ends in {said.rstrip('.')}.{gap}")
 
 
-def _copied(value: object):
-    """A copy for the checker to play with; the value itself where there can be none."""
+def _copied(value: object, is_function: bool = False):
+    """A copy for the checker to play with; the value itself where there can be none.
+
+    A class or a module may stand where a function was asked for (`is_function`).
+    """
     try:
         copied = copy.deepcopy(value)
     except Exception:
         copied = value
-    if callable(value) and not isinstance(value, (type, nn.Module)):
-        return functools.update_wrapper(functools.partial(call, copied), value)
+    if callable(value) and (is_function or not isinstance(value, (type, nn.Module))):
+        wrapped = functools.partial(call, copied)
+        wrapped.__wrapped__ = value  # where its parameters' names are read
+        return wrapped
     return copied
 
 

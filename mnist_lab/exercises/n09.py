@@ -63,12 +63,16 @@ def two_sides_properly(compare_sides):
 
 
 def _sides(n: int, m: int, together: bool = False) -> tuple[list[float], list[float]]:
-    """Accuracies of two sides: the second scatters several times as much, or with the first."""
+    """Accuracies of two sides: the second scatters several times as much, or with the first.
+
+    None is sorted, so that whoever sorts it in place changes it.
+    """
     first = [draw.uniform(0.975, 0.985) + 0.001 * place for place in range(n)]
+    second = [draw.uniform(0.88, 0.91) + 0.01 * place for place in range(m)]
+    first[:2], second[:2] = sorted(first[:2], reverse=True), sorted(second[:2], reverse=True)
     if together:
-        return first, [value + draw.uniform(0.002, 0.004) + 0.001 * i
-                       for i, value in enumerate(first)]  # fmt: skip
-    return first, [draw.uniform(0.88, 0.91) + 0.01 * place for place in range(m)]
+        second = [a + draw.uniform(0.002, 0.004) + 0.001 * i for i, a in enumerate(first)]
+    return first, second
 
 
 # A change of accuracy in points, and the ends of its interval.

@@ -34,6 +34,12 @@ RISING = [(0.5, 0.4, 0.6), (0.75, 0.7, 0.8)]
 GRID = {"rate 1": [[0.91, 0.92, 0.93], [0.94, 0.95, 0.96]], "rate 2": [[0.5, 0.6, 0.7]] * 2}
 
 
+@pytest.fixture(autouse=True)
+def no_figure_of_other_tests():
+    """What notebooks' cells drew in this process before."""
+    plt.close("all")
+
+
 def answers(*guesses):
     probabilities = torch.full((5, 10), 0.02)
     for row, guess in zip(probabilities, guesses):

@@ -133,6 +133,7 @@ def predict(
             images = normalize(images.to(device), recipe.mean, recipe.std)
             images = images.to(memory_format=torch.channels_last)
             answers.copy_(check_outputs(network(images), len(answers)))
+    release_memory()
     return outputs.cpu()
 
 
@@ -143,7 +144,6 @@ def evaluate(network: nn.Module, split: Split, recipe: Recipe) -> Evaluation:
     `UserError` as `predict` does, and for outputs that are not finite.
     """
     probabilities = predict(network, split, recipe).softmax(1)
-    release_memory()
     labels = split.labels.cpu()
     if lost := int(probabilities.isnan().any(1).sum()):
         raise UserError(

@@ -1,33 +1,18 @@
-"""The exercises of notebook 07: a stepwise schedule, calibration, a map in two steps, looks."""
+"""The exercises of notebook 07: calibration, a temperature, covering, a map in two steps."""
 
+import itertools
+from collections.abc import Callable
 from itertools import combinations, pairwise
 
 import numpy as np
 import torch
+from scipy.optimize import minimize_scalar
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 
-from mnist_lab.exercises.cases import draw, rand, randn
+from mnist_lab.exercises.cases import draw, generator, rand, randn
 from mnist_lab.exercises.checks import by_example, expect_kind, expect_shape, refuse
-from mnist_lab.exercises.question import exercise
-
-
-@exercise("Down by steps")
-def down_by_steps(lr_at):
-    cases = [(epoch, 0.001, 15, 0.1) for epoch in (1, 15, 16, 31)]
-    for _ in range(3):
-        lr, size, gamma = draw.uniform(0.01, 1), draw.randint(2, 9), draw.uniform(0.2, 0.9)
-        epochs = 1, size, size + 1, 2 * size, 2 * size + 1, 7 * size, 7 * size + 1
-        cases += [(epoch, lr, size, gamma) for epoch in epochs]
-    cases.append((36, 0.010191, 5, 0.2))  # the smallest: whoever rounds is told so each time
-    slips = (
-        (lambda e, lr, n, g: lr * g ** (e // n), "the fifteenth epoch still has the first rate."),
-        (lambda e, lr, n, g: lr * g**e, "nothing has been multiplied in the first epoch."),
-        (lambda e, lr, n, g: lr, "after 15 epochs the rate falls to a tenth."),
-        (lambda e, lr, n, g: lr if e <= n else lr * g, "after 30 epochs it falls once more."),
-        (lambda e, lr, n, g: lr * g ** ((e - 1) // 15), "other steps than 15 are asked, too."),
-        (lambda e, lr, n, g: lr * 0.1 ** ((e - 1) // n), "other factors than 0.1 are asked, too."),
-    )
-    by_example("lr_at", lr_at, lambda e, lr, n, g: lr * g ** ((e - 1) // n), cases, slips)
+from mnist_lab.exercises.question import Wrong, exercise
 
 
 @exercise("How much is its certainty worth?")
@@ -90,6 +75,87 @@ def _bins(sure, right, edges, upper=True) -> tuple[Tensor, Tensor]:
     return sums[filled] / counts[filled], counts[filled] / counts.sum(dtype=torch.double)
 
 
+@exercise("Three mistakes in a mending")
+def three_mistakes_in_a_mending(mend):
+    def of(twice=False, upper=5.0, times=False, square=1.0):
+        def found(outputs, labels, test):
+            def loss(temperature):
+                scores = outputs.double() / temperature
+                return cross_entropy(scores.softmax(1) if twice else scores, labels).item()
+
+            best = minimize_scalar(loss, bounds=(0.2, upper), method="bounded").x ** square
+            return (test.double() * best if times else test.double() / best).softmax(1)
+
+        return found
+
+    left = (
+        ("twice", True, "`cross_entropy` takes the softmax itself: give it the scores."),
+        ("upper", 1.0, "a network that is too sure needs a temperature above 1."),
+        ("times", True, "the outputs of the test are to be divided, as those of validation are."),
+    )
+    slips = [
+        (lambda outputs, labels, test: test.softmax(1), "that is with the temperature 1."),
+        (lambda *case: of()(*case).log(), "these are logarithms; probabilities are expected."),
+    ]
+    slips += [
+        (of(**{name: value for name, value, _ in some}), some[0][2])
+        for count in (1, 2, 3)
+        for some in combinations(left, count)
+    ]
+    cases = [_scaled(draw.uniform(*span)) for span in ((0.6, 0.7), (1.8, 2.2), (3.2, 3.6))]
+    by_example("mend", mend, of(), cases, slips, absolute=0.015)
+
+
+def _scaled(temperature: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Outputs that are right about their own certainty when divided by about this temperature."""
+    scores, test = 3 * randn(200, 10), 3 * randn(40, 10)
+    labels = scores.softmax(1).multinomial(1, generator=generator).flatten()
+    return temperature * scores, labels, temperature * test
+
+
+@exercise("Cover it, and look")
+def cover_it_and_look(fall_map):
+    def of(combine=lambda before, after: before - after, value=None, wipe=True):
+        def found(answer, image, size, ink):
+            corners = [side - size + 1 for side in image.shape[1:]]
+            pictures, copy = [], image.clone()
+            for row, column in itertools.product(*map(range, corners)):
+                copy = image.clone() if wipe else copy
+                copy[:, row : row + size, column : column + size] = ink if value is None else value
+                pictures.append(copy.clone())
+            return combine(answer(image[None]), answer(torch.stack(pictures))).reshape(corners)
+
+        return found
+
+    slips = (
+        (of(lambda before, after: after - before), "the sign is turned: a fall is positive."),
+        (of(lambda before, after: after), "that is the probability itself, not how far it falls."),
+        (of(lambda before, after: (before - after).clamp_min(0)), "a rise is a negative fall."),
+        (of(lambda before, after: (before - after).abs()), "a rise is a negative fall."),
+        (of(lambda before, after: (before - after) / before), "the fall is not to be divided."),
+        (of(value=0), "the square is covered with `ink`, not with 0."),
+        (of(wipe=False), "squares from before are still covered: begin with a fresh copy."),
+    )
+    cases = [(*_looker(*sides), size, draw.choice((-0.75, 0.5, 2.0)))
+             for sides, size in (((9, 7), 3), ((6, 8), 2), ((5, 5), 4), ((4, 6), 1))]  # fmt: skip
+    by_example("fall_map", fall_map, of(), cases, slips, absolute=1e-5)
+
+
+def _looker(height: int, width: int) -> tuple[Callable, Tensor]:
+    """A function that answers by all pixels, and a picture of which it is not too sure."""
+    weights, image = randn(height, width), randn(1, height, width)
+    weights *= 2 / weights.norm()
+    offset = float((weights * image[0]).sum())
+
+    def answer(images: Tensor) -> Tensor:
+        if images.dim() != 4 or list(images.shape[1:]) != [1, height, width]:
+            raise Wrong(f"`answer` is given {list(images.shape)}; [N, 1, {height}, {width}] "
+                        "is expected.")  # fmt: skip
+        return ((images[:, 0] * weights).sum((1, 2)) - offset + 0.4).sigmoid()
+
+    return answer, image
+
+
 @exercise("A bottleneck, from a matrix")
 def a_bottleneck_from_a_matrix(low_rank):
     def product(matrix, width):
@@ -123,33 +189,3 @@ def _matrix(rows: int, columns: int) -> Tensor:
     count = min(rows, columns)
     left, right = (torch.linalg.qr(randn(size, count)).Q for size in (rows, columns))
     return left * (torch.arange(count, 0, -1) + rand(count) / 2) @ right.T
-
-
-@exercise("The epoch that was chosen")
-def the_epoch_that_was_chosen(report):
-    def at_best(history, test):
-        return test[history.index(max(history))]
-
-    slips = (
-        (lambda history, test: max(test), "it is still the best of the test accuracies."),
-        (lambda history, test: max(history), "it is the accuracy on validation."),
-        (lambda h, t: at_best(h[::-1], t[::-1]), "of two equal epochs it takes the later one."),
-        (lambda h, t: max(zip(h, t))[1], "of two equal epochs it takes the luckier one."),
-        (lambda history, test: test[-1], "the last epoch is a good rule, but not the one asked."),
-        (lambda h, t: h.index(max(h)), "it is the place of the epoch, not its test accuracy."),
-        (lambda h, t: h.index(max(h)) + 1, "it is the number of the epoch, not its test accuracy."),
-    )
-    cases = [_drawn_looks(first, luckier) for first in (1, 0, 2) for luckier in (False, True)]
-    by_example("report", report, at_best, cases, slips)
-
-
-def _drawn_looks(first: int, later_is_luckier: bool) -> tuple[list[float], list[float]]:
-    """The best on validation is epoch `first`, and a later one; on the test digits a third one."""
-    history = [value / 10_000 for value in draw.sample(range(9_700, 9_900), 7)]
-    test = [value / 10_000 for value in draw.sample(range(9_700, 9_900, 4), 7)]
-    later, luckiest = draw.sample([place for place in range(6) if place > first], 2)
-    history[first] = history[later] = 0.995
-    test[luckiest] = 0.999
-    if (test[first] < test[later]) != later_is_luckier:
-        test[first], test[later] = test[later], test[first]
-    return history, test

@@ -1,7 +1,6 @@
 import pytest
 from answers import Case, proofs
 
-RATE = "def lr_at(epoch, lr, step_size, gamma):\n    return {}"
 ERROR = """
 import torch
 def ece(confidence, right, edges):
@@ -28,36 +27,48 @@ def low_rank(matrix, width):
     u, s, v = torch.linalg.svd(matrix, full_matrices=False)
     return {}
 """
-REPORT = "def report(history, test):\n    return {}"
+MEND = """
+from scipy.optimize import minimize_scalar
+from torch.nn.functional import cross_entropy
+def mend(outputs, labels, test):
+    def loss(temperature):
+        return cross_entropy({scores}, labels).item()
+    temperature = minimize_scalar(loss, bounds=(0.2, {upper}), method="bounded").x
+    return {result}
+"""
+
+
+def mending(scores="outputs / temperature", upper="5", result="(test / temperature).softmax(1)"):
+    return MEND.format(scores=scores, upper=upper, result=result)
+
+
+TWICE = "(outputs / temperature).softmax(1)"
+TIMES = "(test * temperature).softmax(1)"
+FALL = """
+import torch
+def fall_map(answer, image, size, ink):
+    height, width = image.shape[1] - size + 1, image.shape[2] - size + 1
+    before = answer(image[None]).item()
+    falls = torch.zeros({shape})
+    {first}
+    for row in range(height):
+        for column in range(width):
+            copy = {copy}
+            copy[{square}] = {ink}
+            after = answer({asked}).item()
+            falls[row, column] = {fall}
+    return {result}
+"""
+
+
+def falls(shape="height, width", first="", copy="image.clone()", ink="ink", asked="copy[None]",
+          square="0, row:row + size, column:column + size", fall="before - after",
+          result="falls"):  # fmt: skip
+    return FALL.format(shape=shape, first=first, copy=copy, square=square, ink=ink, asked=asked,
+                       fall=fall, result=result)  # fmt: skip
+
 
 CASES = {
-    "down_by_steps": Case(
-        other=[
-            """
-def lr_at(epoch, lr, step_size, gamma):
-    for done in range(1, epoch):
-        if done % step_size == 0:
-            lr *= gamma
-    return lr
-""",
-            "import numpy as np\n" + RATE.format("np.float64(lr) * gamma ** int((epoch - 1) "
-                                                "/ step_size)"),
-            "import torch\n" + RATE.format("torch.tensor([lr]) * gamma ** ((epoch - 1) "
-                                           "// step_size)"),
-        ],
-        wrong={
-            RATE.format("lr * gamma ** (epoch // step_size)"): "the fifteenth epoch still has",
-            RATE.format("lr * gamma ** ((epoch - 1) // 15)"): "other steps than 15",
-            RATE.format("lr * 0.1 ** ((epoch - 1) // step_size)"): "other factors than 0.1",
-            RATE.format("lr if epoch <= step_size else lr * gamma"): "falls once more",
-            RATE.format("lr"): "falls to a tenth",
-            RATE.format("lr * gamma ** epoch"): "in the first epoch",
-            RATE.format("lr * gamma ** ((epoch - 1) / step_size)"): "lr_at(15, 0.001, 15, 0.1)",
-            RATE.format("lr * gamma ** min((epoch - 1) // step_size, 2)"): "is expected",
-            RATE.format("round(lr * gamma ** ((epoch - 1) // step_size), 6)"): "is expected",
-            RATE.format("None"): "is None",
-        },
-    ),
     "how_much_is_its_certainty_worth": Case(
         other=[
             error(),
@@ -94,6 +105,90 @@ def ece(confidence, right, edges):
             error(result="confidence.zero_().sum()"): "`confidence` is changed",
         },
     ),
+    "three_mistakes_in_a_mending": Case(
+        other=[
+            mending(),
+            mending(upper="5.0", result="torch.softmax(test.double() / temperature, dim=1)",
+                    ).replace("def mend", "import torch\ndef mend"),
+            """
+import numpy as np
+import torch
+def mend(outputs, labels, test):
+    right = lambda t: (outputs / t).log_softmax(1)[torch.arange(len(labels)), labels].sum()
+    best = max(np.arange(0.2, 5, 0.01), key=lambda t: right(float(t)))
+    return (test / float(best)).softmax(1).numpy()
+""",
+            """
+import torch
+def mend(outputs, labels, test):
+    scale = torch.ones(1, requires_grad=True)
+    optimizer = torch.optim.LBFGS([scale], max_iter=100, line_search_fn="strong_wolfe")
+    def closure():
+        optimizer.zero_grad()
+        loss = torch.nn.functional.cross_entropy(outputs * scale, labels)
+        loss.backward()
+        return loss
+    optimizer.step(closure)
+    return (test * scale).softmax(1)
+""",
+        ],
+        wrong={
+            mending(scores=TWICE): "takes the softmax itself",
+            mending(upper="1"): "a temperature above 1",
+            mending(result=TIMES): "are to be divided",
+            mending(result="test.softmax(1)"): "with the temperature 1",
+            mending(result="(test / temperature).log_softmax(1)"): "logarithms",
+            mending(result="test / temperature"): "other values than expected",
+            mending(result="temperature"): "a tensor of the shape [40, 10] is expected",
+            mending(result="(outputs / temperature).softmax(1)"): "[200, 10]",
+            mending(result="(test / temperature).softmax(0)"): "other values than expected",
+            mending(result="(test / temperature**2).softmax(1)"): "other values than expected",
+            mending(result="test.div_(temperature).softmax(1)"): "`test` is changed",
+            mending(result="None"): "is None",
+        },
+        alike={
+            mending(scores=TWICE, upper="1"): "takes the softmax itself",
+            mending(scores=TWICE, result=TIMES): "takes the softmax itself",
+            mending(upper="1", result=TIMES): "are to be divided",
+        },
+    ),
+    "cover_it_and_look": Case(
+        other=[
+            falls(),
+            falls(result="falls.numpy()"),
+            falls(shape="height, width, dtype=torch.float64"),
+            falls(copy="image[None].clone()", asked="copy",
+                  square="..., row:row + size, column:column + size"),
+            """
+import torch
+def fall_map(answer, image, size, ink):
+    rows, columns = (side - size + 1 for side in image.shape[1:])
+    batch = image.repeat(rows * columns, 1, 1, 1)
+    for place in range(rows * columns):
+        row, column = divmod(place, columns)
+        batch[place, 0, row:row + size, column:column + size] = ink
+    return (answer(image[None]) - answer(batch)).view(rows, columns)
+""",
+        ],
+        wrong={
+            falls(fall="after - before"): "the sign is turned",
+            falls(fall="after"): "not how far it falls",
+            falls(fall="max(0, before - after)"): "a rise is a negative fall",
+            falls(fall="(before - after) / before"): "not to be divided",
+            falls(ink="0"): "not with 0",
+            falls(first="again = image.clone()", copy="again"): "begin with a fresh copy",
+            falls(copy="image"): "`image` is changed",
+            falls(result="falls.T"): "a tensor of the shape [7, 5] is expected",
+            falls(square="0, row:row + size, column"): "other values",
+            falls(square="0, row:row + size + 1, column:column + size + 1"): "other values",
+            falls(asked="copy"): "`answer` is given [1, 9, 7]",
+            falls(result="falls.flatten()"): "[35]; a tensor of the shape [7, 5]",
+            falls(result="falls.max()"): "a tensor of the shape [7, 5] is expected",
+            falls(result="falls.tolist()"): "is a list",
+            falls(result="None"): "is None",
+        },
+        alike={falls(fall="abs(before - after)"): "a rise is a negative fall"},
+    ),
     "a_bottleneck_from_a_matrix": Case(
         other=[
             LOW_RANK.format("[torch.diag(s[:width]) @ v[:width], u[:, :width]]"),
@@ -120,29 +215,6 @@ def low_rank(matrix, width):
             LOW_RANK.format("u, s, v"): "returns 3 things",
             LOW_RANK.format("v[:width].tolist(), u[:, :width].tolist()"): "[a list, a list]",
             LOW_RANK.format("v[:width], matrix.zero_()[:, :width]"): "`matrix` is changed",
-        },
-    ),
-    "the_epoch_that_was_chosen": Case(
-        other=[
-            "import numpy as np\n" + REPORT.format("np.array(test)[np.argmax(history)]"),
-            "import torch\n" + REPORT.format("torch.tensor(test)[torch.tensor(history).argmax()]"),
-            REPORT.format("max(zip(history, [-i for i in range(len(test))], test))[2]"),
-        ],
-        wrong={
-            REPORT.format("sorted(test)[-1]"): "still the best of the test accuracies",
-            REPORT.format("max(history)"): "the accuracy on validation",
-            REPORT.format("max(zip(history, range(99), test))[2]"): "the later one",
-            REPORT.format("max(zip(history, test))[1]"): "the luckier one",
-            REPORT.format("min((-a, b) for a, b in zip(history, test))[1]"): "report(",
-            REPORT.format("test[-1]"): "the last epoch",
-            REPORT.format("history.index(max(history))"): "the place of the epoch",
-            REPORT.format("history.index(max(history)) + 1"): "the number of the epoch",
-            REPORT.format("test[0]"): "report(",
-            REPORT.format("test[2]"): "report(",
-            REPORT.format("test[history.index(max(history)) - 1]"): "report(",
-            REPORT.format("history.sort() or test[history.index(max(history))]"):
-                "`history` is changed",
-            REPORT.format("test.sort() or test[-1]"): "`test` is changed",
         },
     ),
 }  # fmt: skip

@@ -172,6 +172,7 @@ def remedies(**options) -> None:
     _conduct("remedies", **options)
 
 
+@main.command()
 @click.option("--seeds", default=10, help="How many runs of each step.")
 @JOBS
 @CLUSTER

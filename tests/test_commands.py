@@ -1,6 +1,7 @@
 """The command line: options go where they belong, bad ones end in one sentence."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 from runners import write_notebook
 
+from conftest import ROOT
 from mnist_lab.__main__ import Sentences, main
 from mnist_lab.course import batch, runner, study
 from mnist_lab.course.outcomes import Interrupted, Outcome, StudyFailed
@@ -29,6 +31,12 @@ def repository(tmp_path, monkeypatch) -> Path:
 
 def invoke(line: str):
     return CliRunner(env={"MNIST_LAB_SOURCE": "digits"}).invoke(main, line.split(" "))
+
+
+def test_every_command_that_a_page_names_is_there():
+    pages = [ROOT / "README.md", *(ROOT / "notebooks").rglob("*.ipynb")]
+    named = re.findall(r"python -m mnist_lab ([a-z-]+)", " ".join(map(Path.read_text, pages)))
+    assert len(set(named)) > 10 and set(named) <= main.commands.keys()
 
 
 HERE = {"jobs": None, "cluster": None}
@@ -53,7 +61,11 @@ STUDIES = {
     "ablations": ("ablations", {"studies": (), "seeds": 3} | HERE),
     "ablations norm optimizer --seeds 1 --jobs 3 --cluster tcp://a:1": (
         "ablations", {"studies": ("norm", "optimizer"), "seeds": 1} | THERE),
+    "full-ablations": ("full_ablations", {"seeds": 12, "num_epochs": None} | HERE),
+    "full-ablations --seeds 3 --epochs 2 --jobs 3 --cluster tcp://a:1": (
+        "full_ablations", {"seeds": 3, "num_epochs": 2} | THERE),
     "remedies": ("remedies", {"seeds": 6} | HERE),
+    "steps": ("steps", {"seeds": 10} | HERE),
     "unseen-writers": ("unseen_writers", {"network": "bottleneck", "num_epochs": 20} | HERE),
     "unseen-writers --network gap --epochs 5 --jobs 3 --cluster tcp://a:1": (
         "unseen_writers", {"network": "gap", "num_epochs": 5} | THERE),

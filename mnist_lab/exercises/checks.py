@@ -102,7 +102,7 @@ def expect_value(
     if isinstance(expected, (tuple, list)):
         if not _is_row(found, len(expected)):
             raise Wrong(f"{what} is {told}; {len(expected)} values are expected.")
-        if isinstance(expected[0], Tensor):
+        if isinstance(expected[0], Tensor) or len(expected) > 4:  # `_told` shows up to four
             for number, both in enumerate(zip(found, expected), 1):
                 expect_value(*both, f"value {number} of {what}", tolerance, absolute, otherwise[1:])
     elif isinstance(expected, Tensor) and expected.dim():

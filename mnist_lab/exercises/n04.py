@@ -111,8 +111,9 @@ def _field(layers: list[tuple[int, int]]) -> int:
 def the_block(conv_block):
     # Each number differs: whoever does not use what is given is wrong at least once.
     shares = draw.uniform(0.1, 0.3), draw.uniform(0.6, 0.8)
-    sizes = draw.sample(range(2, 7), 2), draw.sample(range(7, 13), 2)
-    for inside, outside, share in zip(*sizes, shares):
+    inside = draw.randint(2, 6)  # of these, a depthwise convolution can make the others
+    sizes = (inside, inside * draw.randint(2, 3)), draw.sample(range(7, 13), 2)
+    for (inside, outside), share in zip(sizes, shares):
         module = conv_block(inside, outside, share)
         expect_kind(module, nn.Module, "what `conv_block` returns", "a module of PyTorch")
         with torch.no_grad():

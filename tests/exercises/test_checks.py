@@ -65,6 +65,7 @@ def test_what_is_within_an_absolute_tolerance_is_the_same():
         (np.eye(2), torch.ones(2, 2), "0 instead of 1 at [0, 1]"),
         (torch.tensor([1, NAN]), torch.ones(2), "nan instead of 1 at [1]"),
         ((torch.ones(2), 1), (torch.ones(2), torch.ones(2)), "value 2 of f is 1; a tensor"),
+        ([1, 2, 3, 4, 6], [1, 2, 3, 4, 5], "value 5 of f is 6; 5 is expected. Think."),
         (0.99224, 0.99221, "0.99224; 0.99221 is"),
         (0.12345678, 0.12345679, "0.12345678; 0.12345679 is"),
     ],

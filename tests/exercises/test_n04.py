@@ -261,6 +261,8 @@ def conv_block(in_channels, out_channels, dropout):
                       "nn.Conv2d(in_channels, out_channels, 1, bias=False)", "nn.ReLU()", NORM,
                       DROP): "parameters;",
             of_layers(CONV.replace("3, ", "3, groups=2, "), "nn.ReLU()", NORM, DROP): "",
+            of_layers(CONV.replace("3, ", "3, groups=1 if out_channels % in_channels else "
+                                   "in_channels, "), "nn.ReLU()", NORM, DROP): "parameters;",
             of_layers(CONV.replace("3, ", "3, padding=1, dilation=2, "), "nn.ReLU()", NORM, DROP):
             "other values",
             of_layers(CONV, "nn.ReLU()", NORM, "nn.Dropout(0.2)"): "",

@@ -76,6 +76,7 @@ CASES = {
             rates(first="pass", early=NOTED, step=""):
             "it is noted after the schedule",
             rates(share="0.3"): "where is `share`",
+            rates(share="0.2"): "value 2 of what the optimizer stepped with is",
             rates(last="del noted[epochs:]"): "a rate for each step is expected",
             rates(early="pass"): "the optimizer takes no step",
             rates(inner="range(batches - 1)"): "steps are taken; it is",

@@ -17,7 +17,7 @@ FORMS = {
     # Whatever has a zero in front, and is no part of a date, a decimal, a format or an image.
     "03 alone": r"(?<![\w.,:/+#=%-])(?<!\d\*\*)0\d(?![\w%/+=-]|[.,:]\d)",
     'an id: "03-begin"': r'(?<=")0\d(?=-)|(?<="id": ")\d\d(?=-)',
-    "a file: 03_title": r"(?:(?<![\w.-])|(?<=\\n))\d\d(?=_[a-z])|(?<=ns_|ck_)\d\d",
+    "a file: 03_title": r"(?:(?<![\w.-])|(?<=\\n))\d\d(?=_[a-z])|(?<=ns_|ck_|ts_)\d\d",
     "its exercises: n03.py, q03-begin, s03-top": r"(?<![A-Za-z\d+])[nqs]\d\d(?![A-Za-z\d+/=])",
     "notebooks 03, 05 and 10": (
         r"\b[Nn]otebooks?\s+\d\d(?:(?:, | and | or | to |–)\d\d)*(?![\w%]|[.,]\d)"

@@ -35,7 +35,8 @@ def write(root: Path, numbers: dict[str, str]) -> Path:
     files = {f"notebooks/{a}_digits.ipynb": text, f"notebooks/{b}_building.ipynb": text + "b"}
     files |= {f"notebooks/{c}_training.ipynb": text + "c", f"notebooks/{d}_draw.ipynb": text + "d"}
     files |= {f"notebooks/solutions/solutions_{n}.ipynb": f"{text} of {n}" for n in (b, c)}
-    files |= {f"mnist_lab/exercises/n{n}.md": f"Notebook {n}" for n in (b, c)}
+    for name in ("n{}", "quick_{}", "experiments_{}"):
+        files |= {f"mnist_lab/exercises/{name.format(n)}.md": f"Notebook {n}" for n in (b, d)}
     files |= {f"tests/exercises/test_n{d}.py": text, "README.md": text + UNTOUCHED}
     files |= {"mnist_lab/published/costs.json": json.dumps({"notebook": f"{d}_draw"})}
     files |= {"mnist_lab/published/a-seed0.json": TEXT.format(**OLD)}

@@ -95,7 +95,7 @@ def crossed(right: np.ndarray, writers: np.ndarray, draws: int = 2_000) -> Estim
 
     Seeds and writers are drawn anew, each for itself (Owen's pigeonhole bootstrap,
     arXiv:0712.1111); the error is the scatter of the means. It counts what only seed and writer
-    together decide twice, and so is rather too wide.
+    together decide three times, and so is rather too wide.
     """
     right, random = np.asarray(right, float), np.random.default_rng(0)
     _, writer, digits = np.unique(writers, return_inverse=True, return_counts=True)

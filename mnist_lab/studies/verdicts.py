@@ -1,4 +1,4 @@
-"""What was measured for each of the forty rules, and what they decide, all corrected together.
+"""What was measured for each of the rules, and what they decide, all corrected together.
 
 A notebook adds what only it can measure, and asks for its rows:
 

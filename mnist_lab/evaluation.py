@@ -20,7 +20,7 @@ from mnist_lab.speed import limit_threads, release_memory
 from mnist_lab.statistics import wilson_interval
 from mnist_lab.validation import UserError, check, instance, shown
 
-EVALUATION_BATCH = 250  # small enough for its activations to stay in the processor's cache
+EVALUATION_BATCH = 125  # small enough for its activations to stay in the processor's cache
 GPU_BATCH = 2_000  # a GPU waits longer for a call than it computes
 EDGES = (0.0, 0.5, 0.7, 0.9, 0.99, 0.999, 1.0)  # closer where a good network gives most answers
 

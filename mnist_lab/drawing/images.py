@@ -23,7 +23,7 @@ from mnist_lab.validation import UserError, check, one_of
 SIZE, BOX = 28, 20  # of the image, and of the box that its digit fills
 PAD = 280  # pixels along one side of a drawing
 PEN = 0.07  # width of the pen, of the side
-BATCH = 250  # pictures that are read at a time: more would take much memory for their maps
+BATCH = 50  # pictures that are read at a time: more would take much memory for their maps
 DOT = 1.3  # ink that is not so many times as long as it is thick is no digit
 
 

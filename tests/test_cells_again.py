@@ -19,7 +19,7 @@ from conftest import NOTEBOOKS, ROOT
 def from_section_2(notebook: NotebookNode) -> list[NotebookNode]:
     """The code cells from the second numbered heading on."""
     cells = notebook.cells
-    start = next((k for k, cell in enumerate(cells) if re.match(r"## 2\. ", cell.source)), 0)
+    start = next(k for k, cell in enumerate(cells) if re.search(r"^## 2\. ", cell.source, re.M))
     return [cell for cell in cells[start:] if cell.cell_type == "code"]
 
 
@@ -58,7 +58,7 @@ def test_what_cannot_be_run_again_is_found():
         new_code_cell("names = ['a']", id="good"),
         new_code_cell("print(names.pop())", id="twice"),
         new_code_cell("total = 1", id="start"),
-        new_markdown_cell("## 2. Two"),
+        new_markdown_cell("**Analysis:** so it is.\n\n## 2. Two"),
         new_code_cell("print(total)", id="later"),
         new_code_cell("total = 2", id="changes"),
     ]

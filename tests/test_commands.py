@@ -35,7 +35,8 @@ def invoke(line: str):
 
 def test_every_command_that_a_page_names_is_there():
     pages = [ROOT / "README.md", *(ROOT / "notebooks").rglob("*.ipynb")]
-    named = re.findall(r"python -m mnist_lab ([a-z-]+)", " ".join(map(Path.read_text, pages)))
+    text = " ".join(page.read_text(encoding="utf-8") for page in pages)
+    named = re.findall(r"python -m mnist_lab ([a-z-]+)", text)
     assert len(set(named)) > 10 and set(named) <= main.commands.keys()
 
 

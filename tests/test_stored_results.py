@@ -48,7 +48,7 @@ def test_a_figure_of_another_run_is_found():
 
 
 @each_notebook
-def test_every_picture_says_a_number_or_what_it_shows(path):
+def test_what_is_said_of_every_picture_holds_a_number(path):
     assert [alt for alt in told(path)[1] if not re.search(r"\d", alt)] == []
 
 

@@ -1,8 +1,7 @@
 """The exercises of notebook 07: calibration, a temperature, covering, a map in two steps."""
 
-import itertools
 from collections.abc import Callable
-from itertools import combinations, pairwise
+from itertools import combinations, pairwise, product
 
 import numpy as np
 import torch
@@ -77,13 +76,13 @@ def _bins(sure, right, edges, upper=True) -> tuple[Tensor, Tensor]:
 
 @exercise("Three mistakes in a mending")
 def three_mistakes_in_a_mending(mend):
-    def of(twice=False, upper=5.0, times=False, square=1.0):
+    def of(twice=False, upper=5.0, times=False):
         def found(outputs, labels, test):
             def loss(temperature):
                 scores = outputs.double() / temperature
                 return cross_entropy(scores.softmax(1) if twice else scores, labels).item()
 
-            best = minimize_scalar(loss, bounds=(0.2, upper), method="bounded").x ** square
+            best = minimize_scalar(loss, bounds=(0.2, upper), method="bounded").x
             return (test.double() * best if times else test.double() / best).softmax(1)
 
         return found
@@ -119,7 +118,7 @@ def cover_it_and_look(fall_map):
         def found(answer, image, size, ink):
             corners = [side - size + 1 for side in image.shape[1:]]
             pictures, copy = [], image.clone()
-            for row, column in itertools.product(*map(range, corners)):
+            for row, column in product(*map(range, corners)):
                 copy = image.clone() if wipe else copy
                 copy[:, row : row + size, column : column + size] = ink if value is None else value
                 pictures.append(copy.clone())
@@ -158,7 +157,7 @@ def _looker(height: int, width: int) -> tuple[Callable, Tensor]:
 
 @exercise("A bottleneck, from a matrix")
 def a_bottleneck_from_a_matrix(low_rank):
-    def product(matrix, width):
+    def joined(matrix, width):
         found = low_rank(matrix, width)
         expect_kind(found, (tuple, list), "what low_rank returns", "a pair of matrices")
         refuse((len(found) != 2, f"low_rank returns {len(found)} things, not `down, up`."))
@@ -181,7 +180,7 @@ def a_bottleneck_from_a_matrix(low_rank):
     )
     right = of(lambda u, s, v, n: u[:, :n] * s[:n] @ v[:n])
     cases = [(_matrix(*size), n) for *size, n in ((6, 9, 2), (9, 6, 3), (5, 8, 5))]
-    by_example("`up @ down` of low_rank", product, right, cases, slips)
+    by_example("`up @ down` of low_rank", joined, right, cases, slips)
 
 
 def _matrix(rows: int, columns: int) -> Tensor:

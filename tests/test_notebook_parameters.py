@@ -1,12 +1,16 @@
 """Notebooks with other parameters than the delivered ones, and cells that are run twice."""
 
 import re
+from contextlib import chdir
 
+import matplotlib
 import nbformat
 import pytest
 from cells import code_cells, printed
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.utils.capture import capture_output
 
-from conftest import NOTEBOOKS
+from conftest import NOTEBOOKS, ROOT
 from mnist_lab.validation import UserError
 
 FIRST_CELLS = 7  # setup, parameters, imports, data, recipe
@@ -63,3 +67,42 @@ def test_cells_of_02_give_the_same_again_and_bear_few_digits_and_epochs():
         first = printed(cell, namespace)
         if "parameters" not in cell.metadata.get("tags", []) and "seconds" not in first:
             assert printed(cell, namespace) == first, cell.source
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("number", "parameters"),
+    [
+        ("00", {"seed": 5}),
+        ("01", {"seed": 3, "max_degrees": 0}),
+        ("01", {"max_degrees": 90}),
+        ("03", {"seed": 7, "num_epochs": 1}),
+        ("03", {"num_epochs": 13}),
+        ("04", {"num_digits": 700, "num_epochs": 1}),
+        ("04", {"num_digits": 900, "num_epochs": 3, "seed": 4}),
+        ("05", {"num_epochs": 1, "seed": 2}),
+        ("05", {"num_epochs": 2, "split": "as published", "precision": "fp32"}),
+        ("06", {"num_digits": 1, "num_epochs": 1}),
+        ("06", {"num_digits": 900, "num_epochs": 3, "seed": 4}),
+        ("07", {"num_epochs": 1, "num_digits": 700, "num_seeds": 2}),
+        ("07", {"num_epochs": 2, "split": "as published", "num_digits": 900, "num_seeds": 4}),
+        ("09", {"num_digits": 100}),
+        ("10", {"pairs": 3, "steps_per_turn": 1}),
+        ("10", {"pairs": 4, "steps_per_turn": 2}),
+        ("12", {"num_digits": 1}),
+        ("12", {"num_digits": 50, "seed": 9}),
+    ],
+    ids=str,
+)
+def test_a_notebook_bears_other_parameters(number, parameters, monkeypatch, tmp_path):
+    """Few digits, few epochs, another seed: what a student in a hurry chooses."""
+    matplotlib.use("agg")
+    monkeypatch.setenv("MNIST_LAB_RECORDS", str(tmp_path))
+    shell = InteractiveShell()
+    with chdir(ROOT / "notebooks"):
+        for cell in cells_with(number, {"dataset": "digits"} | parameters):
+            with capture_output():
+                result = shell.run_cell(cell.source)
+            assert result.success, (
+                f"{cell.id}: {result.error_before_exec or result.error_in_exec!r}"
+            )

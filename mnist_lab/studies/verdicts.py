@@ -14,6 +14,11 @@ one of the seeds that its rule asks for. A question counts in the correction, me
 
 Short runs of the seeds 0 to 2 (of some studies to 4) had been seen when the rules were frozen. Runs
 of further seeds were made after that, because the rules ask for seeds 0 to 11 of each side.
+
+What the file of rules leaves open is settled here. On validation digits, "as published" are the
+runs of `full_ablations`, which keep their answers; the commit that froze the rules still meant the
+training records. (On one processor both are the same runs.) In a comparison a run that diverged
+counts as chance does.
 """
 
 import io
@@ -55,7 +60,7 @@ SEEDS = range(12)  # of each side, as the rules say
 AS_PUBLISHED = range(10)  # of runs on all 60,000: "all ten count here, and no more will"
 LATE = 7  # the place of epoch 8, from which on the rules look for falls
 CHANCE = {"validation_accuracy": 0.1, "validation_loss": math.log(10)}  # of a run that diverged
-HIGHEST = 0.9979  # L. Wan et al., Regularization of Neural Networks using DropConnect, 2013
+HIGHER = 0.9991  # S. An et al., 2020, arXiv:2008.10400: ensembles; whether any is higher is open
 UNITS = {  # by what a value is multiplied, its format, and the word behind it
     "%": (100, ".2f", " %"),
     "points": (100, "+.2f", " points"),
@@ -134,7 +139,7 @@ def form() -> dict[str, Measured]:
         "fewer": (squeezed / direct, f"{squeezed:,} of {direct:,} parameters"),
         "gap satisfied": (0.9939, ""),
         "gap test": (1, "the best of all epochs"),
-        "state of the art": (HIGHEST, "L. Wan et al., 2013"),
+        "state of the art": (HIGHER, "S. An et al., 2020"),
     }
     unit = dict.fromkeys(("gap satisfied", "state of the art"), "%")
     return {
@@ -203,8 +208,9 @@ def as_published(everything: list[dict]) -> dict[str, Measured]:
 def on_the_random_split(everything: list[dict]) -> dict[str, Measured]:
     """Test digits of networks that were trained on 50,000: GapNet's, and those of clothes."""
     gap = _of(select_runs(everything, "GapNet"), SEEDS)
-    clothes = [run for run in everything if run["digits"] == "Fashion-MNIST"]
-    clothes = _of([run for run in clothes if run["network"] == "BottleneckNet"], SEEDS)
+    asked = {"network": "BottleneckNet", "digits": "Fashion-MNIST", "precision": "fp32"}.items()
+    clothes = [run for run in everything if asked <= run.items()]
+    clothes = _of([run for run in clothes if run["split"]["name"] == "random"], SEEDS)
     found = {"gap epochs": lacks(gap), "harder": lacks(clothes)}
     if not found["gap epochs"].note:
         right = correct_answers(gap).numpy()
@@ -439,7 +445,7 @@ def shown(value, unit: str, cases: int = 1) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, tuple) and not isinstance(value, Estimate):
-        return f"p = {min(value):.2g}"
+        return f"p = {p:.2g}" if (p := min(value)) >= 1e-4 else "p < 0.0001"
     scale, form, word = UNITS[unit]
     ends = (value.value, *value.interval(cases)) if isinstance(value, Estimate) else (value,)
     middle, *interval = (format(scale * number, form) for number in ends)

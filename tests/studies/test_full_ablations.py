@@ -7,6 +7,7 @@ from torch import nn
 from mnist_lab.files import write_file
 from mnist_lab.layers import count_parameters
 from mnist_lab.networks import BottleneckNet, GapNet
+from mnist_lab.records import load_published, load_records, select_runs
 from mnist_lab.studies import full_ablations
 from mnist_lab.studies.ablations import BottleneckVariant
 from mnist_lab.studies.full_ablations import CASES, cases, gap_without, run, table
@@ -41,6 +42,18 @@ def test_the_unchanged_variant_is_the_bottleneck_network_of_the_training_records
         expected = network(images)
         torch.manual_seed(0)
         assert torch.equal(variant(images), expected)
+
+
+@pytest.mark.parametrize("network", ["GapNet", "BottleneckNet"])
+def test_published_runs_of_an_unchanged_network_are_those_of_the_training_records(network):
+    """On the same processor, to the last bit; 08 and 09 say so."""
+    records = {run["seed"]: run for run in select_runs(load_records(), network)}
+    case = {"GapNet": "gap", "BottleneckNet": "bottleneck"}[network] + " as published"
+    runs = [run for run in load_published("full")["runs"] if run["case"] == case]
+    same = [run for run in runs if run["processor"] == records[run["seed"]]["processor"]]
+    assert len(same) >= 8
+    for other in same:
+        assert other["validation_accuracy"] == records[other["seed"]]["validation_accuracy"]
 
 
 def test_cases_without_a_convolution_are_no_larger():

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import f_oneway, fisher_exact, ttest_ind, ttest_rel
 
+from mnist_lab.records import load_records, select_runs
 from mnist_lab.studies import ablations, full_ablations, verdicts
 from mnist_lab.studies.rules import (
     FAILS,
@@ -82,6 +83,21 @@ def test_a_question_counts_before_it_is_answered(records):
     assert verdicts.verdict(row) == "**undecided** (alone: holds)"
     with pytest.raises(UserError, match="no rule asks for speed"):
         verdicts.judge({"speed": Measured()})
+
+
+def test_clothes_count_by_the_conditions_of_all_other_runs():
+    """In fp32, on the random split: anything else is another experiment."""
+    everything = load_records()
+    clothes = [
+        run | {"digits": "Fashion-MNIST"} for run in select_runs(everything, "BottleneckNet")
+    ]
+    others = [run | {"precision": "bf16"} for run in clothes]
+    others += [run | {"split": run["split"] | {"name": "as published"}} for run in clothes]
+    assert len(clothes) == 12
+    assert verdicts.on_the_random_split(everything + others)["harder"].note == "0 of 12 seeds"
+    found = verdicts.on_the_random_split(everything + others + clothes)["harder"]
+    shares = [run["test"]["correct"] / 10_000 for run in clothes]
+    assert found.values[0].value == pytest.approx(np.mean(shares))
 
 
 def test_whole_trainings_decide_with_twelve_seeds_and_no_fewer():
@@ -229,6 +245,7 @@ def test_a_row_shows_its_intervals_and_what_its_runs_could_show():
         (Estimate(1.2, 0.01), "", "1.20 [1.18, 1.22]"),
         ([28, 29], "", "28, 29"),
         ((0.01, 1.0), "", "p = 0.01"),
+        ((1.0, 2e-9), "", "p < 0.0001"),
     ],
 )
 def test_values_as_a_person_reads_them(value, unit, text):

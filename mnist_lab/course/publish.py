@@ -38,23 +38,28 @@ PICTURE = re.compile(r'<img [^>]*src="data:image/png;base64,([^"]+)"')
 
 
 def publish(run: Path, root: Path) -> None:
-    """Take over a whole run on MNIST of the stored notebooks with their stored parameters.
+    """Take over a run on MNIST, with their stored parameters, of all notebooks or of some.
 
-    Raises `UserError` for any other run, for a notebook that was edited since, for what is missing
-    and for what cannot be written. Nothing is written unless everything can be.
+    The others stay as they were published, with their costs. Raises `UserError` for any other run,
+    for a notebook that was edited since, for one that was never published, for what is missing and
+    for what cannot be written. Nothing is written unless everything can be.
     """
-    outcomes = {outcome.notebook: outcome for outcome in load_outcomes(run / SUMMARY)}
+    paths = {path.stem: path for path in find_notebooks(root / "notebooks")}
+    new = {row.notebook: row for row in load_outcomes(run / SUMMARY) if row.notebook in paths}
     executed = {}
-    for path in find_notebooks(root / "notebooks"):
-        outcome = outcomes.get(path.stem)
-        if outcome is None or outcome.status != "ok" or outcome.digits != "MNIST":
-            raise UserError(f"{run} holds no finished run of {path.stem} on MNIST.")
-        executed[path] = _taken_over(run / path.name, path, outcome)
-    rows = [outcomes[path.stem] for path in executed]
+    for name, outcome in new.items():
+        if outcome.status != "ok" or outcome.digits != "MNIST":
+            raise UserError(f"{run} holds no finished run of {name} on MNIST.")
+        executed[paths[name]] = _taken_over(run / paths[name].name, paths[name], outcome)
+    costs = {row.notebook: row for row in load_outcomes(root / PUBLISHED / COSTS_FILE)} | new
+    if lacking := sorted(paths.keys() - costs.keys()):
+        raise UserError(f"{run} holds no run of {lacking[0]}, which was never published.")
+    rows = [costs[name] for name in paths]
+    notebooks = {path: executed.get(path) or read_notebook(path) for path in paths.values()}
+    minutes = {path.stem: minutes_needed(notebook) for path, notebook in notebooks.items()}
     files = {path: writes(notebook) + "\n" for path, notebook in executed.items()}
     files[root / PUBLISHED / COSTS_FILE] = summary_text(rows)
-    files[root / PUBLISHED / "picture.png"] = _picture(list(executed.values()))
-    minutes = {path.stem: minutes_needed(notebook) for path, notebook in executed.items()}
+    files[root / PUBLISHED / "picture.png"] = _picture(list(notebooks.values()))
     files[root / "README.md"] = _with_tables(root, {"notebooks": notebook_table(rows, minutes)})
     write_files(files)
 

@@ -82,6 +82,20 @@ def test_outputs_costs_and_tables_are_taken_over(root):
     assert readme.count("old") == 2 and readme.startswith("# Title"), "the other tables stay"
 
 
+def test_a_run_of_one_notebook_leaves_the_others_as_they_were_published(root):
+    run = make_run(root)
+    publish(run, root)
+    before = tree(root)
+    outcome = Outcome("01_b", "ok", 60.0, 1, 500, "MNIST")
+    (run / "summary.json").write_text(json.dumps([asdict(outcome)]))
+    publish(run, root)
+    changed = {path.name for path, content in tree(root).items() if before.get(path) != content}
+    assert changed == {"01_b.ipynb", "costs.json", "README.md", "summary.json"}
+    readme = (root / "README.md").read_text()
+    assert "| [00 a](notebooks/00_a.ipynb) | 35 minutes | 12 seconds | 2 cores | 345 MB |" in readme
+    assert "| [01 b](notebooks/01_b.ipynb) | 35 minutes | 60 seconds | 1 core | 500 MB |" in readme
+
+
 def edit(root, run):
     path = root / "notebooks/01_b.ipynb"
     path.write_text(path.read_text().replace("Text.", "Text, edited since."))
@@ -113,7 +127,7 @@ def block_the_folder(root, run):
     [
         ({"status": "failed"}, "no finished run of 01_b on MNIST"),
         ({"digits": "small digits"}, "no finished run of 01_b on MNIST"),
-        ({"notebook": "01_other"}, "no finished run of 01_b on MNIST"),
+        ({"notebook": "01_other"}, "no run of 01_b, which was never published"),
         ({"injected": True}, "01_b.ipynb was run with other parameters"),
         (edit, "01_b.ipynb differs from .* in more than outputs"),
         (forget_the_student, r"must say: \*\*You need"),

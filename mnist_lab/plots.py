@@ -236,6 +236,7 @@ def plot_reliability(networks: Mapping[str, Sequence[Bin]]) -> None:
             label = "wrong, % (cross: as it says)"
             _name_rows(axis, [f"up to {100 * edge:g} % sure" for edge in edges], label, None)
             axis.set(title=f"{name}; right: digits", xscale="log", xlim=(1e-3, 100))
+            axis.xaxis.set_major_locator(LogLocator(numticks=9))
             axis.xaxis.set_major_formatter("{x:g}")
 
 
@@ -371,7 +372,8 @@ def plot_confusion(evaluation: Evaluation) -> None:
 
 def plot_embedding(points: Tensor, labels: Tensor, alt: str, count: int = 80) -> None:
     """Points `[N, 2]` of digits, each drawn as the numeral that it is; the first of each class."""
-    colours = [BLUE, ORANGE, GREEN, "black", GREY] * 2  # the numeral tells two of one apart
+    # The numeral tells two of one colour apart; digits that are often confused have different ones.
+    colours = [BLUE, ORANGE, GREEN, "black", GREY, GREEN, GREY, BLUE, ORANGE, "black"]
     with _drawing(alt, 5.0) as (axis,):
         for digit in labels.unique().tolist():
             x, y = points[labels == digit][:count].cpu().T.numpy()

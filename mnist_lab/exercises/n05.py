@@ -115,9 +115,10 @@ def _one_cycle(step: int, total: int, max_lr: float, share: float) -> float:
 def two_mistakes_in_an_evaluation(accuracy):
     def watched(network, batches):
         modes = []
-        network[2].register_forward_hook(lambda dropout, *_: modes.append(dropout.training))
+        for part in (network[1], network[3]):
+            part.register_forward_hook(lambda part, *_: modes.append(part.training))
         found = accuracy(network, batches)
-        refuse((any(modes), "the network is in training mode, and its dropout is on meanwhile."))
+        refuse((any(modes), "the network, or its norm or dropout, is in training mode meanwhile."))
         network.train()  # how it is left is not asked
         return found
 
@@ -135,10 +136,10 @@ def two_mistakes_in_an_evaluation(accuracy):
         (of(lambda n, all_: 1 - sum(n) / sum(all_)), "it is the share of wrong answers."),
     ]
     first, both, cases = draw.randint(7, 8), draw.randint(15, 17), []
-    for last in (1, 2, 3):  # three totals; no share is 1/2, where right and wrong are the same
+    for last in (2, 3, 4):  # three totals; no share is 1/2, where right and wrong are the same
         # The dropout decides: in training mode the answers are at random.
-        layers = nn.Linear(6, 64), nn.ReLU(), nn.Dropout(0.9), nn.Linear(64, 3)
-        network, batches = nn.Sequential(*layers), []
+        layers = nn.Linear(6, 64), nn.BatchNorm1d(64), nn.ReLU(), nn.Dropout(0.9)
+        network, batches = nn.Sequential(*layers, nn.Linear(64, 3)), []
         for size, wrong in ((first, 5), (both - first, 4), (last, last)):
             images = randn(size, 6)
             labels = network.eval()(images).argmax(1)

@@ -50,6 +50,9 @@ def write_the_bottleneck(bottleneck):
                 values.copy_(0.5 + rand(sizes[-1]))
             norm.weight *= 8
             norm.bias.copy_(randn(sizes[-1]))
+            for bias in set(module.parameters()) - set(norm.parameters()):
+                if bias.numel() == max(bias.shape):  # none is 0, so it shows where zeros are put
+                    bias.copy_(randn(*bias.shape))
             for training in (False, True):
                 _expect_linear_then_norm(call(module.train, training), norm, images)
             _expect_no_way_around(call(module.eval), norm, images)
@@ -98,6 +101,11 @@ def _expect_linear_then_norm(module: nn.Module, norm: nn.Module, images: Tensor)
             not linear,
             f"{mode}, what comes before the norm is no linear 3×3 convolution with zeros "
             "around the maps: is there a ReLU or dropout behind the squeeze?",
+        ),
+        (
+            agrees(zero[..., 0, 0], zero[..., 3, 3]),
+            f"{mode}, the zeros belong around the squeezed maps: pad the 3×3 convolution, not the "
+            "squeeze.",
         ),
     )
 

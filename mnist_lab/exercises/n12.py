@@ -38,6 +38,12 @@ def when_to_keep_silent(least_certainty):
             least = value
         return least
 
+    def one_by_one(sure, right, asked):
+        values, order = sure.sort(descending=True, stable=True)
+        shares = right[order].double().cumsum(0) / torch.arange(1, len(order) + 1)
+        good = values[shares >= asked]
+        return float(good[-1]) if len(good) else math.inf
+
     def single(sure, right, asked):  # the least sure of the right answers
         return float(sure[right].min()) if right.any() else math.inf
 
@@ -49,6 +55,7 @@ def when_to_keep_silent(least_certainty):
         (of(lowest, lambda one, least: one > least), "an answer as sure as that counts, too."),
         (lambda *case: min(of(lowest)(*case), 1.0), "if no certainty is enough, infinity is "
          "expected: `float(\"inf\")`."),
+        (one_by_one, "answers that are equally sure are given together, or not at all."),
         (single, "it is the share of *all* answers at least so sure that counts."),
         (lambda sure, right, asked: float(asked), "how sure it is, and how often it is right, are "
          "two things: count."),
@@ -58,6 +65,8 @@ def when_to_keep_silent(least_certainty):
         (_row(0.99, 0.97, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6), _row(1, 1, 0, 1, 1, 1, 0, 0) > 0, 0.8),
         # Equal certainties come together, the wrong one too.
         (_row(0.9, 0.9, 0.9, 0.8, 0.7), _row(1, 1, 0, 1, 0) > 0, 0.7),
+        (_row(0.9, 0.8, 0.8, 0.7), _row(1, 1, 0, 1) > 0, 0.9),
+        (_row(0.9, 0.8, 0.8, 0.7), _row(1, 0, 1, 1) > 0, 0.9),
         (_row(0.9, 0.8, 0.7), _row(0, 1, 0) > 0, 0.9),
         (_row(0.5, 0.7, 0.6), _row(1, 1, 1) > 0, 1.0),
     ]

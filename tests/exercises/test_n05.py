@@ -138,7 +138,9 @@ def accuracy(network, batches):
             accuracy(),
         ],
         wrong={
-            accuracy(mode="pass"): "its dropout is on",
+            accuracy(mode="pass"): "in training mode",
+            accuracy(mode="network[3].eval()"): "in training mode",
+            accuracy(mode="network.eval()\n    network[1].train()"): "in training mode",
             """
 def accuracy(network, batches):
     network.eval()
@@ -152,11 +154,11 @@ def accuracy(network, batches):
             accuracy(result="correct / 17"): "Every digit counts once",
             accuracy(count="(answers == labels.clone()).sum().item()\n        labels.zero_()"):
                 "`batches` is changed by it",
-            accuracy(mode="network.eval()\n    network[3].weight.data.mul_(2)"):
+            accuracy(mode="network.eval()\n    network[4].weight.data.mul_(2)"):
                 "`network` is changed by it",
         },
         alike={
-            accuracy(mode="network.train()"): "its dropout is on",
+            accuracy(mode="network.train()"): "in training mode",
             accuracy(result="8 / 17"): "",
             accuracy(result="round(correct / total, 2)"): "Every digit counts once",
             accuracy(result="round(correct / total, 4)"): "Every digit counts once",

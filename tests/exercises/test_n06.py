@@ -141,6 +141,8 @@ with_squeeze = count_parameters(nn.Sequential(nn.Conv2d(64, 16, 1), nn.Conv2d(16
                  "z = z + x if x.shape == z.shape else z", "way"),
             )},
             of_layers(SQUEEZE, RELU, CONV, NORM, RELU): "is there a ReLU or",
+            of_layers(SQUEEZE.replace("1)", "1, padding=1)"), CONV_ALONE, NORM, RELU):
+                "zeros belong around the squeezed",
             of_layers(SQUEEZE, CONV, NORM): "no ReLU at the end",
             of_layers(SQUEEZE, CONV, RELU, NORM): "the norm comes first",
             of_layers(SQUEEZE, "nn.BatchNorm2d(squeezed)", CONV, NORM, RELU): "norm behind the",

@@ -77,6 +77,10 @@ CASES = {
             "an answer as sure as that counts",
             SILENT.format(GOOD + "return min(good) if good else 1.0"): '`float("inf")`',
             SILENT.format("return sure[right].min()"): "that counts",
+            "import torch\n" + SILENT.format("s, order = sure.sort(descending=True)\n"
+            "    share = right[order].double().cumsum(0) / torch.arange(1, len(s) + 1)\n"
+            "    good = s[share >= asked]\n"
+            "    return good[-1] if len(good) else float('inf')"): "equally sure",
             SILENT.format("return asked"): "are two things: count",
             SILENT.format(GOOD + "return min(good)"): "running it",
             SILENT.format(GOOD + "return min(good) if good else None"): "None",

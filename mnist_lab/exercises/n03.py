@@ -237,6 +237,8 @@ def just_as_good(judge):
         (5, -1.0, 1.0, "No difference is shown; that does not show that there is none."),
         (5, 1.0, 1.0, "B looks better, but it may be worse by more than the margin."),
         (5, 6.0, 1.0, "Who is better is also as good: only worse is bounded."),
+        (5, -1.0, 3.95, "The interval of 95 % just stays above the margin."),
+        (5, -3.95, 1.0, "The interval of 95 % just stays below the margin."),
         (5, -1.0, 3.62, "The interval of 95 % just reaches over the margin."),
         (5, -3.62, 1.0, "The interval of 95 % just reaches up to the margin."),
     ]

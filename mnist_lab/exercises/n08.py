@@ -149,7 +149,7 @@ def the_rule_first(my_rule, my_fingerprint, my_verdict):
     bound = as_number(my_rule.bound, "the bound")
     refuse(
         (bound < 0, f"with the bound {bound:g} a network that reads fewer could be better."),
-        (not bound < 0.01, f"the bound is {bound:g}, a fraction: 0.1 points are 0.001."),
+        (not bound < 0.01, f"the bound is {bound:g}; below 0.01, a point, it has to be."),
         (my_rule.of is not None, "there is one comparison, not several: leave `of` out."),
         (my_rule.paired, "seeds of two networks are no pairs: leave `paired` out."),
     )
@@ -180,7 +180,7 @@ def the_rule_first(my_rule, my_fingerprint, my_verdict):
             "it is the whole judgement; its `.verdict` is expected.",
         ),
     )
-    cases = [_sides(bound, kind) for kind in ("above", "below", "near", "alike")]
+    cases = [_sides(bound, kind) for kind in SITUATIONS]
     by_example("my_verdict", my_verdict, right, cases, slips)
 
 
@@ -188,12 +188,25 @@ def _sha(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+SITUATIONS = ("above", "below", "near", "alike", "just", "not quite", "just below")
+
+
 def _sides(bound: float, kind: str) -> tuple[list[float], list[float]]:
-    """Accuracies of runs of two recipes. "alike": seed by seed, so that pairs would decide;
-    "near": the best seeds of one are the worst of the other.
+    """Accuracies of runs of two recipes. "alike": seed by seed, so that pairs would decide; else
+    the best seeds of one are the worst of the other. "just" and "not quite": an interval that is a
+    little wider or narrower than that of 95 % decides otherwise.
     """
     count = draw.randint(7, 9)
     base = [0.985 + 0.001 * (2 * place / (count - 1) - 1) for place in range(count)]
-    away = {"above": 0.01, "below": -0.01 - bound, "near": 0.0002, "alike": 0.0002}[kind]
-    gap = [one + bound + away + draw.uniform(0, 2e-5) for one in base]
-    return gap[::-1] if kind == "near" else gap, base
+    reach = compare(base, base, False).interval()[1]
+    away = {
+        "above": 0.01,
+        "below": -0.01 - bound,
+        "near": 0.0002,
+        "alike": 0.0002,
+        "just": 1.08 * reach,
+        "not quite": 0.95 * reach,
+        "just below": -1.08 * reach,
+    }[kind]
+    gap = [one + bound + away + draw.uniform(-1e-5, 1e-5) for one in base]
+    return gap if kind == "alike" else gap[::-1], base

@@ -192,7 +192,8 @@ def find_the_bugs_noise(noisy):
     apart = _made(noisy, images, 2.0).double() - images.double()
     far = "the noise is far larger than asked for: is the picture itself still in it?"
     refuse((apart.abs().median() > 10, far))
-    _made(noisy, images[:1], 5.0)  # a single picture is a batch, too
+    again = [_made(noisy, images[:1], 5.0) for _ in range(2)]  # a single picture is a batch, too
+    refuse((torch.equal(*again), "every call gives the same noise: is a seed set within?"))
 
 
 def _made(noisy, images: Tensor, deviation: float) -> Tensor:

@@ -217,6 +217,7 @@ CASES = {
             JUDGE + "d = b - a\n    half = 1.96 * d.std(ddof=1) / len(d) ** 0.5\n"
             "    low, high = d.mean() - half, d.mean() + half\n    " + WORDS:
             "'holds'; 'undecided' is expected",
+            JUDGE + LOW_HIGH.replace("interval()", "interval(0.99)") + WORDS: "just stays above",
             JUDGE + LOW_HIGH + "return low > -margin": "is a bool; 'does not hold' is expected",
             JUDGE + LOW_HIGH + WORDS.replace("does not hold", "no"): "'no'; 'does not hold'",
             JUDGE + LOW_HIGH + "b -= a\n    " + WORDS: "`b` is changed by it",

@@ -217,7 +217,7 @@ def my_verdict(gap, bottleneck):
             honest(kind="'count'"): 'the kind is "above"',
             honest(bound="None"): "has no `bound`",
             honest(bound="-0.001"): "reads fewer",
-            honest(bound="0.1"): "0.1 points are 0.001",
+            honest(bound="0.1"): "below 0.01",
             honest(bound="float('nan')"): "the bound is nan",
             honest(more=", of='any'"): "leave `of` out",
             honest(more=", paired=True"): "leave `paired` out",
@@ -232,6 +232,18 @@ def my_verdict(gap, bottleneck):
             honest(result="'holds' if sum(gap) > sum(bottleneck) else 'does not hold'"):
                 "where is the interval",
             honest(result="my_rule.judge(compare(bottleneck, gap, False))"): "whole judgement",
+            honest(bound="0.0005", result="Rule('', '', 'above', '', bound=0.0).judge(compare("
+                   "bottleneck, gap, False)).verdict"): "'undecided' is expected",
+            **{honest(bound="0.0005", result=f"judged(gap, bottleneck, {reach})") + """
+from mnist_lab.statistics import seed_interval
+import numpy as np
+def judged(gap, bottleneck, reach):
+    (a, b), (c, d) = seed_interval(gap), seed_interval(bottleneck)
+    off = np.mean(gap) - np.mean(bottleneck) - 0.0005
+    half = reach * (((b - a) / 2) ** 2 + ((d - c) / 2) ** 2) ** 0.5
+    return 'holds' if off > half else 'does not hold' if off < -half else 'undecided'
+""": f"{word!r} is expected" for reach, word in
+               ((2**0.5, "holds"), (0.8, "undecided"), (0.5, "undecided"))},
             honest(result="'undecided'"): "'holds' is expected",
             honest(result="my_rule.judge(mean_of(gap)).verdict"): "'does not hold' is expected",
         },

@@ -225,6 +225,8 @@ def noisy(images, deviation):
             noisy(result="(images + noise).int().to(torch.uint8)"): "wraps around",
             noisy("deviation * torch.randn(len(images), 1, 1, 1)"): "the same number",
             noisy("deviation * torch.randn(len(images), 1, 28, 1)"): "whole rows or columns",
+            noisy("deviation * torch.randn(images.shape, "
+                  "generator=torch.Generator().manual_seed(1))"): "a seed set within",
             noisy("torch.randn(images.shape)"): "scatter by",
             noisy("deviation * torch.rand(images.shape)"): "has to be 0",
             noisy("deviation * 3**0.5 * (2 * torch.rand(images.shape) - 1)"): "normal distribution",

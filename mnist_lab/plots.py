@@ -316,42 +316,6 @@ def plot_trajectories(runs: Sequence[Sequence[float]], published: Mapping[int, f
         axis.legend(frameon=False)
 
 
-def plot_grid(tables: Mapping[str, Sequence[Sequence[float]]], rows: Sequence, columns: Sequence,
-              row_label: str, column_label: str, label: str) -> None:  # fmt: skip
-    """Accuracies over two settings, a field for each pair, its value in it; one table a name."""
-    every = 100 * np.array(list(tables.values()))
-    alt = (f"{label}, %, over {row_label} and {column_label}: from {every.min():.1f} to "
-           f"{every.max():.1f}.")  # fmt: skip
-    with _drawing(alt, 2.6, columns=len(tables), sharey=True) as axes:
-        for axis, name, percent in zip(axes, tables, every):
-            axis.imshow(percent, cmap="Blues", vmin=every.min() - 1, vmax=every.max(), alpha=0.6)
-            for (y, x), value in np.ndenumerate(percent):
-                axis.text(x, y, f"{value:.1f}", ha="center", va="center")
-            axis.set(title=name, xlabel=column_label, xticks=range(len(columns)),
-                     xticklabels=columns, yticks=range(len(rows)), yticklabels=rows)  # fmt: skip
-        axes[0].set_ylabel(row_label)
-
-
-def plot_curves(panels: Mapping[str, Mapping[str, Sequence[Sequence[float]]]], x_label: str,
-                label: str) -> None:  # fmt: skip
-    """Panels of curves over 0, 1, 2, …: at each place mean, low and high of a 95 % interval."""
-    texts = "; ".join(f"{title}, {name} {points[-1][0]:.0%}" for title, curves in panels.items()
-                      for name, points in curves.items())  # fmt: skip
-    alt, rows = f"{label} at the last of {x_label}: {texts}.", -(-len(panels) // 4)
-    with _drawing(alt, 1.7 * rows, rows, columns=4, sharex=True, sharey=True) as axes:
-        for axis in axes[len(panels) :]:
-            axis.axis("off")
-        for axis, (title, curves) in zip(axes, panels.items()):
-            axis.set_title(title)
-            for name, points in curves.items():
-                middle, low, high = 100 * np.array(points).T
-                axis.plot(middle, marker="o", ms=3.5, label=name)
-                axis.fill_between(range(len(points)), low, high, alpha=0.25, lw=0)
-        axes[0].legend(frameon=False, fontsize=8)
-        axes[0].figure.supxlabel(x_label)
-        axes[0].figure.supylabel(f"{label}, %")
-
-
 def plot_confusion(evaluation: Evaluation) -> None:
     """The confusion matrix: mistakes shaded, right answers written on the diagonal."""
     counts = evaluation.confusion()

@@ -30,8 +30,6 @@ SPLIT = Split(torch.rand(5, 1, 28, 28).mul(255).byte(), torch.tensor(LABELS))
 BINS = [Bin(0.5, 0.7, 10, 0.625, 0.6, 0.3, 0.8), Bin(0.7, 0.9, 1000, 0.8, 0.81, 0.78, 0.83)]
 NETWORK = GapNet()
 LAYERS = list_layers(NETWORK)
-RISING = [(0.5, 0.4, 0.6), (0.75, 0.7, 0.8)]
-GRID = {"rate 1": [[0.91, 0.92, 0.93], [0.94, 0.95, 0.96]], "rate 2": [[0.5, 0.6, 0.7]] * 2}
 
 
 @pytest.fixture(autouse=True)
@@ -71,8 +69,6 @@ DRAWINGS = {
     "intervals": lambda: plots.plot_intervals({"a": (0.9, 0.8, 0.95)}, "accuracy"),
     "reliability": lambda: plots.plot_reliability({"a": BINS}),
     "trajectories": lambda: plots.plot_trajectories([[0.9, 0.98]], {2: 0.97}, "accuracy"),
-    "grid": lambda: plots.plot_grid(GRID, [1, 2], [1, 2, 3], "gamma", "step", "accuracy"),
-    "curves": lambda: plots.plot_curves({"x": {"A": RISING}}, "strength", "accuracy"),
     "embedding": lambda: plots.plot_embedding(torch.rand(5, 2), SPLIT.labels, "a cloud"),
 }
 EVERY = pytest.mark.parametrize("draw", DRAWINGS.values(), ids=DRAWINGS)
@@ -350,32 +346,6 @@ def test_trajectories_show_each_run_the_mean_and_the_claims(drawn):
     assert entries == ["each run", "mean", "published"]
     assert alt == ("accuracy of 2 runs over 2 epochs: the mean rises from 91.00 to 99.00 %. "
                    "Published: epoch 2 97.00%.")  # fmt: skip
-
-
-def test_a_grid_writes_each_value_in_its_field(drawn):
-    plots.plot_grid(GRID, [0.1, 0.5], [2, 3, 4], "gamma", "step", "accuracy")
-    ((figure, alt),) = drawn
-    first = figure.axes[0]
-    fields = {tuple(map(int, text.get_position())): text.get_text() for text in first.texts}
-    assert fields == {(0, 0): "91.0", (1, 0): "92.0", (2, 0): "93.0",
-                      (0, 1): "94.0", (1, 1): "95.0", (2, 1): "96.0"}  # fmt: skip
-    assert [axis.get_title() for axis in figure.axes] == ["rate 1", "rate 2"]
-    assert texts_of(first.get_yticklabels()) == ["0.1", "0.5"]
-    assert (first.get_xlabel(), first.get_ylabel()) == ("step", "gamma")
-    assert alt == "accuracy, %, over gamma and step: from 50.0 to 96.0."
-
-
-def test_curves_have_a_panel_for_each_name_and_a_band_for_each_curve(drawn):
-    panels = {title: {"A": RISING, "B": RISING[::-1]} for title in "vwxyz"}
-    plots.plot_curves(panels, "strength", "accuracy")
-    ((figure, alt),) = drawn
-    shown = [axis for axis in figure.axes if axis.axison]
-    assert [axis.get_title() for axis in shown] == list("vwxyz")
-    assert lines_of(shown[4]) == [[[0, 1], [50, 75]], [[0, 1], [75, 50]]]
-    assert len({line.get_linestyle() for line in shown[4].lines}) == 2
-    edges = shown[4].collections[0].get_paths()[0].vertices[:, 1]
-    assert (edges.min(), edges.max()) == pytest.approx((40, 80))
-    assert alt.startswith("accuracy at the last of strength: v, A 75%; v, B 50%; w, A 75%; ")
 
 
 # Answers

@@ -1,6 +1,7 @@
 """Code that has to end: it is stopped when it does not, and what it raises is passed on."""
 
 import _thread
+import signal
 import threading
 import time
 
@@ -52,9 +53,14 @@ def test_it_is_stopped(endless, briefly):
 
 
 def test_an_interrupt_stops_it_too():
-    threading.Timer(0.2, _thread.interrupt_main).start()
-    with pytest.raises(KeyboardInterrupt):
-        run_in_time(forever)
+    # A shell starts its background jobs with Ctrl-C ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        threading.Timer(0.2, _thread.interrupt_main).start()
+        with pytest.raises(KeyboardInterrupt):
+            run_in_time(forever)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_waiting_costs_patience_only(briefly):

@@ -264,5 +264,5 @@ def _drawn_pairs(n: int, mean: float) -> tuple[np.ndarray, np.ndarray, float]:
     unit = draw.uniform(0.0004, 0.0008)
     noise = np.array([draw.gauss(0, 1) for _ in range(n)])
     noise = (noise - noise.mean()) / noise.std(ddof=1)
-    shared = 0.95 + 0.02 * np.array([draw.uniform(-1, 1) for _ in range(n)])
+    shared = 0.95 + 0.02 * np.array(draw.sample(np.linspace(-1, 1, n).tolist(), n))
     return shared, shared + unit * (mean + n**0.5 * noise), unit

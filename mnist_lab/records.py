@@ -151,22 +151,30 @@ def load_published(name: str) -> dict:
     return load_measurement(PUBLISHED / f"{name}.json")
 
 
+def runs_of(
+    records: list[dict], network: str, split: str = "random", digits: str = "MNIST"
+) -> list[dict]:
+    """The records of one network on one split of a collection, in fp32, ordered by seed."""
+    asked = {"network": network, "digits": digits, "precision": "fp32"}.items()
+    runs = [run for run in records if run["split"]["name"] == split and asked <= run.items()]
+    return sorted(runs, key=lambda run: run["seed"])
+
+
 def select_runs(
     records: list[dict], network: str, split: str = "random", digits: str = "MNIST"
 ) -> list[dict]:
-    """The records of one network on one split of a collection, in fp32, ordered by seed.
+    """`runs_of` one recipe.
 
     Raises `UserError` if there is none, or if they differ in more than their seeds.
     """
-    asked = {"network": network, "digits": digits, "precision": "fp32"}.items()
-    runs = [run for run in records if run["split"]["name"] == split and asked <= run.items()]
+    runs = runs_of(records, network, split, digits)
     kinds = len({kind_of_run(run) for run in runs})
     if kinds != 1:
         raise UserError(
             f"there are {kinds} kinds of runs of {network} on {digits}, split {split!r}, where one "
             "is needed: publish the records of one recipe."
         )
-    return sorted(runs, key=lambda run: run["seed"])
+    return runs
 
 
 def correct_answers(runs: list[dict]) -> Tensor:

@@ -38,7 +38,13 @@ from mnist_lab.data import load_writers
 from mnist_lab.layers import count_parameters, list_layers
 from mnist_lab.networks import BottleneckNet, GapNet
 from mnist_lab.recipes import NETWORKS
-from mnist_lab.records import correct_answers, load_published, load_records, select_runs
+from mnist_lab.records import (
+    correct_answers,
+    load_published,
+    load_records,
+    runs_of,
+    select_runs,
+)
 from mnist_lab.statistics import writer_difference
 from mnist_lab.studies import full_ablations, rules
 from mnist_lab.studies.rules import (
@@ -208,9 +214,7 @@ def as_published(everything: list[dict]) -> dict[str, Measured]:
 def on_the_random_split(everything: list[dict]) -> dict[str, Measured]:
     """Test digits of networks that were trained on 50,000: GapNet's, and those of clothes."""
     gap = _of(select_runs(everything, "GapNet"), SEEDS)
-    asked = {"network": "BottleneckNet", "digits": "Fashion-MNIST", "precision": "fp32"}.items()
-    clothes = [run for run in everything if asked <= run.items()]
-    clothes = _of([run for run in clothes if run["split"]["name"] == "random"], SEEDS)
+    clothes = _of(runs_of(everything, "BottleneckNet", digits="Fashion-MNIST"), SEEDS)
     found = {"gap epochs": lacks(gap), "harder": lacks(clothes)}
     if not found["gap epochs"].note:
         right = correct_answers(gap).numpy()

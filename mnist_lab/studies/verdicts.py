@@ -199,6 +199,7 @@ def as_published(everything: list[dict]) -> dict[str, Measured]:
     curves = np.array([run["validation_accuracy"] for run in runs])  # here these are test digits
     after = {epoch: curves[:, epoch - 1] for epoch in range(1, 21)}
     falls = [largest_fall(curve) for curve in curves]
+    above = sum(fall > 0.001 for fall in falls)
     four = (1, 10, 15, 18)
     each, names = tuple(one_more(after[n]) for n in four), tuple(f"epoch {n}" for n in four)
     return {
@@ -207,7 +208,7 @@ def as_published(everything: list[dict]) -> dict[str, Measured]:
         "trajectory": Measured(each, names, "%", note="one more run"),
         "epoch 8": Measured((mean_of(after[8]),), unit="%"),
         "step": _compared(after[15], after[16], True),
-        "stable": Measured((max(falls),), note=f"in one of {len(falls)} runs, the most"),
+        "stable": Measured((max(falls),), note=f"the most; over 0.1 in {above} of {len(falls)}"),
     }
 
 

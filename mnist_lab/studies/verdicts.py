@@ -276,11 +276,11 @@ def _unrest(run: dict) -> float:
 PUBLISHED, GAP = "bottleneck as published", "gap as published"
 FULL: dict[str, tuple[Callable[[dict], float], dict[str, tuple[str, str]]]] = {
     "accelerates": (_first, {"": ("bottleneck without batch norm", PUBLISHED)}),
-    "stabilises": (_unrest, {"GapNet": (GAP, "gap without batch norm"),
-                             "BottleneckNet": (PUBLISHED, "bottleneck without batch norm")}),
+    "stabilises": (_unrest, {"GAP": (GAP, "gap without batch norm"),
+                             "bottleneck": (PUBLISHED, "bottleneck without batch norm")}),
     "dropout": (end, {"": ("bottleneck without dropout", PUBLISHED)}),
-    "overfitting": (_loss, {"GapNet": (GAP, "gap without dropout"),
-                            "BottleneckNet": (PUBLISHED, "bottleneck without dropout")}),
+    "overfitting": (_loss, {"GAP": (GAP, "gap without dropout"),
+                            "bottleneck": (PUBLISHED, "bottleneck without dropout")}),
     "dropout only at the end": (end, {"": (PUBLISHED, "bottleneck with dropout throughout")}),
     "same performance": (end, {"": ("bottleneck with a direct 3×3", PUBLISHED)}),
     "too deep": (end, {"without conv4": (PUBLISHED, "bottleneck without conv4"),

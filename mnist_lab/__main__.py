@@ -182,6 +182,17 @@ def steps(**options) -> None:
 
 
 @main.command()
+@click.argument("budget")
+@click.option("--trials", default=20, help="How many in all; those of before count.")
+@click.option("--epochs", "num_epochs", default=10, help=EPOCHS)
+@JOBS
+@CLUSTER
+def search(**options) -> None:
+    """Look for a network of at most BUDGET parameters (20k, 8k, 2k, 700), on validation digits."""
+    _conduct("search", **options)
+
+
+@main.command()
 @click.option("--network", default="bottleneck")
 @click.option("--epochs", "num_epochs", default=20, help=EPOCHS)
 @JOBS

@@ -30,6 +30,38 @@ class Rotate:
 
 
 @validated
+class Affine:
+    """Turn, shift, enlarge and slant every image by its own amounts, drawn evenly; bilinear.
+
+    Up to ±`degrees`, ±`pixels` in both directions, a factor from 1 − `scale` to 1 + `scale`, and a
+    slant of ±`shear` degrees. What enters is black.
+    """
+
+    degrees: number("a number from 0 to 180", ge=0, le=180) = 0
+    pixels: number("a number from 0 to 28", ge=0, le=28) = 0
+    scale: number("a number from 0 to below 1", ge=0, lt=1) = 0
+    shear: number("a number from 0 to below 90", ge=0, lt=90) = 0
+
+    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        draws = [2 * _draw(images, generator) - 1 for _ in range(5)]
+        turn, right, down, larger, slant = draws
+        shift = self.pixels * torch.stack([right, down], 1)
+        return affine(
+            images, self.degrees * turn, shift, 1 + self.scale * larger, self.shear * slant
+        )
+
+    def torchvision(self) -> transforms.RandomAffine:
+        """It rounds the shift to whole pixels."""
+        return transforms.RandomAffine(
+            self.degrees,
+            translate=(self.pixels / 28, self.pixels / 28),
+            scale=(1 - self.scale, 1 + self.scale),
+            shear=self.shear,
+            interpolation=transforms.InterpolationMode.BILINEAR,
+        )
+
+
+@validated
 class CropAndResize:
     """With probability `p`, enlarge the inner `size`×`size` pixels to the whole image."""
 
@@ -91,6 +123,21 @@ def rotate(images: Tensor, degrees: Tensor) -> Tensor:
     source_y = (sin * x + cos * y).add_(height / 2 + margin).floor_()
     index = source_y.mul_(padded.shape[3]).add_(source_x).long().view(count, -1)
     return padded.view(count, -1).gather(1, index).view_as(images)
+
+
+def affine(images: Tensor, degrees: Tensor, shift: Tensor, scale: Tensor, shear: Tensor) -> Tensor:
+    """Turn images `[N, 1, H, W]` of uint8 clockwise by `degrees` `[N]` about the centre, slant them
+    by `shear` degrees `[N]`, enlarge by `scale` `[N]`, and shift by so many pixels `[N, 2]` (right,
+    down): bilinear, zero fill, as torchvision's `affine` does with one image.
+    """
+    turn, slant = torch.deg2rad(degrees), torch.deg2rad(shear).tan()
+    cos, sin = turn.cos(), turn.sin()
+    rows = [cos - sin * slant, cos * slant + sin, -sin, cos]
+    inverse = torch.stack(rows, 1).view(-1, 2, 2) / scale.view(-1, 1, 1)
+    size = torch.tensor([images.shape[3], images.shape[2]], device=images.device)
+    source = inverse @ (shift * 2 / size).unsqueeze(2)  # where the centre comes from, -1 to 1
+    grid = F.affine_grid(torch.cat([inverse, -source], 2), images.shape, align_corners=False)
+    return F.grid_sample(images.float(), grid, align_corners=False).round().to(images.dtype)
 
 
 def crop_and_resize(images: Tensor, size: int) -> Tensor:

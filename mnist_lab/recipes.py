@@ -87,24 +87,29 @@ class Recipe:
     num_epochs: Count
     batch_size: Count
     lr: Positive
-    optimizer: one_of("adam", "sgd") = "adam"
+    optimizer: one_of("adam", "adamw", "sgd") = "adam"
     weight_decay: number("a number from 0 on", ge=0) = 0.0
     momentum: FractionBelow1 = 0.0  # sgd only
-    betas: Betas = (0.9, 0.999)  # adam only
+    betas: Betas = (0.9, 0.999)  # adam and adamw
     schedule: Schedule = None
     loss: one_of("nll", "cross_entropy") = "cross_entropy"
     label_smoothing: FractionBelow1 = 0.0  # cross_entropy only
+    ema_decay: FractionBelow1 = 0.0  # a step; the network ends as the average of its weights
     augment: Transforms = ()
     mean: Fraction = 0.1307
     std: Positive = 0.3081
     seed: Seed = 0
 
     def __post_init__(self):
-        companions = {"momentum": "sgd", "betas": "adam", "label_smoothing": "cross_entropy"}
-        for name, companion in companions.items():
-            used = companion in (self.optimizer, self.loss)
+        companions = {
+            "momentum": ["sgd"],
+            "betas": ["adam", "adamw"],
+            "label_smoothing": ["cross_entropy"],
+        }
+        for name, those in companions.items():
+            used = self.optimizer in those or self.loss in those
             if not used and getattr(self, name) != getattr(Recipe, name):
-                raise UserError(f"{name} goes with {companion} only.")
+                raise UserError(f"{name} goes with {' or '.join(those)} only.")
 
     def check_digits(self, count: int) -> None:
         """Raise `UserError` if so many training digits are too few for the schedule."""

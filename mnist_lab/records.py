@@ -29,6 +29,7 @@ PUBLISHED = Path(__file__).with_name("published")  # what `python -m mnist_lab p
 RECORDS = "*-seed*.json"
 CURVES = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
 CONDITIONS = ("device", "precision", "threads")
+UNUSED = ("ema_decay", 0)
 
 
 def save_record(network: nn.Module, data: Digits, history: History, test: Evaluation) -> Path:
@@ -86,8 +87,12 @@ def kind_of_run(record: dict) -> str:
 
 
 def as_recorded(recipe: Recipe) -> dict:
-    """Every hyperparameter, as JSON can hold it: transforms and schedules as their `repr`."""
-    return json.loads(json.dumps(vars(recipe), default=repr))
+    """Every hyperparameter, as JSON can hold it: transforms and schedules as their `repr`.
+
+    `ema_decay` came later. It is named where it is used: so older records keep their names.
+    """
+    values = {name: value for name, value in vars(recipe).items() if (name, value) != UNUSED}
+    return json.loads(json.dumps(values, default=repr))
 
 
 def _architecture(network: nn.Module) -> dict[str, str]:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import lr_scheduler
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.profiler import record_function
 
 from mnist_lab.augment import normalize
@@ -168,12 +169,14 @@ def fit(
     precision: str = "auto",
     num_threads: int | None = None,
     progress: bool = True,
+    after_epoch: Callable[[History], None] = lambda history: None,
 ) -> History:
     """Train `network` in place on `data.train`, and validate it after each epoch.
 
     `batches`: another source of training batches than the split in memory, such as a DataLoader.
     `device`, `precision`, `num_threads`: see `choose_device`, `choose_precision`, `choose_threads`;
     validation is always in fp32, and the network comes back to the device it came from.
+    `after_epoch` is called with what was seen so far; what it raises ends the training.
 
     The same seed gives the same result twice on one machine, whatever surrounds the call. The
     caller's random state stays as it was. One thing changes for the whole process: memory that was
@@ -206,14 +209,17 @@ def fit(
         history = History(name, data.name, recipe, device.type, precision, threads)
         dropout = FastDropout(draws) if device.type == "cpu" else nullcontext()
         step = partial(_gradients, network, recipe, precision, dropout)
-        _train(network, batches, step, data.validation.to(device), history, lines)
+        validation = data.validation.to(device)
+        for _ in _epochs(network, batches, step, validation, history, lines):
+            after_epoch(history)
     return history
 
 
-def _train(network, batches, step, validation: Split, history: History, lines) -> None:
-    """All epochs."""
+def _epochs(network, batches, step, validation: Split, history: History, lines) -> Iterator[None]:
+    """All epochs, one by one. What is validated is what the network will be at the end."""
     recipe, labels = history.recipe, validation.labels.cpu()
     optimizer, per_batch, per_epoch = make_optimizer(network, recipe, len(batches))
+    average = _average_of(network, recipe, optimizer) if recipe.ema_decay else network
     if history.device == "cuda":
         step = CapturedStep.of(step, network, recipe.batch_size)
     for _ in range(recipe.num_epochs):
@@ -222,12 +228,24 @@ def _train(network, batches, step, validation: Split, history: History, lines) -
         _train_epoch(step, batches, optimizer, per_batch, history, lines)
         per_epoch.step()
         history.train_seconds.append(time.perf_counter() - start)
-        outputs = predict(network, validation, recipe, history.threads)
+        outputs = predict(average, validation, recipe, history.threads)
         loss = replace(recipe, label_smoothing=0.0).loss_of(outputs, labels)
         history.validation_loss.append(loss.item())
         history.validation_accuracy.append((outputs.argmax(1) == labels).float().mean().item())
         history.seconds.append(time.perf_counter() - start)
         lines.line(history.last_line())
+        yield
+    if recipe.ema_decay:
+        network.load_state_dict(average.state_dict())
+
+
+def _average_of(network: nn.Module, recipe: Recipe, optimizer) -> nn.Module:
+    """A copy whose weights and norms follow the network's, by their exponential moving average."""
+    copy = AveragedModel(
+        network, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema_decay), use_buffers=True
+    )
+    optimizer.register_step_post_hook(lambda *_: copy.update_parameters(network))
+    return copy.module
 
 
 def _gradients(
@@ -290,15 +308,16 @@ def make_optimizer(network: nn.Module, recipe: Recipe, num_batches: int, fused: 
     where there are many small parameters and short steps, as in `BottleneckNet`.
     """
     kind, options = torch.optim.SGD, {"momentum": recipe.momentum}
-    if recipe.optimizer == "adam":
-        kind, options = torch.optim.Adam, {"betas": recipe.betas, "fused": fused}
+    if recipe.optimizer in ("adam", "adamw"):
+        kind = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW
+        options = {"betas": recipe.betas, "fused": fused}
     parameters, decay = network.parameters(), recipe.weight_decay
     optimizer = kind(parameters, recipe.lr, weight_decay=decay, **options)
     per_batch = per_epoch = lr_scheduler.ConstantLR(optimizer, factor=1)
     if isinstance(recipe.schedule, OneCycle):
         steps, options = recipe.num_epochs * num_batches, dict(vars(recipe.schedule))
         recipe.schedule.check_steps(steps)
-        options["cycle_momentum"] &= recipe.optimizer == "adam"  # sgd keeps that of its recipe
+        options["cycle_momentum"] &= recipe.optimizer != "sgd"  # sgd keeps that of its recipe
         per_batch = lr_scheduler.OneCycleLR(optimizer, total_steps=steps, **options)
     elif isinstance(recipe.schedule, StepDown):
         per_epoch = lr_scheduler.StepLR(optimizer, **vars(recipe.schedule))

@@ -8,9 +8,11 @@ from torchvision import transforms
 from torchvision.transforms import functional
 
 from mnist_lab.augment import (
+    Affine,
     CropAndResize,
     Rotate,
     Shift,
+    affine,
     crop_and_resize,
     normalize,
     rotate,
@@ -126,8 +128,51 @@ def test_images_move_evenly_to_every_place_where_torchvision_crops_the_padded_im
     assert repr(Shift(pixels).torchvision()) == repr(transforms.RandomCrop(28, padding=pixels))
 
 
+@pytest.mark.parametrize("tensors", [False, True], ids=["as Pillow", "as torchvision's tensors"])
+def test_an_affine_map_is_what_torchvision_makes_of_each_image(images, tensors):
+    """Of tensors, to the rounding; Pillow leaves a border pixel black where it has no neighbour."""
+    count = len(images)
+    degrees, shear = 60 * torch.rand(2, count, generator=generator()) - 30
+    shift = torch.randint(-3, 4, (count, 2), generator=generator()).float()
+    scale = 0.7 + 0.6 * torch.rand(count, generator=generator())
+    ours = affine(images, degrees, shift, scale, shear)
+    theirs = []
+    for image, angle, (x, y), factor, slant in zip(images, degrees, shift, scale, shear):
+        options = (angle.item(), [int(x), int(y)], factor.item(), [slant.item(), 0.0])
+        image = image if tensors else Image.fromarray(image[0].numpy())
+        moved = functional.affine(image, *options, functional.InterpolationMode.BILINEAR)
+        theirs.append(moved if tensors else functional.pil_to_tensor(moved))
+    difference = (ours.int() - torch.stack(theirs).int()).abs().float()
+    assert ours.dtype == torch.uint8 and ours.shape == images.shape
+    assert (difference.max() <= 1) if tensors else (difference > 8).float().mean() < 0.01
+
+
+def test_an_affine_map_without_a_change_is_none(images):
+    assert torch.equal(Affine()(images, generator()), images)
+
+
+@pytest.mark.parametrize("name", ["degrees", "pixels", "scale", "shear"])
+def test_each_amount_is_drawn_evenly_from_both_sides_of_none(name, monkeypatch):
+    limit, seen = {"degrees": 20, "pixels": 3, "scale": 0.2, "shear": 10}[name], {}
+    names = ("images", "degrees", "pixels", "scale", "shear")
+    monkeypatch.setattr("mnist_lab.augment.affine", lambda *values: seen.update(zip(names, values)))
+    Affine(**{name: limit})(torch.zeros(4_000, 1, 28, 28), generator())
+    drawn = seen.pop(name).flatten() - float(name == "scale")
+    assert drawn.abs().max() <= limit < 1.01 * drawn.abs().max()
+    quarters = torch.histc(drawn, 4, -limit, limit)
+    expected = len(drawn) / 4
+    assert (quarters - expected).abs().max() < 4 * (expected * 0.75) ** 0.5
+    del seen["images"]
+    assert all((values == float(other == "scale")).all() for other, values in seen.items())
+    if name == "pixels":
+        right, down = drawn.view(-1, 2).T
+        assert abs(torch.corrcoef(torch.stack([right, down]))[0, 1]) < 0.07, "the same for both"
+
+
 every_transform = pytest.mark.parametrize(
-    "transform", [Rotate(15), CropAndResize(22, 0.5), Shift(2)], ids=repr
+    "transform",
+    [Rotate(15), CropAndResize(22, 0.5), Shift(2), Affine(10, 1.5, 0.1, 5)],
+    ids=repr,
 )
 
 

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from mnist_lab.augment import Rotate, normalize, textbook_transform
 from mnist_lab.data import Digits, Split, load_data
+from mnist_lab.evaluation import evaluate
 from mnist_lab.networks import BottleneckNet
 from mnist_lab.recipes import BOTTLENECK_RECIPE, OneCycle, Recipe, StepDown
 from mnist_lab.speed import has_native_bf16
@@ -85,14 +86,15 @@ def test_batches_are_augmented_in_the_order_of_the_recipe_and_then_normalised():
 def plain_loop(network, data, recipe):
     """Nothing of the library: what `fit` must do, written out. Returns losses and rates."""
     parameters, decay = network.parameters(), recipe.weight_decay
-    if recipe.optimizer == "adam":
-        optimizer = torch.optim.Adam(parameters, recipe.lr, recipe.betas, weight_decay=decay)
-    else:
+    if recipe.optimizer == "sgd":
         optimizer = torch.optim.SGD(parameters, recipe.lr, recipe.momentum, weight_decay=decay)
+    else:
+        kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[recipe.optimizer]
+        optimizer = kind(parameters, recipe.lr, recipe.betas, weight_decay=decay)
     per_batch = per_epoch = lr_scheduler.ConstantLR(optimizer, factor=1)
     if isinstance(recipe.schedule, OneCycle):
         settings = asdict(recipe.schedule) | {"epochs": recipe.num_epochs, "steps_per_epoch": 3}
-        settings["cycle_momentum"] &= recipe.optimizer == "adam"
+        settings["cycle_momentum"] &= recipe.optimizer != "sgd"
         per_batch = lr_scheduler.OneCycleLR(optimizer, **settings)
     if isinstance(recipe.schedule, StepDown):
         per_epoch = lr_scheduler.StepLR(optimizer, **asdict(recipe.schedule))
@@ -133,6 +135,12 @@ SGD = {"optimizer": "sgd", "lr": 0.1, "momentum": 0.9, "weight_decay": 1e-2}
         {"schedule": OneCycle(0.05, pct_start=0.4), "label_smoothing": 0.3},
         {"schedule": OneCycle(0.05, 0.4, cycle_momentum=False), "betas": (0.6, 0.95)},
         {"schedule": StepDown(2, gamma=0.1), "betas": (0.6, 0.95), "seed": 1},
+        {
+            "optimizer": "adamw",
+            "weight_decay": 0.3,
+            "betas": (0.6, 0.95),
+            "schedule": OneCycle(0.05, 0.4),
+        },
         SGD,
         SGD | {"schedule": OneCycle(0.05, pct_start=0.4), "loss": "nll"},
         SGD | {"schedule": StepDown(1, gamma=0.5)},
@@ -175,6 +183,50 @@ def test_the_history_holds_what_the_epochs_were():
     assert (history.network, history.digits) == ("Sequential", "few digits")
     assert (history.recipe, history.device, history.precision) == (recipe, "cpu", "fp32")
     assert history.threads == 1
+
+
+def test_after_each_epoch_one_is_told_and_may_end_the_training():
+    seen = []
+    fit(tiny(), FEW, replace(PLAIN, num_epochs=3), **FP32, after_epoch=lambda history: seen.append(
+        (len(history.seconds), len(history.validation_accuracy))
+    ))  # fmt: skip
+    assert seen == [(1, 1), (2, 2), (3, 3)]
+
+    def stop(history):
+        if len(history.seconds) == 2:
+            raise KeyError("enough")
+
+    network = tiny()
+    threads = torch.get_num_threads()
+    with pytest.raises(KeyError, match="enough"):
+        fit(network, FEW, replace(PLAIN, num_epochs=3), **FP32, after_epoch=stop)
+    assert torch.get_num_threads() == threads
+
+
+def test_averaged_weights_are_the_moving_average_of_those_after_each_step():
+    """Weights and running means; every epoch's validation sees what the average is by then."""
+    recipe = replace(PLAIN, num_epochs=2, ema_decay=0.9)
+    network = nn.Sequential(nn.BatchNorm2d(1), *tiny())
+    plain, states = copy.deepcopy(network), []
+
+    class Watched(torch.optim.Adam):
+        def step(self, *args):
+            super().step(*args)
+            states.append({k: v.clone() for k, v in plain.state_dict().items()})
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.optim, "Adam", Watched)
+        fit(plain, FEW, replace(recipe, ema_decay=0.0), **FP32)
+    history = fit(network, FEW, recipe, **FP32)
+    assert len(states) == 6
+    expected = states[0]
+    for state in states[1:]:
+        expected = {k: 0.9 * v + 0.1 * state[k] for k, v in expected.items()}
+    for name, value in network.state_dict().items():
+        if value.is_floating_point():
+            torch.testing.assert_close(value, expected[name], rtol=1e-5, atol=1e-6)
+    found = evaluate(network, FEW.validation, recipe)
+    assert history.validation_accuracy[-1] == pytest.approx(found.correct / found.total)
 
 
 def test_the_training_loss_counts_every_digit_once():

@@ -13,7 +13,7 @@ from mnist_lab.records import PUBLISHED
 from mnist_lab.studies import measuring
 from mnist_lab.validation import UserError
 
-HELPERS = {"measuring", "roofline", "rules", "textbook", "verdicts"}
+HELPERS = {"candidates", "measuring", "roofline", "rules", "textbook", "verdicts"}
 NAMES = [module.name for module in pkgutil.iter_modules(studies.__path__)]
 STUDIES = {
     name: import_module(f"mnist_lab.studies.{name}") for name in NAMES if name not in HELPERS
@@ -22,7 +22,11 @@ RECORDS = [*PUBLISHED.glob("speed/*.json")]
 RECORDS += [
     PUBLISHED / f"{name}.json" for name in ("ablate", "full", "remedies", "steps", "strangers")
 ]
-REQUIRED = {"fit_accuracy": {"network": "gap"}, "full_ablations": {"seeds": 99}}
+REQUIRED = {
+    "fit_accuracy": {"network": "gap"},
+    "full_ablations": {"seeds": 99},
+    "search": {"budget": "8k"},
+}
 
 
 @pytest.fixture

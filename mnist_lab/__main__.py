@@ -182,6 +182,16 @@ def steps(**options) -> None:
 
 
 @main.command()
+@click.option("--seeds", default=5, help="How many runs of each.")
+@click.option("--epochs", "num_epochs", type=int, help=f"{EPOCHS}  [default: as published]")
+@JOBS
+@CLUSTER
+def public_networks(**options) -> None:
+    """Train three public networks of fewer than 20,000 parameters again, on all 60,000 digits."""
+    _conduct("public_networks", **options)
+
+
+@main.command()
 @click.argument("budget")
 @click.option("--trials", default=20, help="How many in all; those of before count.")
 @click.option("--epochs", "num_epochs", default=10, help=EPOCHS)

@@ -34,7 +34,8 @@ def test_the_recipes_are_the_published_ones():
         "Recipe(num_epochs=20, batch_size=64, lr=0.001, optimizer='adam', weight_decay=0.0, "
         "momentum=0.0, betas=(0.9, 0.999), schedule=StepDown(step_size=15, gamma=0.1), "
         "loss='cross_entropy', label_smoothing=0.0, ema_decay=0.0, "
-        "augment=(CropAndResize(size=22, p=0.1), Rotate(degrees=15)), mean=0.1407, std=0.4081, seed=0)"
+        "augment=(CropAndResize(size=22, p=0.1), Rotate(degrees=15)), mean=0.1407, std=0.4081, "
+        "seed=0)"
     )
     assert NETWORKS["gap"][:2] == (GapNet, GAP_RECIPE)
     assert NETWORKS["bottleneck"][:2] == (BottleneckNet, BOTTLENECK_RECIPE)

@@ -192,6 +192,17 @@ def public_networks(**options) -> None:
 
 
 @main.command()
+@click.argument("networks", nargs=-1)
+@click.option("--seeds", default=10, help="Seeds 0, 1, … of each network.")
+@click.option("--split", default="random", help="Which digits train: random, all, …")
+@JOBS
+@CLUSTER
+def trainings(**options) -> None:
+    """Train NETWORKS of the registry, or all, as their recipes say; their records: runs/sweep/."""
+    _conduct("trainings", **options)
+
+
+@main.command()
 @click.argument("budget")
 @click.option("--trials", default=20, help="How many in all; those of before count.")
 @click.option("--epochs", "num_epochs", default=10, help=EPOCHS)

@@ -32,8 +32,10 @@ CONDITIONS = ("device", "precision", "threads")
 UNUSED = ("ema_decay", 0)
 
 
-def save_record(network: nn.Module, data: Digits, history: History, test: Evaluation) -> Path:
-    """Write the record of a finished run into `$MNIST_LAB_RECORDS`, else into `runs/records`.
+def save_record(
+    network: nn.Module, data: Digits, history: History, test: Evaluation, folder: Path | None = None
+) -> Path:
+    """Write the record of a finished run: into `folder`, `$MNIST_LAB_RECORDS`, or `runs/records`.
 
     The file is named after all that decides a run: a repeated run replaces it, and no other does.
     The trained weights lie beside it, as safetensors.
@@ -62,8 +64,8 @@ def save_record(network: nn.Module, data: Digits, history: History, test: Evalua
         "versions": {"python": platform.python_version()}
         | {name: version(name) for name in ("torch", "torchvision")},
     }
-    path = Path(os.environ.get("MNIST_LAB_RECORDS") or project_root() / "runs" / "records")
-    path /= record_name(record)
+    given = folder or os.environ.get("MNIST_LAB_RECORDS")
+    path = Path(given or project_root() / "runs" / "records") / record_name(record)
     weights = {key: value.cpu().contiguous() for key, value in network.state_dict().items()}
     weights, text = save(weights, {"record": path.name}), json.dumps(record, indent=1) + "\n"
     write_files({path.with_suffix(".safetensors"): weights, path: text})

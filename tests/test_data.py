@@ -145,6 +145,14 @@ def test_as_published_all_60_000_train_and_the_test_digits_are_looked_at(mnist):
     assert torch.equal(index_of(digits.train), torch.arange(60_000))
 
 
+def test_all_60_000_train_and_the_random_part_of_them_validates(mnist):
+    digits = mnist["all"]
+    sizes = "60,000 train, 10,000 validation, 10,000 test"
+    assert str(digits) == f"MNIST, split all: {sizes}"
+    assert torch.equal(index_of(digits.train), torch.arange(60_000))
+    assert torch.equal(index_of(digits.validation), index_of(mnist["random"].validation))
+
+
 def test_the_small_digits_look_like_mnist(small):
     assert str(small) == "small digits: 1,197 train, 300 validation, 300 test"
     assert not small.is_mnist

@@ -84,7 +84,7 @@ def _result(runs: list[dict]) -> dict[str, str]:
         "precision": run["precision"],
         "epochs": f"{run['recipe']['num_epochs']}",
         "seeds": f"{len(runs)}",
-        "validation": "none" if split["name"] == "as published" else f"{validation:.2%}",
+        "validation": "none" if split["name"] in ("as published", "all") else f"{validation:.2%}",
         "test": f"{statistics.mean(test):.2%}",
         "95 %, seeds": f"{low:.2%} to {high:.2%}",
         "95 %, writers": _over_writers(runs),

@@ -7,8 +7,9 @@ convolution of each channel by itself, and a 1×1 that mixes them: Howard et al.
 arXiv:1704.04861) used once for each ".", with "s" and "p" as above.
 
 Words may follow. "tied": the norms share one scale and one shift for each channel, "shift": they
-have no scale, "none": neither; "learned": instead of its mean, each map becomes a weighted sum,
-whose weights its channel learns.
+have no scale, "none": neither. "learned": instead of its mean, each map becomes a weighted sum,
+whose weights its channel learns. "stem": the first convolution has the shared block's filters, and
+none of its own. "headless": the means of ten of the maps are the answer, without a linear layer.
 """
 
 import re
@@ -20,7 +21,7 @@ from torch import Tensor, nn
 from mnist_lab.validation import UserError
 
 PLAN = r"plain(?: [1-9]\d*s?p?)+|shared [1-9]\d*s?p?(?: \.s?p?)+"
-LINE = re.compile(rf"(?P<plan>{PLAN})(?P<words>(?: tied| shift| none| learned)*)")
+LINE = re.compile(rf"(?P<plan>{PLAN})(?P<words>(?: tied| shift| none| learned| stem| headless)*)")
 
 
 def build(line: str) -> nn.Module:
@@ -52,6 +53,8 @@ class Candidate(nn.Module):
             self.convs.append(conv)
             self.norms.append(nn.BatchNorm2d(width, affine="none" not in words))
             channels = width
+        if "stem" in words:
+            self.convs[0].weight = self.convs[1][0].weight
         for norm in self.norms:
             if "tied" in words:
                 norm.weight, norm.bias = self.norms[0].weight, self.norms[0].bias
@@ -62,18 +65,22 @@ class Candidate(nn.Module):
         self.mean = nn.AvgPool2d(side)
         if "learned" in words:
             self.mean = nn.Conv2d(channels, channels, side, groups=channels, bias=False)
-        self.head = nn.Linear(channels, 10)
+        self.head = None if "headless" in words else nn.Linear(channels, 10)
 
     def maps(self, x: Tensor, norm: bool = True) -> Tensor:
-        """What comes to the mean; without the norms, only of the right form."""
-        for step, conv, own_norm in zip(self.plan, self.convs, self.norms):
+        """What comes to the last ReLU; without the norms, only of the right form."""
+        for index, (step, conv, own_norm) in enumerate(zip(self.plan, self.convs, self.norms)):
+            x = F.relu(x, inplace=True) if index else x
             x = conv(F.pad(x, [1, 1, 1, 1]) if "s" in step else x)
             x = F.max_pool2d(x, 2) if "p" in step else x
-            x = F.relu(own_norm(x), inplace=True) if norm else x
+            x = own_norm(x) if norm else x
         return x
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.mean(self.maps(x)).flatten(1))
+        maps = self.maps(x)
+        if self.head is None:
+            return self.mean(maps).flatten(1)[:, :10]
+        return self.head(self.mean(F.relu(maps, inplace=True)).flatten(1))
 
 
 def separable(channels: int) -> nn.Sequential:

@@ -74,7 +74,7 @@ def run(budget: str, num_epochs: int, trial: int) -> dict:
     def report(history: History) -> None:
         seen.append(history.validation_accuracy[-1])
         asked.report(seen[-1], len(seen))
-        if asked.should_prune():
+        if len(seen) < num_epochs and asked.should_prune():
             raise optuna.TrialPruned
 
     torch.manual_seed(trial)

@@ -25,6 +25,8 @@ BUDGETS = {"20k": 20_000, "8k": 8_000, "2k": 2_000, "700": 700}
         ("shared 5p . . tied", 9 * 5 + (9 * 5 + 5 * 5) + 2 * 5 + 5 * 10 + 10),
         ("shared 5p . . shift", 9 * 5 + (9 * 5 + 5 * 5) + 3 * 5 + 5 * 10 + 10),
         ("shared 5p . . none", 9 * 5 + (9 * 5 + 5 * 5) + 5 * 10 + 10),
+        ("shared 5p . . stem", (9 * 5 + 5 * 5) + 3 * 2 * 5 + 5 * 10 + 10),
+        ("shared 12p . . tied headless", 9 * 12 + (9 * 12 + 12 * 12) + 2 * 12),
     ],
 )
 def test_the_parameters_are_those_counted_by_hand(line, count):
@@ -77,10 +79,20 @@ def test_tied_norms_keep_their_own_statistics_and_learn_together():
     assert (means[0] != means[1]).any() and (means[1] != means[2]).any()
 
 
+def test_a_stem_that_is_the_blocks_own_has_its_filters():
+    network = build("shared 12p . stem headless").eval()
+    depthwise, pointwise = network.convs[1]
+    x = torch.randn(3, 1, 28, 28)
+    y = F.max_pool2d(F.conv2d(x.expand(-1, 12, -1, -1), depthwise.weight, groups=12), 2)
+    y = F.relu(y / (1 + 1e-5) ** 0.5)
+    y = F.conv2d(F.conv2d(y, depthwise.weight, groups=12), pointwise.weight) / (1 + 1e-5) ** 0.5
+    torch.testing.assert_close(network(x), y.mean((2, 3))[:, :10], rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     "line",
     ["", "plain", "plain 16pp", "plain 0", "plain 8 tall", "shared 8 8", "shared .", "shared 8",
-     "plain 8p 8p 8p 8p", "plain . 8", "dense 8"],
+     "plain 8p 8p 8p 8p", "plain . 8", "dense 8", "plain 8p 8 stem"],
 )  # fmt: skip
 def test_a_line_that_describes_no_network_is_refused(line):
     with pytest.raises(UserError, match=f"must be a line such as .*, not {re.escape(repr(line))}"):

@@ -129,7 +129,7 @@ def a_network_for_a_budget(design):
     features, head = found
     for part, name in ((features, "features"), (head, "head")):
         expect_kind(part, nn.Module, f"`{name}`", "a module")
-    images = rand(24, 1, 28, 28)
+    images = 4 * rand(24, 1, 1, 1) * rand(24, 1, 28, 28)  # bright ones and dark ones
     with torch.no_grad():
         maps = call(features.eval(), images)
         flat = not isinstance(maps, Tensor) or maps.dim() != 4

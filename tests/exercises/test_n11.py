@@ -147,8 +147,8 @@ CASES = {
         other=[
             design(),
             ONE_BLOCK,
-            design(features="nn.Sequential(nn.Conv2d(1, 12, 5, stride=2), nn.ReLU(), block(12), block(12), "
-                            "nn.MaxPool2d(2), block(12))"),
+            design(features="nn.Sequential(nn.Conv2d(1, 12, 5, stride=2), nn.ReLU(), block(12), "
+                            "block(12), nn.MaxPool2d(2), block(12))"),
         ],
         wrong={
             design(features=STEM + "block(12), block(12), block(12), nn.Conv2d(12, 12, 3))"):

@@ -6,22 +6,26 @@ maps with a border of zeros ("same"), "p" is a max pooling behind it.
 convolution of each channel by itself, and a 1×1 that mixes them: Howard et al., "MobileNets",
 arXiv:1704.04861) used once for each ".", with "s" and "p" as above.
 
-Words may follow. "tied": the norms share one scale and one shift for each channel, "shift": they
-have no scale, "none": neither. "learned": instead of its mean, each map becomes a weighted sum,
-whose weights its channel learns. "stem": the first convolution has the shared block's filters, and
-none of its own. "headless": the means of ten of the maps are the answer, without a linear layer.
+Words may follow:
+- "full": the shared block is a full 3×3 convolution; "own": there is a block for each use;
+- "tied": the norms share one scale and one shift for each channel; "shift": they have no scale;
+  "none": neither;
+- "learned": instead of its mean, each map becomes a weighted sum, whose weights its channel learns;
+- "stem": the first convolution has the shared block's filters, and none of its own;
+- "headless": the means of ten of the maps are the answer, without a linear layer;
+- "dropout": 10 % behind every ReLU.
 """
 
 import re
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mnist_lab.validation import UserError
 
 PLAN = r"plain(?: [1-9]\d*s?p?)+|shared [1-9]\d*s?p?(?: \.s?p?)+"
-LINE = re.compile(rf"(?P<plan>{PLAN})(?P<words>(?: tied| shift| none| learned| stem| headless)*)")
+WORDS = ["full", "own", "tied", "shift", "none", "learned", "stem", "headless", "dropout"]
+LINE = re.compile(rf"(?P<plan>{PLAN})(?P<words>(?: {'| '.join(WORDS)})*)")
 
 
 def build(line: str) -> nn.Module:
@@ -29,7 +33,7 @@ def build(line: str) -> nn.Module:
     found = LINE.fullmatch(line)
     try:
         return Candidate(found["plan"].split()[1:], found["words"].split())
-    except (TypeError, RuntimeError) as error:  # RuntimeError: a map too small to be convolved
+    except (TypeError, ValueError) as error:
         example = "'plain 16p 24 24 24p 24s'"
         raise UserError(f"a network must be a line such as {example}, not {line!r}.") from error
 
@@ -42,45 +46,52 @@ class Candidate(nn.Module):
 
     def __init__(self, plan: list[str], words: list[str]):
         super().__init__()
-        self.plan, self.convs, self.norms = plan, nn.ModuleList(), nn.ModuleList()
-        channels = 1
+        self.plan, self.convs = plan, nn.ModuleList()
+        widths, side = [1], 28
         for step in plan:
-            width = channels if step[0] == "." else int(step.rstrip("sp"))
+            before, after = widths[-1], int(step.rstrip("sp")) if step[0] != "." else widths[-1]
             if step[0] != ".":
-                conv = nn.Conv2d(channels, width, 3, bias=False)
-            elif len(self.convs) == 1:  # the shared block, used here for the first time
-                conv = separable(width)
+                conv = nn.Conv2d(before, after, 3, bias=False)
+            elif len(self.convs) == 1 or "own" in words:
+                conv = full(after) if "full" in words else separable(after)
             self.convs.append(conv)
-            self.norms.append(nn.BatchNorm2d(width, affine="none" not in words))
-            channels = width
+            widths.append(after)
+            side = (side - 2 * ("s" not in step)) // (2 if "p" in step else 1)
+        self.norms = norms(widths[1:], words)
         if "stem" in words:
             self.convs[0].weight = self.convs[1][0].weight
-        for norm in self.norms:
-            if "tied" in words:
-                norm.weight, norm.bias = self.norms[0].weight, self.norms[0].bias
-            if "shift" in words:
-                norm.weight.requires_grad_(False)
-        with torch.no_grad():
-            side = self.maps(torch.zeros(1, 1, 28, 28), norm=False).shape[-1]
+        self.drop = nn.Dropout(0.1) if "dropout" in words else nn.Identity()
+        if side < 1:
+            raise ValueError("no map is left")
         self.mean = nn.AvgPool2d(side)
         if "learned" in words:
-            self.mean = nn.Conv2d(channels, channels, side, groups=channels, bias=False)
-        self.head = None if "headless" in words else nn.Linear(channels, 10)
-
-    def maps(self, x: Tensor, norm: bool = True) -> Tensor:
-        """What comes to the last ReLU; without the norms, only of the right form."""
-        for index, (step, conv, own_norm) in enumerate(zip(self.plan, self.convs, self.norms)):
-            x = F.relu(x, inplace=True) if index else x
-            x = conv(F.pad(x, [1, 1, 1, 1]) if "s" in step else x)
-            x = F.max_pool2d(x, 2) if "p" in step else x
-            x = own_norm(x) if norm else x
-        return x
+            self.mean = nn.Conv2d(after, after, side, groups=after, bias=False)
+        self.head = None if "headless" in words else nn.Linear(after, 10)
 
     def forward(self, x: Tensor) -> Tensor:
-        maps = self.maps(x)
+        for index, (step, conv, norm) in enumerate(zip(self.plan, self.convs, self.norms)):
+            x = self.drop(F.relu(x, inplace=True)) if index else x
+            x = conv(F.pad(x, [1, 1, 1, 1]) if "s" in step else x)
+            x = norm(F.max_pool2d(x, 2) if "p" in step else x)
         if self.head is None:
-            return self.mean(maps).flatten(1)[:, :10]
-        return self.head(self.mean(F.relu(maps, inplace=True)).flatten(1))
+            return self.mean(x).flatten(1)[:, :10]
+        return self.head(self.mean(self.drop(F.relu(x, inplace=True))).flatten(1))
+
+
+def norms(widths: list[int], words: list[str]) -> nn.ModuleList:
+    """A batch norm for each of these numbers of channels, and what parameters the words leave it."""
+    made = nn.ModuleList(nn.BatchNorm2d(width, affine="none" not in words) for width in widths)
+    for norm in made:
+        if "tied" in words:
+            norm.weight, norm.bias = made[0].weight, made[0].bias
+        if "shift" in words:
+            norm.weight.requires_grad_(False)
+    return made
+
+
+def full(channels: int) -> nn.Conv2d:
+    """A 3×3 convolution of all channels."""
+    return nn.Conv2d(channels, channels, 3, bias=False)
 
 
 def separable(channels: int) -> nn.Sequential:

@@ -25,6 +25,8 @@ BUDGETS = {"20k": 20_000, "8k": 8_000, "2k": 2_000, "700": 700}
         ("shared 5p . . tied", 9 * 5 + (9 * 5 + 5 * 5) + 2 * 5 + 5 * 10 + 10),
         ("shared 5p . . shift", 9 * 5 + (9 * 5 + 5 * 5) + 3 * 5 + 5 * 10 + 10),
         ("shared 5p . . none", 9 * 5 + (9 * 5 + 5 * 5) + 5 * 10 + 10),
+        ("shared 5p . . full", 9 * 5 + 9 * 5 * 5 + 3 * 2 * 5 + 5 * 10 + 10),
+        ("shared 5p . . own", 9 * 5 + 2 * (9 * 5 + 5 * 5) + 3 * 2 * 5 + 5 * 10 + 10),
         ("shared 5p . . stem", (9 * 5 + 5 * 5) + 3 * 2 * 5 + 5 * 10 + 10),
         ("shared 12p . . tied headless", 9 * 12 + (9 * 12 + 12 * 12) + 2 * 12),
     ],
@@ -87,6 +89,14 @@ def test_a_stem_that_is_the_blocks_own_has_its_filters():
     y = F.relu(y / (1 + 1e-5) ** 0.5)
     y = F.conv2d(F.conv2d(y, depthwise.weight, groups=12), pointwise.weight) / (1 + 1e-5) ** 0.5
     torch.testing.assert_close(network(x), y.mean((2, 3))[:, :10], rtol=1e-4, atol=1e-5)
+
+
+def test_dropout_is_behind_every_relu():
+    network = build("plain 8p 8 dropout")
+    calls = []
+    network.drop.register_forward_hook(lambda drop, x, y: calls.append(bool((x[0] >= 0).all())))
+    network(torch.randn(4, 1, 28, 28))
+    assert calls == [True, True] and network.drop.p == 0.1
 
 
 @pytest.mark.parametrize(

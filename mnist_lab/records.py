@@ -28,6 +28,7 @@ from mnist_lab.validation import UserError
 PUBLISHED = Path(__file__).with_name("published")  # what `python -m mnist_lab publish` writes
 RECORDS = "*-seed*.json"
 CURVES = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
+PER_EPOCH = (*CURVES, "seconds_per_epoch")
 CONDITIONS = ("device", "precision", "threads")
 UNUSED = ("ema_decay", 0)
 
@@ -130,7 +131,7 @@ def load_record(path: Path) -> dict:
     record = read_json(path)
     with suppress(AttributeError, KeyError, TypeError):
         kind_of_run(record)
-        lengths = {record["recipe"]["num_epochs"], *(len(record[name]) for name in CURVES)}
+        lengths = {record["recipe"]["num_epochs"], *(len(record[name]) for name in PER_EPOCH)}
         if len(lengths) == 1 and record["test"]["total"] > 0:
             return record
     raise UserError(f"{path} is not a whole record: restore it or train again.")

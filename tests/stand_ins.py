@@ -22,7 +22,8 @@ class InProcess:
 
 def training(seed=0, **changes) -> dict:
     """A whole record of a short training, as `save_record` writes it."""
-    curves = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
+    curves = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy",
+              "seconds_per_epoch")  # fmt: skip
     return {
         "kind": "training", "network": "GapNet", "parameters": 13_808, "digits": "MNIST",
         "split": {"name": "random", "train": 50_000}, "seed": seed,

@@ -83,6 +83,7 @@ def _result(runs: list[dict]) -> dict[str, str]:
         "trained on": f"{split['train']:,} of {run['digits']}{how}",
         "precision": run["precision"],
         "epochs": f"{run['recipe']['num_epochs']}",
+        "minutes": f"{statistics.median(sum(r['seconds_per_epoch']) for r in runs) / 60:.0f}",
         "seeds": f"{len(runs)}",
         "validation": "none" if split["name"] in ("as published", "all") else f"{validation:.2%}",
         "test": f"{statistics.mean(test):.2%}",

@@ -79,7 +79,7 @@ class Candidate(nn.Module):
 
 
 def norms(widths: list[int], words: list[str]) -> nn.ModuleList:
-    """A batch norm for each of these numbers of channels, and what parameters the words leave it."""
+    """A batch norm for each number of channels, with the parameters that the words leave it."""
     made = nn.ModuleList(nn.BatchNorm2d(width, affine="none" not in words) for width in widths)
     for norm in made:
         if "tied" in words:

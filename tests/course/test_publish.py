@@ -16,7 +16,7 @@ from mnist_lab.course.outcomes import Outcome
 from mnist_lab.course.publish import PUBLISHED, newest_run, publish, publish_records, published_kind
 from mnist_lab.course.readme_tables import cost_line
 from mnist_lab.recipes import NETWORKS
-from mnist_lab.records import CURVES, kind_of_run
+from mnist_lab.records import PER_EPOCH, kind_of_run
 from mnist_lab.validation import UserError
 
 COST = "**Cost:** not measured yet"
@@ -270,7 +270,7 @@ def test_the_weights_of_seed_0_are_taken_over_with_a_card_of_all_seeds(root):
     leave(root, "bottleneck", 1)
     shorter = json.loads(first.with_suffix(".json").read_text())
     shorter["recipe"]["num_epochs"] = 1
-    shorter |= {curve: shorter[curve][:1] for curve in CURVES}
+    shorter |= {curve: shorter[curve][:1] for curve in PER_EPOCH}
     write(sweep / "05-other" / f"gapnet-mnist-{kind_of_run(shorter)}-seed0.json", shorter)
     publish_records(sweep, root)
     assert sorted(path.name for path in folder.iterdir()) == ["gap.md", "gap.safetensors"]

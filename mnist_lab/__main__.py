@@ -203,6 +203,17 @@ def trainings(**options) -> None:
 
 
 @main.command()
+@click.argument("networks", nargs=-1)
+@click.option("--seeds", default=5, help="How many runs of each case.")
+@click.option("--epochs", "num_epochs", type=int, help=f"{EPOCHS}  [default: as chosen]")
+@JOBS
+@CLUSTER
+def ideas(**options) -> None:
+    """Undo or add one idea of the small NETWORKS, or of all, and train again; hours for all."""
+    _conduct("ideas", **options)
+
+
+@main.command()
 @click.argument("budget")
 @click.option("--trials", default=20, help="How many in all; those of before count.")
 @click.option("--epochs", "num_epochs", default=10, help=EPOCHS)

@@ -1,7 +1,8 @@
 """What each idea behind the small networks is worth: undo one, or add one, and train again.
 
-A budget's cases are its network as it was chosen, and the same with one change; all with the same
-seeds, so that they are compared in pairs. Judged by the validation digits after the last epoch.
+A network's cases are the network and recipe as chosen (`NETWORKS`), and the same with one change;
+all with the same seeds, so that they are compared in pairs. The validation digits judge, after the
+last epoch; the test digits are never looked at.
 """
 
 import statistics
@@ -12,26 +13,126 @@ import torch
 
 from mnist_lab.augment import Affine
 from mnist_lab.layers import count_parameters
-from mnist_lab.recipes import NETWORKS, OneCycle, shortened
+from mnist_lab.recipes import NETWORKS, Recipe, shortened
 from mnist_lab.statistics import paired_interval, seed_interval
+from mnist_lab.studies.ablations import PER_EPOCH
 from mnist_lab.studies.candidates import build
 from mnist_lab.studies.measuring import conditions, digits
 from mnist_lab.training import fit
 from mnist_lab.validation import Count, check, one_of
 
 PRECISION = "fp32"
-AS_CHOSEN = "as chosen"  # the first of every budget
-
-
-def rate(max_lr: float) -> dict:
-    """The change of a recipe to this highest rate."""
-    return {"schedule": OneCycle(max_lr, 0.2, cycle_momentum=False)}
-
-
-# Of each budget: the change of the network, a line of `candidates`, and of its recipe.
-CASES: dict[str, dict[str, tuple[str, dict]]] = {
+AS_CHOSEN = "as chosen"
+LINES = {  # the networks of the registry, as `candidates` describes them
+    "8k": "plain 10 12p 16 16p 16s",
+}
+# Of each network, by case: another network, or else changes of its recipe.
+CASES: dict[str, dict[str, str | dict]] = {
     "8k": {
-        AS_CHOSEN: ("plain 10 12p 16 16p 16s", {}),
-        "pooling behind the first convolution": ("plain 10p 15 15 15p 16s", {}),
+        AS_CHOSEN: {},
+        "pooling behind the first convolution": "plain 10p 15 15 15p 16s",
+        "norm without a scale": "plain 10 12p 16 16p 16s shift",
+        "dropout 10 %": "plain 10 12p 16 16p 16s dropout",
+        "no averaging of the weights": {"ema_decay": 0.0},
+        "no weight decay": {"weight_decay": 0.0},
+        "no label smoothing": {"label_smoothing": 0.0},
+        "a third of the rate": {"max_lr": 0.03},
+        "a tenth of the rate": {"max_lr": 0.009},
+        "batches of 512": {"batch_size": 512},
+        "rotation only, ±7°": {"augment": (Affine(7),)},
+        "no augmentation": {"augment": ()},
     },
 }
+
+
+def cases(
+    networks: Sequence[str] = (), seeds: int = 5, num_epochs: int | None = None
+) -> list[dict]:
+    """Every case of these networks, or of all, with every seed; `num_epochs`: another length."""
+    names = [check("a network", name, one_of(*CASES)) for name in networks] or CASES
+    if num_epochs is not None:
+        check("num_epochs", num_epochs, Count)
+    return [
+        {"network": name, "case": case, "seed": seed, "num_epochs": num_epochs or length(name)}
+        for seed in range(check("seeds", seeds, Count))
+        for name in dict.fromkeys(names)
+        for case in CASES[name]
+    ]
+
+
+def length(network: str) -> int:
+    """The epochs of the chosen recipe."""
+    return NETWORKS[network].recipe.num_epochs
+
+
+def run(network: str, case: str, seed: int, num_epochs: int) -> dict:
+    """Train one case with one seed, in fp32 on the CPU.
+
+    `PER_EPOCH` have an entry for each epoch. If the loss is no longer finite, `diverged` is True
+    and they are empty.
+    """
+    change, data = CASES[network][case], digits()
+    recipe = changed(NETWORKS[network].recipe, {} if isinstance(change, str) else change)
+    recipe = replace(shortened(recipe, num_epochs), seed=seed)
+    torch.manual_seed(seed)
+    net = build(change if isinstance(change, str) else LINES[network])
+    result = {
+        "network": network,
+        "case": case,
+        "seed": seed,
+        "num_epochs": num_epochs,
+        "parameters": count_parameters(net),
+        "recipe": repr(recipe),
+        **conditions(data, PRECISION),
+        "diverged": False,
+    }
+    try:
+        history = fit(net, data, recipe, device="cpu", precision=PRECISION, progress=False)
+    except FloatingPointError:
+        return result | {name: [] for name in PER_EPOCH} | {"diverged": True}
+    return result | {name: getattr(history, name) for name in PER_EPOCH}
+
+
+def changed(recipe: Recipe, changes: dict) -> Recipe:
+    """The recipe with these fields, or with another `max_lr` of its schedule."""
+    fields = dict(changes)
+    if "max_lr" in fields:
+        fields["schedule"] = replace(recipe.schedule, max_lr=fields.pop("max_lr"))
+    return replace(recipe, **fields)
+
+
+def table(runs: list[dict]) -> str:
+    """A block for each network and length, a row for each case.
+
+    Validation accuracy after the last epoch: the mean over seeds, and its 95 % interval from two
+    on; then what the change costs or buys, in points, over the seeds that both have.
+    """
+    blocks = []
+    for network, epochs in dict.fromkeys((run["network"], run["num_epochs"]) for run in runs):
+        ends = {
+            case: {
+                run["seed"]: run["validation_accuracy"][-1]
+                for run in runs
+                if (run["network"], run["num_epochs"], run["case"]) == (network, epochs, case)
+                and not run["diverged"]
+            }
+            for case in CASES[network]
+        }
+        lines = [
+            f"{f'{network}, {epochs} epochs':<40}{'validation accuracy':<28}points from {AS_CHOSEN}"
+        ]
+        lines += [f"{case:<40}{_row(mine, ends[AS_CHOSEN])}" for case, mine in ends.items() if mine]
+        blocks.append("\n".join(lines))
+    return "\n\n".join(blocks)
+
+
+def _row(mine: dict[int, float], chosen: dict[int, float]) -> str:
+    values, both = list(mine.values()), sorted(mine.keys() & chosen.keys())
+    text = f"{statistics.mean(values):.3%}"
+    if len(values) > 1:
+        text += " [{:.2%}, {:.2%}]".format(*seed_interval(values))
+    if mine is chosen or len(both) < 2:
+        return text
+    pairs = [[100 * side[seed] for seed in both] for side in (chosen, mine)]
+    found = paired_interval(*pairs)
+    return f"{text:<28}{found.mean:+.3f} [{found.low:+.3f}, {found.high:+.3f}]"

@@ -186,7 +186,7 @@ def test_the_records_of_a_sweep_are_taken_over_and_the_results_follow(root):
     assert json.loads((root / PUBLISHED / "g-seed0.json").read_text()) == training(0)
     assert sorted(path.name for path in changed) == ["README.md", *names[:2]]
     readme = (root / "README.md").read_text()
-    assert "| GapNet | 13,808 | 50,000 of MNIST | fp32 | 1 | 3 | 50.00% |" in readme
+    assert "| GapNet | 13,808 | 50,000 of MNIST | fp32 | 1 | 0 | 3 | 50.00% |" in readme
     assert readme.count("old") == 1, "only the table of notebooks stays"
     assert publish_records(root / "runs" / "sweep", root) == []
 

@@ -106,7 +106,8 @@ def test_the_cases_are_those_whose_runs_are_published():
     runs = load_published("ablate")["runs"]
     for run in {(run["study"], run["case"]): run for run in runs}.values():
         network, recipe = CASES[run["study"]][run["case"]]
-        assert repr(replace(SHORT_RECIPE, **recipe, seed=run["seed"])) == run["recipe"]
+        expected = repr(replace(SHORT_RECIPE, **recipe, seed=run["seed"]))
+        assert expected.replace("ema_decay=0.0, ", "") == run["recipe"]  # the field came later
         assert FEW_DIGITS.get(run["study"], NUM_DIGITS) == run["num_digits"]
         assert count_parameters(BottleneckVariant(**network)) == run["parameters"]
     every = [(study, case) for study, cases in CASES.items() for case in cases]

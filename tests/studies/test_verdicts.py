@@ -143,7 +143,7 @@ def test_whole_trainings_in_the_direction_of_their_rules():
     expected = {"accelerates": HOLDS, "stabilises": HOLDS, "too deep": HOLDS, "overfitting": HOLDS,
                 "dropout only at the end": FAILS, "dropout": HOLDS}  # fmt: skip
     assert {name: rows[name].verdict for name in expected} == expected
-    assert rows["stabilises"].measured.cases == ("GapNet", "BottleneckNet")
+    assert rows["stabilises"].measured.cases == ("GAP", "bottleneck")
 
 
 def test_a_run_that_diverged_has_learned_nothing():

@@ -13,7 +13,8 @@ Words may follow:
 - "learned": instead of its mean, each map becomes a weighted sum, whose weights its channel learns;
 - "stem": the first convolution has the shared block's filters, and none of its own;
 - "headless": the means of ten of the maps are the answer, without a linear layer;
-- "dropout": 10 % behind every ReLU.
+- "dropout": 10 % behind every ReLU;
+- "silu": x · sigmoid(x) instead of ReLU (Elfwing et al., arXiv:1702.03118).
 """
 
 import re
@@ -24,7 +25,7 @@ from torch import Tensor, nn
 from mnist_lab.validation import UserError
 
 PLAN = r"plain(?: [1-9]\d*s?p?)+|shared [1-9]\d*s?p?(?: \.s?p?)+"
-WORDS = ["full", "own", "tied", "shift", "none", "learned", "stem", "headless", "dropout"]
+WORDS = ["full", "own", "tied", "shift", "none", "learned", "stem", "headless", "dropout", "silu"]
 LINE = re.compile(rf"(?P<plan>{PLAN})(?P<words>(?: {'| '.join(WORDS)})*)")
 
 
@@ -60,6 +61,7 @@ class Candidate(nn.Module):
         self.norms = norms(widths[1:], words)
         if "stem" in words:
             self.convs[0].weight = self.convs[1][0].weight
+        self.act = nn.SiLU() if "silu" in words else nn.ReLU(inplace=True)
         self.drop = nn.Dropout(0.1) if "dropout" in words else nn.Identity()
         if side < 1:
             raise ValueError("no map is left")
@@ -70,12 +72,12 @@ class Candidate(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         for index, (step, conv, norm) in enumerate(zip(self.plan, self.convs, self.norms)):
-            x = self.drop(F.relu(x, inplace=True)) if index else x
+            x = self.drop(self.act(x)) if index else x
             x = conv(F.pad(x, [1, 1, 1, 1]) if "s" in step else x)
             x = norm(F.max_pool2d(x, 2) if "p" in step else x)
         if self.head is None:
             return self.mean(x).flatten(1)[:, :10]
-        return self.head(self.mean(self.drop(F.relu(x, inplace=True))).flatten(1))
+        return self.head(self.mean(self.drop(self.act(x))).flatten(1))
 
 
 def norms(widths: list[int], words: list[str]) -> nn.ModuleList:

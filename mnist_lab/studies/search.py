@@ -36,19 +36,16 @@ CANDIDATES = {  # by budget
     ),
     "2k": (
         "shared 28 .p . .p .s .s",
-        "shared 32 .p . .p .s .s tied",
+        "shared 28 .p . .p .s .s silu",
         "shared 28p . . . . .",
-        "shared 32p . . . . . tied",
-        "shared 29p . . . . . tied learned",
-        "shared 35p . . . . . tied headless",
+        "shared 28p . . . . . silu",
+        "shared 32p . . . . . tied silu",
     ),
     "700": (
-        "shared 13 .p . .p .s .s",
-        "shared 15 .p . .p .s .s tied",
+        "shared 13 .p . .p .s .s silu",
         "shared 13p . . . . .",
-        "shared 15p . . . . . tied",
-        "shared 13p . . . . . tied learned",
-        "shared 18p . . . . . tied headless",
+        "shared 13p . . . . . silu",
+        "shared 15p . . . . . tied silu",
     ),
 }
 RATES = {"8k": (0.003, 0.1)}  # searched first; the best of it came near the upper end

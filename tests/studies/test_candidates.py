@@ -91,6 +91,16 @@ def test_a_stem_that_is_the_blocks_own_has_its_filters():
     torch.testing.assert_close(network(x), y.mean((2, 3))[:, :10], rtol=1e-4, atol=1e-5)
 
 
+def test_silu_takes_the_place_of_every_relu():
+    network, seen = build("plain 8p 8 silu").eval(), []
+    network.convs[1].register_forward_hook(lambda conv, x, y: seen.append(x[0]))
+    x = network.norms[0](F.max_pool2d(network.convs[0](images := torch.randn(4, 1, 28, 28)), 2))
+    y = network.norms[1](network.convs[1](F.silu(x)))
+    expected = network.head(F.silu(y).mean((2, 3)))
+    torch.testing.assert_close(network(images), expected, rtol=1e-4, atol=1e-5)
+    assert (seen[-1] < 0).any()
+
+
 def test_dropout_is_behind_every_relu():
     network = build("plain 8p 8 dropout")
     calls = []

@@ -117,7 +117,7 @@ class Recipe:
             self.schedule.check_steps(self.num_epochs * ceil(count / self.batch_size))
 
     def loss_of(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """The mean training loss of a batch: outputs `[B, 10]`, labels `[B]`."""
+        """The mean training loss of a batch: outputs `[B, 10]`; labels `[B]`, or probabilities."""
         if self.loss == "nll":
             return F.nll_loss(outputs.float(), labels)
         return F.cross_entropy(outputs.float(), labels, label_smoothing=self.label_smoothing)

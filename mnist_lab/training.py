@@ -169,6 +169,7 @@ def fit(
     precision: str = "auto",
     num_threads: int | None = None,
     progress: bool = True,
+    teacher: Callable[[Tensor], Tensor] | None = None,
     after_epoch: Callable[[History], None] = lambda history: None,
 ) -> History:
     """Train `network` in place on `data.train`, and validate it after each epoch.
@@ -176,6 +177,8 @@ def fit(
     `batches`: another source of training batches than the split in memory, such as a DataLoader.
     `device`, `precision`, `num_threads`: see `choose_device`, `choose_precision`, `choose_threads`;
     validation is always in fp32, and the network comes back to the device it came from.
+    `teacher`: gives for a batch's images the probabilities `[B, 10]` that are learned instead of
+    its labels (distillation: Hinton et al., arXiv:1503.02531).
     `after_epoch` is called with what was seen so far; what it raises ends the training.
 
     The same seed gives the same result twice on one machine, whatever surrounds the call. The
@@ -188,6 +191,8 @@ def fit(
     check_network(network, to_train=True)
     check("data", data, instance(Digits, "Digits, as load_data() gives them"))
     check("recipe", recipe, RECIPE)
+    if teacher is not None and recipe.loss == "nll":
+        raise UserError("a teacher's probabilities go with the loss cross_entropy only.")
     check_split("data.validation", data.validation)
     device, home = choose_device(device), next(network.parameters()).device
     precision = choose_precision(precision, device)
@@ -208,7 +213,7 @@ def fit(
         name = type(network).__name__
         history = History(name, data.name, recipe, device.type, precision, threads)
         dropout = FastDropout(draws) if device.type == "cpu" else nullcontext()
-        step = partial(_gradients, network, recipe, precision, dropout)
+        step = partial(_gradients, network, recipe, precision, dropout, teacher)
         validation = data.validation.to(device)
         for _ in _epochs(network, batches, step, validation, history, lines):
             after_epoch(history)
@@ -249,7 +254,7 @@ def _average_of(network: nn.Module, recipe: Recipe, optimizer) -> nn.Module:
 
 
 def _gradients(
-    network: nn.Module, recipe: Recipe, precision: str, dropout, images, labels
+    network: nn.Module, recipe: Recipe, precision: str, dropout, teacher, images, labels
 ) -> tuple[Tensor, Tensor]:
     """Forward and backward: a batch's loss `[]` and outputs `[B, 10]`; the gradients are set."""
     with record_function("forward"):
@@ -257,7 +262,11 @@ def _gradients(
         low = torch.autocast(images.device.type, torch.bfloat16, precision == "bf16", False)
         with low, dropout:
             outputs = network(images)
-        loss = recipe.loss_of(check_outputs(outputs, len(labels)), labels)
+        targets = labels
+        if teacher is not None:
+            with torch.no_grad():
+                targets = teacher(images)
+        loss = recipe.loss_of(check_outputs(outputs, len(labels)), targets)
     with record_function("backward"):
         network.zero_grad()
         loss.backward()

@@ -203,6 +203,27 @@ def test_after_each_epoch_one_is_told_and_may_end_the_training():
     assert torch.get_num_threads() == threads
 
 
+def test_a_teachers_probabilities_are_learned_in_place_of_the_labels():
+    """With a teacher that knows the labels it is the same training, with another another."""
+    images = normalize(FEW.train.images, PLAIN.mean, PLAIN.std).flatten(1)
+
+    class Knows(nn.Module):
+        def forward(self, batch):
+            assert not torch.is_grad_enabled()
+            which = torch.cdist(batch.flatten(1), images).argmin(1)
+            return F.one_hot(FEW.train.labels[which], 10).float()
+
+    usual, taught, misled = tiny(), tiny(), tiny()
+    plain = fit(usual, FEW, PLAIN, **FP32)
+    same = fit(taught, FEW, PLAIN, **FP32, teacher=Knows())
+    assert same.batch_loss == pytest.approx(plain.batch_loss, rel=1e-4)
+    assert same.train_accuracy == plain.train_accuracy, "it is counted by the labels"
+    other = fit(misled, FEW, PLAIN, **FP32, teacher=lambda batch: torch.full((len(batch), 10), 0.1))
+    assert min(other.batch_loss) > 2.2
+    with refuses("a teacher's probabilities go with the loss cross_entropy"):
+        fit(smooth("nll"), FEW, replace(PLAIN, loss="nll"), **FP32, teacher=Knows())
+
+
 def test_averaged_weights_are_the_moving_average_of_those_after_each_step():
     """Weights and running means; every epoch's validation sees what the average is by then."""
     recipe = replace(PLAIN, num_epochs=2, ema_decay=0.9)

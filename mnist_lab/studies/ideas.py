@@ -10,9 +10,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 
 from mnist_lab.augment import Affine
 from mnist_lab.layers import count_parameters
+from mnist_lab.pretrained import load_pretrained
 from mnist_lab.recipes import NETWORKS, Recipe, shortened
 from mnist_lab.statistics import paired_interval, seed_interval
 from mnist_lab.studies.ablations import PER_EPOCH
@@ -31,6 +33,9 @@ CASES: dict[str, dict[str, str | dict]] = {
     "8k": {
         AS_CHOSEN: {},
         "pooling behind the first convolution": "plain 10p 15 15 15p 16s",
+        "a third convolution at full size": "plain 8 10 12p 14 14p 16s",
+        "a third convolution in the middle": "plain 8 10p 14 14 14p 16s",
+        "SiLU instead of ReLU": "plain 10 12p 16 16p 16s silu",
         "norm without a scale": "plain 10 12p 16 16p 16s shift",
         "dropout 10 %": "plain 10 12p 16 16p 16s dropout",
         "no averaging of the weights": {"ema_decay": 0.0},
@@ -39,6 +44,7 @@ CASES: dict[str, dict[str, str | dict]] = {
         "a third of the rate": {"max_lr": 0.03},
         "a tenth of the rate": {"max_lr": 0.009},
         "batches of 512": {"batch_size": 512},
+        "taught by two larger networks": {"teachers": ("gap", "bottleneck")},
         "rotation only, ±7°": {"augment": (Affine(7),)},
         "no augmentation": {"augment": ()},
     },
@@ -72,10 +78,12 @@ def run(network: str, case: str, seed: int, num_epochs: int) -> dict:
     and they are empty.
     """
     change, data = CASES[network][case], digits()
-    recipe = changed(NETWORKS[network].recipe, {} if isinstance(change, str) else change)
+    line, change = (change, {}) if isinstance(change, str) else (LINES[network], dict(change))
+    teacher = Teachers(change.pop("teachers")) if "teachers" in change else None
+    recipe = changed(NETWORKS[network].recipe, change)
     recipe = replace(shortened(recipe, num_epochs), seed=seed)
     torch.manual_seed(seed)
-    net = build(change if isinstance(change, str) else LINES[network])
+    net = build(line)
     result = {
         "network": network,
         "case": case,
@@ -86,11 +94,30 @@ def run(network: str, case: str, seed: int, num_epochs: int) -> dict:
         **conditions(data, PRECISION),
         "diverged": False,
     }
+    options = {"device": "cpu", "precision": PRECISION, "progress": False}
     try:
-        history = fit(net, data, recipe, device="cpu", precision=PRECISION, progress=False)
+        history = fit(net, data, recipe, **options, teacher=teacher)
     except FloatingPointError:
         return result | {name: [] for name in PER_EPOCH} | {"diverged": True}
     return result | {name: getattr(history, name) for name in PER_EPOCH}
+
+
+class Teachers:
+    """The mean probabilities `[B, 10]` of trained networks, for the same turned digits.
+
+    Each reads the images `[B, 1, 28, 28]` normalised as it has learned them; they come with the
+    mean and deviation of `Recipe`.
+    """
+
+    def __init__(self, names: Sequence[str]):
+        self.networks = [load_pretrained(name) for name in names]
+        self.recipes = [NETWORKS[name].recipe for name in names]
+
+    def __call__(self, images: Tensor) -> Tensor:
+        pixels, chances = images * Recipe.std + Recipe.mean, 0
+        for network, recipe in zip(self.networks, self.recipes):
+            chances = chances + network((pixels - recipe.mean) / recipe.std).softmax(1)
+        return chances / len(self.networks)
 
 
 def changed(recipe: Recipe, changes: dict) -> Recipe:

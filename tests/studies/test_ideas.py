@@ -7,12 +7,13 @@ import pytest
 import torch
 
 from mnist_lab.data import load_data
+from mnist_lab.pretrained import load_pretrained
 from mnist_lab.recipes import NETWORKS
 from mnist_lab.statistics import paired_interval
 from mnist_lab.studies import ideas
 from mnist_lab.studies.ablations import PER_EPOCH
 from mnist_lab.studies.candidates import build
-from mnist_lab.studies.ideas import AS_CHOSEN, CASES, LINES, cases, changed, run, table
+from mnist_lab.studies.ideas import AS_CHOSEN, CASES, LINES, Teachers, cases, changed, run, table
 from mnist_lab.validation import UserError
 
 SMALL = load_data("digits")
@@ -48,7 +49,7 @@ def test_every_case_is_a_network_within_its_budget_or_a_change_of_the_recipe(nam
             network = build(change)
             assert sum(p.numel() for p in network.parameters()) <= limit, case
             assert change != LINES[name]
-        elif case != AS_CHOSEN:
+        elif case != AS_CHOSEN and "teachers" not in change:
             assert changed(chosen, change) != chosen, case
 
 
@@ -69,6 +70,15 @@ def test_a_run_changes_one_thing_and_keeps_its_seed():
     assert "ema_decay=0.0" in other["recipe"]
     third = run("8k", "pooling behind the first convolution", seed=3, num_epochs=2)
     assert third["parameters"] == 7_962 and third["recipe"] == first["recipe"]
+
+
+def test_teachers_say_what_each_says_of_its_own_pixels():
+    pixels = torch.rand(6, 1, 28, 28)
+    taught = Teachers(("gap", "bottleneck"))((pixels - 0.1307) / 0.3081)
+    first = load_pretrained("gap")((pixels - 0.1307) / 0.3081).exp()
+    second = load_pretrained("bottleneck")((pixels - 0.1407) / 0.4081).softmax(1)
+    torch.testing.assert_close(taught, (first + second) / 2, rtol=1e-3, atol=1e-5)
+    assert run("8k", "taught by two larger networks", seed=0, num_epochs=2)["train_loss"]
 
 
 def test_the_table_compares_in_pairs_and_leaves_out_what_diverged():

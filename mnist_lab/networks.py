@@ -102,24 +102,38 @@ def norm_block(
     )
 
 
-class Net8k(nn.Module):
-    """7,816 parameters, all in 3×3 convolutions but for a small head (notebook 11).
+class PlainNet(nn.Module):
+    """Five 3×3 convolutions and two poolings, then the mean of each map (notebook 11).
 
-    Input `[N, 1, 28, 28]`, output logits `[N, 10]`.
+    Input `[N, 1, 28, 28]`, output logits `[N, 10]`. `a` to `e`: the channels of the convolutions.
     """
 
-    def __init__(self):
+    def __init__(self, a: int, b: int, c: int, d: int, e: int):
         super().__init__()
-        self.block1 = norm_block(1, 10)  # 10×26×26
-        self.block2 = norm_block(10, 12, pool=True)  # 12×12×12
-        self.block3 = norm_block(12, 16)  # 16×10×10
-        self.block4 = norm_block(16, 16, pool=True)  # 16×4×4
-        self.block5 = norm_block(16, 16, padding=1)  # 16×4×4
-        self.gap = nn.AvgPool2d(4)  # 16×1×1
-        self.fc = nn.Linear(16, 10)
+        self.block1 = norm_block(1, a)  # a×26×26
+        self.block2 = norm_block(a, b, pool=True)  # b×12×12
+        self.block3 = norm_block(b, c)  # c×10×10
+        self.block4 = norm_block(c, d, pool=True)  # d×4×4
+        self.block5 = norm_block(d, e, padding=1)  # e×4×4
+        self.gap = nn.AvgPool2d(4)  # e×1×1
+        self.fc = nn.Linear(e, 10)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.block2(self.block1(x))
         x = self.block4(self.block3(x))
         x = self.gap(self.block5(x))
         return self.fc(torch.flatten(x, 1))
+
+
+class Net20k(PlainNet):
+    """18,850 parameters."""
+
+    def __init__(self):
+        super().__init__(16, 16, 26, 26, 26)
+
+
+class Net8k(PlainNet):
+    """7,816 parameters."""
+
+    def __init__(self):
+        super().__init__(10, 12, 16, 16, 16)

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field
 from torch import Tensor, nn
 
 from mnist_lab.augment import Affine, CropAndResize, Rotate
-from mnist_lab.networks import BottleneckNet, GapNet, Net8k
+from mnist_lab.networks import BottleneckNet, GapNet, Net8k, Net20k
 from mnist_lab.validation import (
     Count,
     Fraction,
@@ -164,7 +164,20 @@ BOTTLENECK_RECIPE = Recipe(
 )
 
 
-# What the searches of notebook 11 found, rounded; OneCycle sets the rate.
+# What the searches of notebook 11 found, rounded. OneCycle sets the rate, from the first batch on.
+RECIPE_20K = Recipe(
+    num_epochs=19,
+    batch_size=64,
+    lr=0.001,
+    optimizer="adamw",
+    weight_decay=0.0001,
+    betas=(0.9, 0.99),
+    schedule=OneCycle(max_lr=0.015, pct_start=0.25, cycle_momentum=False),
+    label_smoothing=0.05,
+    ema_decay=0.998,
+    augment=(Affine(degrees=5, pixels=1.5, scale=0.08, shear=6),),
+)
+
 RECIPE_8K = Recipe(
     num_epochs=19,
     batch_size=128,
@@ -193,6 +206,7 @@ class Entry(NamedTuple):
 NETWORKS = {
     "gap": Entry(GapNet, GAP_RECIPE, "gap.safetensors"),
     "bottleneck": Entry(BottleneckNet, BOTTLENECK_RECIPE, "bottleneck.safetensors"),
+    "20k": Entry(Net20k, RECIPE_20K),
     "8k": Entry(Net8k, RECIPE_8K),
 }
 

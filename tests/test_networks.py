@@ -8,8 +8,7 @@ import torch
 from torch import nn
 from torchsummary import summary
 
-from mnist_lab.networks import BottleneckNet, GapNet
-from mnist_lab.recipes import NETWORKS
+from mnist_lab.networks import BottleneckNet, GapNet, Net8k, Net20k
 
 GAP_TABLE = """
 Conv2d-1 16 26 26 144
@@ -100,7 +99,7 @@ def test_torchsummary_prints_the_published_table(capsys, make, table, total, meg
     assert {name: float(size) for name, size in sizes}.items() >= megabytes.items()
 
 
-@pytest.mark.parametrize("make", [entry.network for entry in NETWORKS.values()])
+@pytest.mark.parametrize("make", [GapNet, BottleneckNet])
 def test_the_shapes_in_the_comments_are_the_shapes_of_the_outputs(make):
     said = re.findall(r"self\.(\w+) = .*# (\d+×\d+×\d+)", inspect.getsource(make))
     network = make()
@@ -108,6 +107,24 @@ def test_the_shapes_in_the_comments_are_the_shapes_of_the_outputs(make):
     shapes = {name: "×".join(map(str, y.shape[1:])) for name, y in outputs.items()}
     assert len(said) >= 4 and shapes.items() >= dict(said).items()
     assert network(torch.randn(3, 1, 28, 28)).shape == (3, 10)
+
+
+@pytest.mark.parametrize(
+    ("make", "widths", "count"),
+    [(Net20k, (16, 16, 26, 26, 26), 18_850), (Net8k, (10, 12, 16, 16, 16), 7_816)],
+)
+def test_the_plain_networks_have_the_shapes_and_parameters_that_they_say(make, widths, count):
+    network = make()
+    _, outputs = what_passes_through(network)
+    sides = (26, 12, 10, 4, 4, 1)
+    shapes = [tuple(y.shape[1:]) for name, y in outputs.items() if name not in ("fc", "network")]
+    assert shapes == [
+        (width, side, side) for width, side in zip((*widths, widths[-1]), sides, strict=True)
+    ]
+    before = (1, *widths[:-1])
+    by_hand = sum(9 * a * b + 2 * b for a, b in zip(before, widths)) + 10 * widths[-1] + 10
+    assert by_hand == count == sum(p.numel() for p in network.parameters())
+    assert f"{count:,} parameters" in make.__doc__
 
 
 def test_the_gap_network_gives_log_probabilities_and_the_other_logits():

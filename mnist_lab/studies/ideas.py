@@ -26,10 +26,21 @@ from mnist_lab.validation import Count, check, one_of
 PRECISION = "fp32"
 AS_CHOSEN = "as chosen"
 LINES = {  # the networks of the registry, as `candidates` describes them
+    "20k": "plain 16 16p 26 26p 26s",
     "8k": "plain 10 12p 16 16p 16s",
 }
 # Of each network, by case: another network, or else changes of its recipe.
 CASES: dict[str, dict[str, str | dict]] = {
+    "20k": {
+        AS_CHOSEN: {},
+        "wider towards the end": "plain 12 18p 26 26p 30s",
+        "a third convolution at full size": "plain 16 16 16p 24 24p 24s",
+        "SiLU instead of ReLU": "plain 16 16p 26 26p 26s silu",
+        "no averaging of the weights": {"ema_decay": 0.0},
+        "no label smoothing": {"label_smoothing": 0.0},
+        "batches of 128, twice the rate": {"batch_size": 128, "max_lr": 0.03},
+        "rotation only, ±7°": {"augment": (Affine(7),)},
+    },
     "8k": {
         AS_CHOSEN: {},
         "pooling behind the first convolution": "plain 10p 15 15 15p 16s",

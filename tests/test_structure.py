@@ -22,7 +22,7 @@ LAYERS = (
     ("course",),
     ("__main__",),
 )
-LINES = 3_600  # of what a notebook imports; the aim is 3,000. Raise it only for what earns it.
+LINES = 3_750  # of what a notebook imports; the aim is 3,000. Raise it only for what earns it.
 NOT_IN_NOTEBOOKS = {"__main__", "course", "exercises", "studies"}
 MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path

@@ -49,7 +49,7 @@ CANDIDATES = {  # by budget
     ),
 }
 RATES = {"8k": (0.003, 0.1)}  # searched first; the best of it came near the upper end
-# Of the largest turns, shifts, … and of the smoothing. The first 7 trials of the smallest budget had
+# Of the largest turns, shifts, … and of the smoothing. The first trials of the smallest budget had
 # the whole range, and lost to hand-made ones with hardly any.
 SHARES = {"2k": 0.4, "700": 0.4}
 PRECISION = "fp32"

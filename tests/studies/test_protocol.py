@@ -18,7 +18,7 @@ NAMES = [module.name for module in pkgutil.iter_modules(studies.__path__)]
 STUDIES = {
     name: import_module(f"mnist_lab.studies.{name}") for name in NAMES if name not in HELPERS
 }
-RECORDS = [*PUBLISHED.glob("speed/*.json")]
+RECORDS = [*PUBLISHED.glob("speed/*.json"), *PUBLISHED.glob("search-*.json")]
 RECORDS += [
     PUBLISHED / f"{name}.json" for name in ("ablate", "full", "remedies", "steps", "strangers")
 ]

@@ -7,13 +7,17 @@ from dataclasses import replace
 import pytest
 
 from mnist_lab.data import load_data
+from mnist_lab.layers import count_parameters
 from mnist_lab.recipes import Recipe
+from mnist_lab.records import PUBLISHED
 from mnist_lab.studies import search
+from mnist_lab.studies.candidates import build
 from mnist_lab.studies.search import CANDIDATES, cases, run, table
 from mnist_lab.training import History
 from mnist_lab.validation import UserError
 
 optuna = pytest.importorskip("optuna")
+BUDGETS = {"20k": 20_000, "8k": 8_000, "2k": 2_000, "700": 700}
 SMALL = load_data("digits")
 FEW = replace(SMALL, train=SMALL.train.first(300), validation=SMALL.validation.first(50))
 
@@ -114,3 +118,16 @@ def test_without_optuna_one_is_told_how_to_get_it(here, monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(UserError, match=r"pip install -e '\.\[search\]'"):
         run("8k", num_epochs=1, trial=0)
+
+
+@pytest.mark.parametrize(
+    "path", sorted(PUBLISHED.glob("search-*.json")), ids=lambda path: path.stem
+)
+def test_every_published_trial_is_of_a_network_that_keeps_to_its_budget(path):
+    for trial in json.loads(path.read_text(encoding="utf-8"))["runs"]:
+        assert trial["state"] in ("complete", "pruned", "fail") and "(" not in trial["budget"]
+        assert len(trial["validation_accuracy"]) <= trial["num_epochs"]
+        if trial["budget"] != "by hand":  # which has lines for which there is no word
+            assert trial["parameters"] <= BUDGETS[trial["budget"]]
+            assert count_parameters(build(trial["network"])) == trial["parameters"]
+            assert f"max_lr={trial['chosen']['max_lr']}," in trial["recipe"]

@@ -103,7 +103,7 @@ def norm_block(
 
 
 class PlainNet(nn.Module):
-    """Five 3×3 convolutions and two poolings, then the mean of each map (notebook 11).
+    """Five 3×3 convolutions and two poolings, then the mean of each map.
 
     Input `[N, 1, 28, 28]`, output logits `[N, 10]`. `a` to `e`: the channels of the convolutions.
     """

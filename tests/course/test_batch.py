@@ -180,7 +180,8 @@ def trains(path, leaves="net-seed{seed}.json"):
 import json, os, pathlib
 record = {"network": "N", "digits": "MNIST", "split": {"name": "random"}, "precision": "fp32",
           "recipe": {"num_epochs": 1}, "train_loss": [1], "train_accuracy": [1],
-          "validation_loss": [1], "validation_accuracy": [lr], "test": {"total": 1}}
+          "validation_loss": [1], "validation_accuracy": [lr], "seconds_per_epoch": [1],
+          "test": {"total": 1}}
 for name in {names}:
     pathlib.Path(os.environ["MNIST_LAB_RECORDS"], name).write_text(json.dumps(record))
 """.replace("{names}", f"[f{leaves!r}]" if leaves else "[]")

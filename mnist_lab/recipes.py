@@ -164,7 +164,7 @@ BOTTLENECK_RECIPE = Recipe(
 )
 
 
-# What a search on validation digits found, rounded. OneCycle sets the rate, from the first batch on.
+# What a search on validation digits found, rounded. OneCycle sets the rate.
 RECIPE_20K = Recipe(
     num_epochs=19,
     batch_size=64,

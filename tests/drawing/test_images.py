@@ -117,7 +117,7 @@ def test_each_network_is_given_what_its_recipe_says(readers):
     scaled = normalize_for("BottleneckNet", image)
     expected = (image.float() / 255 - BOTTLENECK_RECIPE.mean) / BOTTLENECK_RECIPE.std
     torch.testing.assert_close(scaled, expected)
-    with pytest.raises(UserError, match="name must be one of GapNet, BottleneckNet, .*not 'gap'"):
+    with pytest.raises(UserError, match=r"name must be one of GapNet, BottleneckNet, .*not 'gap'"):
         normalize_for("gap", image)
     for chances in classify(readers, image).values():
         assert chances.shape == (1, 10) and not chances.requires_grad

@@ -85,7 +85,11 @@ def test_a_busy_core_does_not_outlive_a_parent_that_is_killed():
     )
     parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
     parent.stdout.readline()
-    (busy,) = busy_processes(psutil.Process(parent.pid))
+    for _ in range(200):  # what it was started with may be unknown for a moment
+        if found := busy_processes(psutil.Process(parent.pid)):
+            break
+        time.sleep(0.05)
+    (busy,) = found
     parent.kill()
     parent.communicate()
     busy.wait(timeout=60)

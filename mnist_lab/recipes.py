@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field
 from torch import Tensor, nn
 
 from mnist_lab.augment import Affine, CropAndResize, Rotate
-from mnist_lab.networks import BottleneckNet, GapNet, Net8k, Net20k
+from mnist_lab.networks import BottleneckNet, GapNet, Net2k, Net8k, Net20k, Net700
 from mnist_lab.validation import (
     Count,
     Fraction,
@@ -192,6 +192,21 @@ RECIPE_8K = Recipe(
 )
 
 
+RECIPE_2K = Recipe(
+    num_epochs=60,
+    batch_size=256,
+    lr=0.001,
+    optimizer="adamw",
+    weight_decay=0.002,
+    betas=(0.9, 0.99),
+    schedule=OneCycle(max_lr=0.04, pct_start=0.2, cycle_momentum=False),
+    label_smoothing=0.01,
+    augment=(Affine(degrees=3, pixels=0.4, scale=0.01, shear=2),),
+)
+
+RECIPE_700 = replace(RECIPE_2K, num_epochs=100, batch_size=128)
+
+
 class Entry(NamedTuple):
     """A network of the course: its class, the recipe that trains it, and its trained weights.
 
@@ -208,6 +223,8 @@ NETWORKS = {
     "bottleneck": Entry(BottleneckNet, BOTTLENECK_RECIPE, "bottleneck.safetensors"),
     "20k": Entry(Net20k, RECIPE_20K),
     "8k": Entry(Net8k, RECIPE_8K),
+    "2k": Entry(Net2k, RECIPE_2K),
+    "700": Entry(Net700, RECIPE_700),
 }
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torchsummary import summary
 
-from mnist_lab.networks import BottleneckNet, GapNet, Net8k, Net20k
+from mnist_lab.networks import BottleneckNet, GapNet, Net2k, Net8k, Net20k, Net700
 
 GAP_TABLE = """
 Conv2d-1 16 26 26 144
@@ -124,6 +124,24 @@ def test_the_plain_networks_have_the_shapes_and_parameters_that_they_say(make, w
     before = (1, *widths[:-1])
     by_hand = sum(9 * a * b + 2 * b for a, b in zip(before, widths)) + 10 * widths[-1] + 10
     assert by_hand == count == sum(p.numel() for p in network.parameters())
+    assert f"{count:,} parameters" in make.__doc__
+
+
+@pytest.mark.parametrize(("make", "c", "count"), [(Net2k, 28, 1_914), (Net700, 13, 699)])
+def test_the_shared_networks_use_one_block_five_times_with_norms_of_their_own(make, c, count):
+    network, seen = make(), []
+    hooked = {network.depthwise: "3×3", network.pointwise: "1×1"}
+    hooked |= {norm: number for number, norm in enumerate(network.norms)}
+    for module, name in hooked.items():
+        module.register_forward_hook(
+            lambda module, x, y, name=name: seen.append((name, *y.shape[1:]))
+        )
+    assert network(torch.randn(4, 1, 28, 28)).shape == (4, 10)
+    expected = [(0, c, 13, 13)]
+    for number, side in enumerate((11, 9, 7, 5, 3), 1):
+        expected += [(name, c, side, side) for name in ("3×3", "1×1", number)]
+    assert seen == expected
+    assert count == c * c + 40 * c + 10 == sum(p.numel() for p in network.parameters())
     assert f"{count:,} parameters" in make.__doc__
 
 

@@ -28,6 +28,8 @@ AS_CHOSEN = "as chosen"
 LINES = {  # the networks of the registry, as `candidates` describes them
     "20k": "plain 16 16p 26 26p 26s",
     "8k": "plain 10 12p 16 16p 16s",
+    "2k": "shared 28p . . . . .",
+    "700": "shared 13p . . . . .",
 }
 # Of each network, by case: another network, or else changes of its recipe.
 CASES: dict[str, dict[str, str | dict]] = {
@@ -58,6 +60,35 @@ CASES: dict[str, dict[str, str | dict]] = {
         "taught by two larger networks": {"teachers": ("gap", "bottleneck")},
         "rotation only, ±7°": {"augment": (Affine(7),)},
         "no augmentation": {"augment": ()},
+    },
+    "2k": {
+        AS_CHOSEN: {},
+        "a full convolution, shared": "shared 13p . . . . . full",
+        "a block of its own for each use": "shared 13p . . . . . own",
+        "pooling between the uses": "shared 28 .p . .p .s .s",
+        "the block's filters in the first convolution": "shared 31p . . . . . stem",
+        "no linear layer": "shared 32p . . . . . headless",
+        "norms that share scale and shift": "shared 32p . . . . . tied",
+        "norms without a scale": "shared 30p . . . . . shift",
+        "a learned mean": "shared 26p . . . . . learned",
+        "SiLU instead of ReLU": "shared 28p . . . . . silu",
+        "dropout 10 %": "shared 28p . . . . . dropout",
+        "a quarter of the rate": {"max_lr": 0.01},
+        "averaging of the weights": {"ema_decay": 0.998},
+        "label smoothing 0.1": {"label_smoothing": 0.1},
+        "batches of 64": {"batch_size": 64},
+        "no augmentation": {"augment": ()},
+        "the larger networks' augmentation": {"augment": (Affine(5, 1.5, 0.08, 6),)},
+        "taught by two larger networks": {"teachers": ("gap", "bottleneck")},
+    },
+    "700": {
+        AS_CHOSEN: {},
+        "pooling between the uses": "shared 13 .p . .p .s .s",
+        "norms that share scale and shift": "shared 15p . . . . . tied",
+        "SiLU instead of ReLU": "shared 13p . . . . . silu",
+        "averaging of the weights": {"ema_decay": 0.998},
+        "no augmentation": {"augment": ()},
+        "taught by two larger networks": {"teachers": ("gap", "bottleneck")},
     },
 }
 

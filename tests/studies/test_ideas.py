@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from mnist_lab.data import load_data
+from mnist_lab.layers import count_parameters
 from mnist_lab.pretrained import load_pretrained
 from mnist_lab.recipes import NETWORKS
 from mnist_lab.statistics import paired_interval
@@ -47,7 +48,7 @@ def test_every_case_is_a_network_within_its_budget_or_a_change_of_the_recipe(nam
     for case, change in CASES[name].items():
         if isinstance(change, str):
             network = build(change)
-            assert sum(p.numel() for p in network.parameters()) <= limit, case
+            assert count_parameters(network) <= limit, case
             assert change != LINES[name]
         elif case != AS_CHOSEN and "teachers" not in change:
             assert changed(chosen, change) != chosen, case

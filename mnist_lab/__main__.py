@@ -204,6 +204,7 @@ def trainings(**options) -> None:
 
 @main.command()
 @click.argument("networks", nargs=-1)
+@click.option("--case", "only", multiple=True, help="This one only, beside as chosen.")
 @click.option("--seeds", default=5, help="How many runs of each case.")
 @click.option("--epochs", "num_epochs", type=int, help=f"{EPOCHS}  [default: as chosen]")
 @JOBS

@@ -90,15 +90,16 @@ class BottleneckNet(nn.Module):
 def norm_block(
     in_channels: int, out_channels: int, padding: int = 0, pool: bool = False
 ) -> nn.Sequential:
-    """Conv 3×3 without bias → max pooling, if asked for → batch norm → ReLU.
+    """Conv 3×3 without bias → max pooling, if asked for → batch norm → SiLU.
 
-    Pooled first, there is a quarter of the values to normalise.
+    Pooled first, there is a quarter of the values to normalise. SiLU: x · sigmoid(x), Elfwing et
+    al., arXiv:1702.03118.
     """
     return nn.Sequential(
         nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=padding, bias=False),
         *[nn.MaxPool2d(2, 2)] * pool,
         nn.BatchNorm2d(out_channels),
-        nn.ReLU(),
+        nn.SiLU(),
     )
 
 
@@ -154,15 +155,15 @@ class SharedNet(nn.Module):
         self.depthwise = nn.Conv2d(c, c, kernel_size=3, groups=c, bias=False)  # c×11×11, …, c×3×3
         self.pointwise = nn.Conv2d(c, c, kernel_size=1, bias=False)  # as large
         self.norms = nn.ModuleList(nn.BatchNorm2d(c) for _ in range(6))
-        self.relu = nn.ReLU()
+        self.silu = nn.SiLU()
         self.gap = nn.AvgPool2d(3)  # c×1×1
         self.fc = nn.Linear(c, 10)
 
     def forward(self, x: Tensor) -> Tensor:
         first, *others = self.norms
-        x = self.relu(first(self.pool(self.conv(x))))
+        x = self.silu(first(self.pool(self.conv(x))))
         for norm in others:
-            x = self.relu(norm(self.pointwise(self.depthwise(x))))
+            x = self.silu(norm(self.pointwise(self.depthwise(x))))
         return self.fc(torch.flatten(self.gap(x), 1))
 
 

@@ -26,18 +26,18 @@ from mnist_lab.validation import Count, check, one_of
 PRECISION = "fp32"
 AS_CHOSEN = "as chosen"
 LINES = {  # the networks of the registry, as `candidates` describes them
-    "20k": "plain 16 16p 26 26p 26s",
-    "8k": "plain 10 12p 16 16p 16s",
-    "2k": "shared 28p . . . . .",
-    "700": "shared 13p . . . . .",
+    "20k": "plain 16 16p 26 26p 26s silu",
+    "8k": "plain 10 12p 16 16p 16s silu",
+    "2k": "shared 28p . . . . . silu",
+    "700": "shared 13p . . . . . silu",
 }
 # Of each network, by case: another network, or else changes of its recipe.
 CASES: dict[str, dict[str, str | dict]] = {
     "20k": {
         AS_CHOSEN: {},
-        "wider towards the end": "plain 12 18p 26 26p 30s",
-        "a third convolution at full size": "plain 16 16 16p 24 24p 24s",
-        "SiLU instead of ReLU": "plain 16 16p 26 26p 26s silu",
+        "wider towards the end": "plain 12 18p 26 26p 30s silu",
+        "a third convolution at full size": "plain 16 16 16p 24 24p 24s silu",
+        "ReLU instead of SiLU": "plain 16 16p 26 26p 26s",
         "no averaging of the weights": {"ema_decay": 0.0},
         "no label smoothing": {"label_smoothing": 0.0},
         "batches of 128, twice the rate": {"batch_size": 128, "max_lr": 0.03},
@@ -45,12 +45,12 @@ CASES: dict[str, dict[str, str | dict]] = {
     },
     "8k": {
         AS_CHOSEN: {},
-        "pooling behind the first convolution": "plain 10p 15 15 15p 16s",
-        "a third convolution at full size": "plain 8 10 12p 14 14p 16s",
-        "a third convolution in the middle": "plain 8 10p 14 14 14p 16s",
-        "SiLU instead of ReLU": "plain 10 12p 16 16p 16s silu",
-        "norm without a scale": "plain 10 12p 16 16p 16s shift",
-        "dropout 10 %": "plain 10 12p 16 16p 16s dropout",
+        "pooling behind the first convolution": "plain 10p 15 15 15p 16s silu",
+        "a third convolution at full size": "plain 8 10 12p 14 14p 16s silu",
+        "a third convolution in the middle": "plain 8 10p 14 14 14p 16s silu",
+        "ReLU instead of SiLU": "plain 10 12p 16 16p 16s",
+        "norm without a scale": "plain 10 12p 16 16p 16s shift silu",
+        "dropout 10 %": "plain 10 12p 16 16p 16s dropout silu",
         "no averaging of the weights": {"ema_decay": 0.0},
         "no weight decay": {"weight_decay": 0.0},
         "no label smoothing": {"label_smoothing": 0.0},
@@ -60,19 +60,20 @@ CASES: dict[str, dict[str, str | dict]] = {
         "taught by two larger networks": {"teachers": ("gap", "bottleneck")},
         "rotation only, ±7°": {"augment": (Affine(7),)},
         "no augmentation": {"augment": ()},
+        "more augmentation": {"augment": (Affine(8, 1.5, 0.1, 6),)},
     },
     "2k": {
         AS_CHOSEN: {},
-        "a full convolution, shared": "shared 13p . . . . . full",
-        "a block of its own for each use": "shared 13p . . . . . own",
-        "pooling between the uses": "shared 28 .p . .p .s .s",
-        "the block's filters in the first convolution": "shared 31p . . . . . stem",
-        "no linear layer": "shared 32p . . . . . headless",
-        "norms that share scale and shift": "shared 32p . . . . . tied",
-        "norms without a scale": "shared 30p . . . . . shift",
-        "a learned mean": "shared 26p . . . . . learned",
-        "SiLU instead of ReLU": "shared 28p . . . . . silu",
-        "dropout 10 %": "shared 28p . . . . . dropout",
+        "a full convolution, shared": "shared 13p . . . . . full silu",
+        "a block of its own for each use": "shared 13p . . . . . own silu",
+        "pooling between the uses": "shared 28 .p . .p .s .s silu",
+        "the block's filters in the first convolution": "shared 31p . . . . . stem silu",
+        "no linear layer": "shared 32p . . . . . headless silu",
+        "norms that share scale and shift": "shared 32p . . . . . tied silu",
+        "norms without a scale": "shared 30p . . . . . shift silu",
+        "a learned mean": "shared 26p . . . . . learned silu",
+        "ReLU instead of SiLU": "shared 28p . . . . .",
+        "dropout 10 %": "shared 28p . . . . . dropout silu",
         "a quarter of the rate": {"max_lr": 0.01},
         "averaging of the weights": {"ema_decay": 0.998},
         "label smoothing 0.1": {"label_smoothing": 0.1},
@@ -83,9 +84,9 @@ CASES: dict[str, dict[str, str | dict]] = {
     },
     "700": {
         AS_CHOSEN: {},
-        "pooling between the uses": "shared 13 .p . .p .s .s",
-        "norms that share scale and shift": "shared 15p . . . . . tied",
-        "SiLU instead of ReLU": "shared 13p . . . . . silu",
+        "pooling between the uses": "shared 13 .p . .p .s .s silu",
+        "norms that share scale and shift": "shared 15p . . . . . tied silu",
+        "ReLU instead of SiLU": "shared 13p . . . . .",
         "averaging of the weights": {"ema_decay": 0.998},
         "no augmentation": {"augment": ()},
         "taught by two larger networks": {"teachers": ("gap", "bottleneck")},
@@ -94,10 +95,18 @@ CASES: dict[str, dict[str, str | dict]] = {
 
 
 def cases(
-    networks: Sequence[str] = (), seeds: int = 5, num_epochs: int | None = None
+    networks: Sequence[str] = (),
+    seeds: int = 5,
+    num_epochs: int | None = None,
+    only: Sequence[str] = (),
 ) -> list[dict]:
-    """Every case of these networks, or of all, with every seed; `num_epochs`: another length."""
+    """Every case of these networks, or of all, with every seed; or `only` these, and as chosen.
+
+    `num_epochs`: another length. Raises `UserError` for what is none of them.
+    """
     names = [check("a network", name, one_of(*CASES)) for name in networks] or CASES
+    there = dict.fromkeys(case for name in names for case in CASES[name])
+    wanted = {AS_CHOSEN, *(check("a case", case, one_of(*there)) for case in only)}
     if num_epochs is not None:
         check("num_epochs", num_epochs, Count)
     return [
@@ -105,6 +114,7 @@ def cases(
         for seed in range(check("seeds", seeds, Count))
         for name in dict.fromkeys(names)
         for case in CASES[name]
+        if not only or case in wanted
     ]
 
 

@@ -108,6 +108,16 @@ def test_the_cases_are_every_change_with_every_seed():
     assert cases(["8k"], 1, num_epochs=3)[0] == {
         "network": "8k", "case": AS_CHOSEN, "seed": 0, "num_epochs": 3,
     }  # fmt: skip
+    some = cases(["8k", "2k"], 1, only=["ReLU instead of SiLU", "no linear layer"])
+    assert [(case["network"], case["case"]) for case in some] == [
+        ("8k", AS_CHOSEN),
+        ("8k", "ReLU instead of SiLU"),
+        ("2k", AS_CHOSEN),
+        ("2k", "no linear layer"),
+        ("2k", "ReLU instead of SiLU"),
+    ]
+    with pytest.raises(UserError, match="a case must be one of as chosen, .*, not 'tanh'"):
+        cases(["8k"], only=["tanh"])
     for options in ({"networks": ["gap"]}, {"seeds": 0}, {"num_epochs": 0}):
         with pytest.raises(UserError, match="must be"):
             cases(**options)

@@ -116,7 +116,7 @@ def test_the_cases_are_every_change_with_every_seed():
         ("2k", "no linear layer"),
         ("2k", "ReLU instead of SiLU"),
     ]
-    with pytest.raises(UserError, match="a case must be one of as chosen, .*, not 'tanh'"):
+    with pytest.raises(UserError, match=r"a case must be one of as chosen, .*, not 'tanh'"):
         cases(["8k"], only=["tanh"])
     for options in ({"networks": ["gap"]}, {"seeds": 0}, {"num_epochs": 0}):
         with pytest.raises(UserError, match="must be"):

@@ -164,8 +164,8 @@ BOTTLENECK_RECIPE = Recipe(
 )
 
 
-# Drafts, until a commit freezes them: near the best single trials on validation digits, but the last
-# two are longer than any trial was. OneCycle sets the rate.
+# Drafts, until a commit freezes them: near the best single trials on validation digits; but the
+# last two are longer than any trial was. OneCycle sets the rate.
 RECIPE_20K = Recipe(
     num_epochs=19,
     batch_size=64,

@@ -226,6 +226,15 @@ def search(**options) -> None:
 
 
 @main.command()
+@click.option("--seeds", default=5, help="How many runs of each.")
+@JOBS
+@CLUSTER
+def best_trials(**options) -> None:
+    """Train the best trial of each search again, with fresh seeds, and read the test digits."""
+    _conduct("best_trials", **options)
+
+
+@main.command()
 @click.option("--network", default="bottleneck")
 @click.option("--epochs", "num_epochs", default=20, help=EPOCHS)
 @JOBS

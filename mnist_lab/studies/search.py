@@ -70,7 +70,7 @@ def run(budget: str, num_epochs: int, trial: int) -> dict:
 
     `state`: "complete", "pruned" (ended early), or "fail" (the loss was no longer finite).
     """
-    optuna = _optuna()
+    optuna = load_optuna()
     states, seen = optuna.trial.TrialState, []
     study = _study(optuna, budget, num_epochs, trial)
     asked = study.ask()
@@ -153,7 +153,8 @@ def _study(optuna, budget: str, num_epochs: int, seed: int):
     )
 
 
-def _optuna():
+def load_optuna():
+    """Optuna, told to be quiet. Raises `UserError` where it is not installed."""
     try:
         import optuna
     except ImportError:

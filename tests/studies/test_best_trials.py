@@ -16,7 +16,7 @@ optuna = pytest.importorskip("optuna")
 SMALL = load_data("digits")
 FEW = replace(
     SMALL,
-    train=SMALL.train.first(300),
+    train=SMALL.train.first(1_200),
     validation=SMALL.validation.first(50),
     test=SMALL.test.first(40),
 )

@@ -75,7 +75,7 @@ CASES: dict[str, dict[str, str | dict]] = {
         "ReLU instead of SiLU": "shared 28p . . . . .",
         "dropout 10 %": "shared 28p . . . . . dropout silu",
         "a quarter of the rate": {"max_lr": 0.01},
-        "averaging of the weights": {"ema_decay": 0.998},
+        "no averaging of the weights": {"ema_decay": 0.0},
         "label smoothing 0.1": {"label_smoothing": 0.1},
         "batches of 64": {"batch_size": 64},
         "no augmentation": {"augment": ()},

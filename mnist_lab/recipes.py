@@ -164,8 +164,8 @@ BOTTLENECK_RECIPE = Recipe(
 )
 
 
-# Found on validation digits; OneCycle sets the rate. Each is frozen, but for that of 700, which is a
-# draft until a commit freezes it: no test digit had been read by its network before.
+# Found on validation digits; OneCycle sets the rate. Each is frozen, but for that of 700, which is
+# a draft until a commit freezes it: no test digit had been read by its network before.
 RECIPE_20K = Recipe(
     num_epochs=19,
     batch_size=64,

@@ -202,8 +202,11 @@ RECIPE_700 = replace(
     RECIPE_2K,
     num_epochs=100,
     batch_size=128,
+    weight_decay=0.0,
+    schedule=OneCycle(max_lr=0.06, pct_start=0.2, cycle_momentum=False),
+    label_smoothing=0.0,
     ema_decay=0.0,
-    augment=(Affine(degrees=3, pixels=0.4, scale=0.01, shear=2),),
+    augment=(),
 )
 
 

@@ -224,9 +224,9 @@ class Entry(NamedTuple):
 NETWORKS = {
     "gap": Entry(GapNet, GAP_RECIPE, "gap.safetensors"),
     "bottleneck": Entry(BottleneckNet, BOTTLENECK_RECIPE, "bottleneck.safetensors"),
-    "20k": Entry(Net20k, RECIPE_20K),
-    "8k": Entry(Net8k, RECIPE_8K),
-    "2k": Entry(Net2k, RECIPE_2K),
+    "20k": Entry(Net20k, RECIPE_20K, "20k.safetensors"),
+    "8k": Entry(Net8k, RECIPE_8K, "8k.safetensors"),
+    "2k": Entry(Net2k, RECIPE_2K, "2k.safetensors"),
     "700": Entry(Net700, RECIPE_700),
 }
 

@@ -23,6 +23,7 @@ from mnist_lab.validation import UserError, check, one_of
 SIZE, BOX = 28, 20  # of the image, and of the box that its digit fills
 PAD = 280  # pixels along one side of a drawing
 PEN = 0.07  # width of the pen, of the side
+READERS = "gap", "bottleneck"  # of `NETWORKS`
 BATCH = 50  # pictures that are read at a time: more would take much memory for their maps
 DOT = 1.3  # ink that is not so many times as long as it is thick is no digit
 
@@ -87,8 +88,8 @@ def shrink(image: Tensor) -> Tensor:
 
 
 def load_networks() -> dict[str, nn.Module]:
-    """The trained networks of the course, by the names of their classes."""
-    trained = {name: entry for name, entry in NETWORKS.items() if entry.weights}
+    """The trained networks that read a drawing, by the names of their classes."""
+    trained = {name: NETWORKS[name] for name in READERS if NETWORKS[name].weights}
     return {entry.network.__name__: load_pretrained(name) for name, entry in trained.items()}
 
 

@@ -79,7 +79,6 @@ def test_a_photo_takes_the_place_of_strokes(pad):
 def test_only_networks_that_come_trained_answer_and_not_all_have_maps(monkeypatch):
     # Without weights it is not on the pad; taking it away would change the order for all others.
     monkeypatch.setitem(NETWORKS, "gap", NETWORKS["gap"]._replace(weights=None))
-    monkeypatch.setitem(NETWORKS, "untrained", NETWORKS["bottleneck"]._replace(weights=None))
     pad = DrawingPad()
     ask(pad, strokes=SEVEN)
     assert best(pad) == {BottleneckNet.__name__: 7} and len(pad.seen) == 784

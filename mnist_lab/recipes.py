@@ -164,8 +164,8 @@ BOTTLENECK_RECIPE = Recipe(
 )
 
 
-# Found on validation digits; OneCycle sets the rate. Each is frozen, but for that of 700, which is
-# a draft until a commit freezes it: no test digit had been read by its network before.
+# Found on validation digits; OneCycle sets the rate. Each is frozen: no test digit had been read by
+# its network before.
 RECIPE_20K = Recipe(
     num_epochs=19,
     batch_size=64,
@@ -202,8 +202,6 @@ RECIPE_700 = replace(
     RECIPE_2K,
     num_epochs=100,
     batch_size=128,
-    weight_decay=0.0,
-    schedule=OneCycle(max_lr=0.06, pct_start=0.2, cycle_momentum=False),
     label_smoothing=0.0,
     ema_decay=0.0,
     augment=(),

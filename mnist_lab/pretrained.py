@@ -1,4 +1,4 @@
-"""The trained networks that come with the library: seed 0 of each published recipe, on MNIST.
+"""The trained networks that come with the library: seed 0 of each recipe in `NETWORKS`, on MNIST.
 
 `weights/` holds their weights and their model cards, which say how good they are and what they are
 not for. `python -m mnist_lab publish --records` writes both.

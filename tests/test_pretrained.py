@@ -49,8 +49,8 @@ def test_other_names_and_a_network_without_weights_are_refused(monkeypatch):
             load_pretrained(name)
     with pytest.raises(UserError, match="new comes without trained weights"):
         load_pretrained("new")
-    assert published_kind("new") not in {published_kind(name) for name in ("gap", "bottleneck")}
-    assert {path.stem for path in pretrained_files(WEIGHTS, {}, RUNS)} == {"gap", "bottleneck"}
+    assert published_kind("new") not in {published_kind(name) for name in TRAINED}
+    assert {path.stem for path in pretrained_files(WEIGHTS, {}, RUNS)} == set(TRAINED)
 
 
 def test_the_weights_are_of_the_published_runs_and_the_cards_say_what_the_records_say():

@@ -225,7 +225,7 @@ NETWORKS = {
     "20k": Entry(Net20k, RECIPE_20K, "20k.safetensors"),
     "8k": Entry(Net8k, RECIPE_8K, "8k.safetensors"),
     "2k": Entry(Net2k, RECIPE_2K, "2k.safetensors"),
-    "700": Entry(Net700, RECIPE_700),
+    "700": Entry(Net700, RECIPE_700, "700.safetensors"),
 }
 
 

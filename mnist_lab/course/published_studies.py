@@ -22,9 +22,6 @@ class Study(NamedTuple):
 STUDIES = {  # by their kinds; the names of the files are older than those of the studies
     "ablations": Study("ablate", (), ("study", "case", "seed")),
     "full_ablations": Study("full", (), ("num_epochs", "case", "seed")),
-    "best_trials": Study("best-trials", (), ("budget", "seed")),
-    "ideas": Study("ideas", (), ("network", "num_epochs", "case", "seed")),
-    "public_networks": Study("public", (), ("network", "num_epochs", "seed")),
     "search": Study("search", ("budget",), ("num_epochs", "trial")),
     "remedies": Study("remedies", (), ("case", "seed")),
     "steps": Study("steps", (), ("notebook", "step", "seed")),

@@ -32,7 +32,7 @@ def test_it_says_what_was_trained_how_and_how_good_it_is(case):
     low, high = test["interval"]
     accuracy = f"{test['correct'] / 10_000:.2%} ({test['correct']:,} of 10,000)"
     assert f"**Test:** {accuracy}, 95 % interval {low:.2%} to {high:.2%}\n" in text
-    assert f"**Validation:** {record['validation_accuracy'][-1]:.2%} (9,9" in text
+    assert f"**Validation:** {record['validation_accuracy'][-1]:.2%} (9," in text
     assert f"\n{results_table(list(runs.values()))}\n" in text and len(runs) > 1
     for said in ("license: mit", "10.1109/5.726791", "28×28", record["processor"], "torch 2"):
         assert said in text

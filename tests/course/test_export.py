@@ -27,11 +27,11 @@ def copy_weights(name, folder):
     return Path(shutil.copy(WEIGHTS / f"{name}.safetensors", folder))
 
 
-@pytest.fixture(scope="module", params=["gap", "bottleneck"])
+@pytest.fixture(scope="module", params=[name for name, entry in NETWORKS.items() if entry.weights])
 def exported(request, tmp_path_factory):
     """A network, the recipe it was trained with, and its ONNX file.
 
-    The GAP network has no record; the bottleneck network's says that its recipe was another.
+    The bottleneck network's record says that its recipe was another; the others have none.
     """
     name, folder = request.param, tmp_path_factory.mktemp("export")
     weights, recipe = copy_weights(name, folder), NETWORKS[name].recipe

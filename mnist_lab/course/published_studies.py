@@ -22,6 +22,7 @@ class Study(NamedTuple):
 STUDIES = {  # by their kinds; the names of the files are older than those of the studies
     "ablations": Study("ablate", (), ("study", "case", "seed")),
     "full_ablations": Study("full", (), ("num_epochs", "case", "seed")),
+    "best_trials": Study("best-trials", (), ("budget", "seed")),
     "search": Study("search", ("budget",), ("num_epochs", "trial")),
     "remedies": Study("remedies", (), ("case", "seed")),
     "steps": Study("steps", (), ("notebook", "step", "seed")),

@@ -20,7 +20,8 @@ STUDIES = {
 }
 RECORDS = [*PUBLISHED.glob("speed/*.json"), *PUBLISHED.glob("search-*.json")]
 RECORDS += [
-    PUBLISHED / f"{name}.json" for name in ("ablate", "full", "remedies", "steps", "strangers")
+    PUBLISHED / f"{name}.json"
+    for name in ("ablate", "best-trials", "full", "remedies", "steps", "strangers")
 ]
 REQUIRED = {
     "fit_accuracy": {"network": "gap"},

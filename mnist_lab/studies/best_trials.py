@@ -5,7 +5,6 @@ leave out the first luck; test digits, which have judged no trial, the second as
 once in each run, at its end, and nothing is chosen by them.
 """
 
-import statistics
 from functools import cache
 
 import torch
@@ -14,9 +13,8 @@ from mnist_lab.data import Digits, load_data
 from mnist_lab.evaluation import evaluate
 from mnist_lab.layers import count_parameters
 from mnist_lab.records import load_published
-from mnist_lab.statistics import seed_interval
 from mnist_lab.studies.candidates import build
-from mnist_lab.studies.measuring import conditions
+from mnist_lab.studies.measuring import conditions, mean_text
 from mnist_lab.studies.search import CANDIDATES, load_optuna, recipe_of
 from mnist_lab.training import fit
 from mnist_lab.validation import Count, check
@@ -76,16 +74,9 @@ def table(runs: list[dict]) -> str:
     lines = [f"{'budget':<8}{'best trial':>11}{'seeds':>7}   {'validation':<28}test"]
     for budget in dict.fromkeys(run["budget"] for run in runs):
         mine = [run for run in runs if run["budget"] == budget]
-        validation = _shown([run["validation_accuracy"][-1] for run in mine])
-        test = _shown([run["test_accuracy"] for run in mine])
+        validation = mean_text([run["validation_accuracy"][-1] for run in mine])
+        test = mean_text([run["test_accuracy"] for run in mine])
         lines.append(
             f"{budget:<8}{mine[0]['before']:>11.2%}{len(mine):>7}   {validation:<28}{test}"
         )
     return "\n".join(lines)
-
-
-def _shown(values: list[float]) -> str:
-    text = f"{statistics.mean(values):.2%}"
-    if len(values) > 1:
-        text += " [{:.2%}, {:.2%}]".format(*seed_interval(values))
-    return text

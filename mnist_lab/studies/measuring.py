@@ -1,6 +1,8 @@
 """What several studies need: the digits, what a result was measured with, a process of its own."""
 
 import multiprocessing
+import statistics
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache
 
@@ -9,6 +11,7 @@ import torch
 from mnist_lab.data import Digits, load_data
 from mnist_lab.recipes import NETWORKS
 from mnist_lab.records import processor
+from mnist_lab.statistics import seed_interval
 from mnist_lab.validation import check, one_of
 
 NETWORK = one_of(*NETWORKS)
@@ -47,3 +50,11 @@ def heading(run: dict) -> str:
         f"{run['network']} on {run['digits']}; {run['precision']}, {run['processor']}, "
         f"torch {run['torch']}"
     )
+
+
+def mean_text(accuracies: Sequence[float]) -> str:
+    """The mean over seeds, and from two on its 95 % interval."""
+    text = f"{statistics.mean(accuracies):.2%}"
+    if len(accuracies) > 1:
+        text += " [{:.2%}, {:.2%}]".format(*seed_interval(accuracies))
+    return text

@@ -18,8 +18,7 @@ from mnist_lab.augment import Affine, CropAndResize, Rotate
 from mnist_lab.data import Digits, load_data
 from mnist_lab.layers import count_parameters
 from mnist_lab.recipes import OneCycle, Recipe, StepDown, shortened
-from mnist_lab.statistics import seed_interval
-from mnist_lab.studies.measuring import conditions
+from mnist_lab.studies.measuring import conditions, mean_text
 from mnist_lab.training import fit
 from mnist_lab.validation import Count, check
 
@@ -222,11 +221,8 @@ def table(runs: list[dict]) -> str:
         mine = [run["test_accuracy"] for run in runs if run["network"] == name]
         if mine:
             last, best = [values[-1] for values in mine], [max(values) for values in mine]
-            text = f"{sum(last) / len(last):.2%}"
-            if len(last) > 1:
-                text += " [{:.2%}, {:.2%}]".format(*seed_interval(last))
             lines.append(
-                f"{name:>10}{anchor(name).accuracy:>11.2%}{len(mine):>7}   {text:<28}"
+                f"{name:>10}{anchor(name).accuracy:>11.2%}{len(mine):>7}   {mean_text(last):<28}"
                 f"{sum(best) / len(best):>10.2%}{max(best):>22.2%}"
             )
     return "\n".join(lines)

@@ -69,8 +69,10 @@ def test_a_run_changes_one_thing_and_keeps_its_seed():
     assert other["train_loss"] == first["train_loss"], "averaging changes no step"
     assert other["validation_loss"] != first["validation_loss"]
     assert "ema_decay=0.0" in other["recipe"]
-    third = run("8k", "pooling behind the first convolution", seed=3, num_epochs=2)
-    assert third["parameters"] == 7_962 and third["recipe"] == first["recipe"]
+    third = run("8k", "ReLU instead of SiLU", seed=3, num_epochs=2)
+    assert third["recipe"] == first["recipe"] and third["train_loss"] != first["train_loss"]
+    tiny = run("700", "norms with neither", seed=3, num_epochs=2)
+    assert tiny["parameters"] == count_parameters(build(CASES["700"]["norms with neither"]))
 
 
 def test_teachers_say_what_each_says_of_its_own_pixels():

@@ -21,7 +21,7 @@ STUDIES = {
 RECORDS = [*PUBLISHED.glob("speed/*.json"), *PUBLISHED.glob("search-*.json")]
 RECORDS += [
     PUBLISHED / f"{name}.json"
-    for name in ("ablate", "best-trials", "full", "remedies", "steps", "strangers")
+    for name in ("ablate", "best-trials", "full", "ideas", "remedies", "steps", "strangers")
 ]
 REQUIRED = {
     "fit_accuracy": {"network": "gap"},

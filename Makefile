@@ -4,7 +4,6 @@ VENV := .venv
 RUN := $(VENV)/bin/python -m
 READY := $(VENV)/.ready
 BROWSER := $(VENV)/.browser
-SITE := $(VENV)/.site
 # Two at a time, one thread each: on two cores faster than one with two threads. conftest.py deals
 # out notebooks whole and tests one by one: neither core waits for the other at the end.
 PYTEST := OMP_NUM_THREADS=1 $(RUN) pytest -n 2 --dist loadscope --no-loadscope-reorder
@@ -13,7 +12,7 @@ PYTEST := OMP_NUM_THREADS=1 $(RUN) pytest -n 2 --dist loadscope --no-loadscope-r
 AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
 .DEFAULT_GOAL := help
-.PHONY: help ready course lab test test-slow test-mnist test-browser site slides lint publish clean
+.PHONY: help course lab test test-slow test-mnist test-browser lint publish clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,14 +39,6 @@ lint: $(READY)  ## ruff over the library, the tests and the notebooks
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
 
-ready: $(READY)  ## install everything into .venv
-
-site: $(SITE)  ## build the course's site into site/
-	$(RUN) sphinx -q -W --keep-going -b html -d $(VENV)/doctrees docs site
-
-slides: $(READY)  ## make slides of every notebook, in site/slides/
-	$(RUN) mnist_lab slides
-
 publish: $(READY)  ## run the course on MNIST and take its outputs, costs and tables over
 	$(RUN) mnist_lab run --dataset mnist
 	$(RUN) mnist_lab publish
@@ -57,14 +48,13 @@ clean:  ## remove the environment (not your data, not your runs)
 
 # The marker is newer than what it was made from, so re-running does not reinstall.
 $(READY): requirements.txt pyproject.toml
-	$(PYTHON) mnist_lab/install.py $(VENV)
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "mnist-lab needs Python 3.11 or newer; name one with: make PYTHON=python3.12 course")'
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) pip install -r requirements.txt
+	$(RUN) pip install --no-deps --no-build-isolation -e .
 	@touch $@
 
 # Playwright drives the browser; the browser itself is the system's: apt-get install chromium.
 $(BROWSER): $(READY)
-	$(PYTHON) mnist_lab/install.py $(VENV) browser site
-	@touch $@
-
-$(SITE): $(READY)
-	$(PYTHON) mnist_lab/install.py $(VENV) site
+	$(RUN) pip install --no-build-isolation -e ".[browser]"
 	@touch $@

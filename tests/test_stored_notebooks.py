@@ -25,7 +25,6 @@ from mnist_lab.records import load_records
 RECORDS = ROOT / "mnist_lab" / "published"
 COSTS = {outcome.notebook: outcome for outcome in load_outcomes(RECORDS / COSTS_FILE)}
 SOLUTIONS = find_solutions(ROOT / "notebooks")
-COMING: set[str] = set()  # numbers that are kept for notebooks to come
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 each_executed = pytest.mark.parametrize("path", NOTEBOOKS + SOLUTIONS, ids=lambda path: path.stem)
 
@@ -48,8 +47,7 @@ def outputs(path):
 
 def test_the_course_is_complete():
     numbers = [path.name[:2] for path in NOTEBOOKS]
-    # There is no 11 yet.
-    assert numbers == ["00", "01", "02", "03", "04", "05", "06", "07", "08", "09", "10", "12"]
+    assert numbers == [f"{number:02}" for number in range(13)]
 
 
 @each_notebook
@@ -87,7 +85,7 @@ def missing(text, own=None):
     nowhere = []
     for number, section in references(text):
         path = there.get(number) if number else own
-        lost = number and number not in there.keys() | COMING
+        lost = number and number not in there
         if lost or (section and path and section not in sections(path)):
             nowhere.append((number, section))
     return nowhere

@@ -8,9 +8,6 @@ addresses have to repeat it, because Colab, Binder and git are given nothing els
 import re
 from pathlib import Path
 
-from nbformat import writes
-
-from mnist_lab.course.notebooks import read_notebook
 from mnist_lab.files import read_text, write_files
 from mnist_lab.validation import UserError
 
@@ -25,7 +22,6 @@ REPO = re.compile(
 # Stricter than git: what means the same in a Colab path, a Binder path and pip's `@ref`.
 REF = re.compile(r"\w+([.-]\w+)*", re.ASCII)
 REPOSITORY = re.compile(rf'^Repository\s*=\s*"({GITHUB}[^"\n]*)"', re.MULTILINE)
-SOLUTIONS = re.compile(r"\s*[^.]*\[[^\]]*\]\(solutions/[^)]*\)\.")  # the sentence that leads there
 # Wherever these lead now, they lead to the course.
 COLAB = (
     r"(colab-badge\.svg\)\]\(https://colab\.research\.google\.com/github)/[^)\s]*?/blob/[^/)\s]+"
@@ -70,29 +66,3 @@ def rewrite_addresses(root: Path, repo: str, ref: str = "main") -> list[Path]:
             changed[path] = text
     write_files(changed)
     return list(changed)
-
-
-def remove_solutions(root: Path) -> list[Path]:
-    """Take the solutions out of a copy for students, and return what was changed or removed.
-
-    That is, the notebooks of solutions, the solutions in the exercises' texts, and the sentence
-    that leads to them. What is removed is in the repository's history, if this is a clone: hand
-    out the files, not the history.
-    """
-    texts, removed = root / "mnist_lab" / "exercises", []
-    for path in [*root.glob("notebooks/solutions/*.ipynb"), *texts.glob("experiments_*.md")]:
-        path.unlink()
-        removed.append(path)
-    changed = {}
-    for path in sorted(texts.glob("n[0-9][0-9].md")):
-        changed[path] = re.sub(
-            r"^### Solution\n.*?(?=^###? )", "", read_text(path), flags=re.M | re.S
-        )
-    for path in sorted(root.glob("notebooks/*.ipynb")):
-        notebook = read_notebook(path)
-        for cell in notebook.cells:
-            cell.source = SOLUTIONS.sub("", cell.source)
-        changed[path] = writes(notebook) + "\n"
-    changed = {path: text for path, text in changed.items() if text != read_text(path)}
-    write_files(changed)
-    return [*removed, *changed]

@@ -24,6 +24,8 @@ STUDIES = {  # by their kinds; the names of the files are older than those of th
     "full_ablations": Study("full", (), ("num_epochs", "case", "seed")),
     "best_trials": Study("best-trials", (), ("budget", "seed")),
     "search": Study("search", ("budget",), ("num_epochs", "trial")),
+    "ideas": Study("ideas", (), ("network", "num_epochs", "case", "seed")),
+    "public_networks": Study("public", (), ("network", "num_epochs", "seed")),
     "remedies": Study("remedies", (), ("case", "seed")),
     "steps": Study("steps", (), ("notebook", "step", "seed")),
     "unseen_writers": Study("strangers", (), ("network", "num_epochs", "fold")),

@@ -7,12 +7,11 @@
 import copy
 import functools
 import inspect
-import random
 import re
 import sysconfig
 import textwrap
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from unittest.mock import patch
@@ -40,24 +39,6 @@ class AnswerFailed(Exception):
     """The student's code raised what is the cause of this."""
 
 
-class Reported(Exception):
-    """What an answer's code has raised elsewhere, and in which of its lines (0: unknown)."""
-
-    def __init__(self, said: str, line: int, source: str):
-        super().__init__(said)
-        self.line, self.source = line, source
-
-
-def watched(watch: Callable, answer: Callable, *arguments):
-    """What `watch(answer, *arguments)`, of the module `watch`, sees of an answer.
-
-    It runs beside the answer, wherever that is: arguments and result are numbers, texts, tensors,
-    or rows of them.
-    """
-    elsewhere = getattr(getattr(answer, "__wrapped__", None), "watched", None)
-    return elsewhere(watch.__name__, *arguments) if elsewhere else watch(answer, *arguments)
-
-
 def call(answer: Callable, *arguments, **named):
     """What the student's code returns; what it raises is the answer's fault, not the checker's.
 
@@ -78,19 +59,17 @@ class Exercise:
     The texts are Markdown, from the `.md` file. `given`: a cell of code before the answer's.
     `start`: the answer's cell as delivered, `...` where something is missing; `solution`: one that
     is right. `right` is said when it is. `checker` raises `Wrong` for an answer that is not right;
-    its parameters name the variables of the notebook that it reads. A student's copy may lack
-    solutions, and checkers (None).
+    its parameters name the variables of the notebook that it reads.
     """
 
     title: str
     task: str
     start: str
-    checker: Callable[..., None] | None
-    hint: str = ""
-    solution: str = ""
-    right: str = ""
+    hint: str
+    solution: str
+    right: str
+    checker: Callable[..., None]
     given: str = ""
-    draws: Callable[[random.Random], dict] | None = None
 
     @property
     def name(self) -> str:
@@ -99,30 +78,15 @@ class Exercise:
     @property
     def variables(self) -> list[str]:
         """The names that an answer defines."""
-        parameters = inspect.signature(self.checker).parameters.values()
-        return [one.name for one in parameters if one.kind is not one.KEYWORD_ONLY]
-
-    def numbers(self, key: str) -> dict:
-        """What is drawn for the student of this key: the same whenever it is asked."""
-        return self.draws(random.Random(f"{key} {self.title}")) if self.draws else {}
-
-    def for_key(self, text: str, key: str) -> str:
-        """A text with the student's numbers in the place of their names in braces."""
-        return text.format(**self.numbers(key)) if self.draws else text
+        return list(inspect.signature(self.checker).parameters)
 
 
-def exercise(
-    title: str, draws: Callable[[random.Random], dict] | None = None
-) -> Callable[[Callable[..., None]], Exercise]:
-    """Make a checker the exercise of this title; its texts are in the `.md` beside its file.
-
-    `draws`: what is drawn for each student, such as `lambda draw: {"width": draw.randint(8, 32)}`:
-    task and start have `{width}` in them, and the checker a parameter `width` behind a `*`.
-    """
+def exercise(title: str) -> Callable[[Callable[..., None]], Exercise]:
+    """Make a checker the exercise of this title; its texts are in the `.md` beside its file."""
 
     def made(checker: Callable[..., None]) -> Exercise:
         file = Path(inspect.getfile(checker)).with_suffix(".md")
-        return Exercise(title=title, checker=checker, draws=draws, **read_texts(file)[title])
+        return Exercise(title=title, checker=checker, **read_texts(file)[title])
 
     return made
 
@@ -156,23 +120,25 @@ class Verdict:
         return textwrap.fill(f"{self.outcome}{':' if colon else '.'} {self.why}", COLUMNS)
 
 
-def judge(exercise: Exercise, namespace: dict, key: str = "") -> Verdict:
+def judge(exercise: Exercise, namespace: dict) -> Verdict:
     """The verdict on the answer that stands in `namespace`.
 
     The answer is copied, what it changes for the whole process is put back, and what the student's
     code raises, or its never ending, becomes a sentence.
     """
-    answers = {name: namespace[name] for name in exercise.variables if name in namespace}
-    there = {
-        name: is_as_delivered(name, value, exercise.for_key(exercise.start, key))
-        for name, value in answers.items()
-    }
-    if early := unanswered(exercise, there):
-        return early
+    missing = [name for name in exercise.variables if name not in namespace]
+    if missing:
+        return Verdict(UNANSWERED, f"There is no `{missing[0]}` so far: the cell has to define it.")
+    answers = {name: namespace[name] for name in exercise.variables}
+    same = [name for name, value in answers.items() if is_as_delivered(name, value, exercise.start)]
+    if same:
+        half = f"`{same[0]}` is still as it was delivered: fill it in, too."
+        whole = "Change the code above, then run it."
+        return Verdict(UNANSWERED, whole if len(same) == len(answers) else half)
     # IPython's `exit` and `quit` raise nothing: they end the kernel when the cell is over.
     with restored(), patch.dict(namespace, exit=_leave, quit=_leave):
         try:
-            return run_in_time(lambda: verdict(exercise, answers, key))
+            return run_in_time(lambda: _verdict(exercise, answers))
         except TooLong as error:
             return Verdict(WRONG, str(error))
 
@@ -181,22 +147,7 @@ def _leave(*_) -> None:
     raise SystemExit
 
 
-def unanswered(exercise: Exercise, there: Mapping[str, bool]) -> Verdict | None:
-    """The verdict where there is no answer to judge; `there`: of each variable that the cell has
-    defined, whether it is still as delivered."""
-    missing = [name for name in exercise.variables if name not in there]
-    if missing:
-        return Verdict(UNANSWERED, f"There is no `{missing[0]}` so far: the cell has to define it.")
-    same = [name for name in exercise.variables if there[name]]
-    if not same:
-        return None
-    half = f"`{same[0]}` is still as it was delivered: fill it in, too."
-    whole = "Change the code above, then run it."
-    return Verdict(UNANSWERED, whole if len(same) == len(there) else half)
-
-
-def verdict(exercise: Exercise, answers: dict, key: str = "") -> Verdict:
-    """The verdict on answers, by the names of the exercise's variables; `key`: a student's."""
+def _verdict(exercise: Exercise, answers: dict) -> Verdict:
     try:
         copies = {}
         for name, value in answers.items():
@@ -204,17 +155,17 @@ def verdict(exercise: Exercise, answers: dict, key: str = "") -> Verdict:
             if asked and not callable(value):
                 raise Wrong(f"`{name}` is a {type(value).__name__}; a function is expected.")
             copies[name] = _copied(value, bool(asked) and asked[1] == "def")
-        exercise.checker(**copies, **exercise.numbers(key))
+        exercise.checker(**copies)
     except Stopped:
         raise
     except Wrong as wrong:
         return Verdict(WRONG, str(wrong))
     except BaseException as error:
-        return verdict_on(error)
+        return _verdict_on(error)
     return Verdict(RIGHT, exercise.right)
 
 
-def verdict_on(error: BaseException) -> Verdict:
+def _verdict_on(error: BaseException) -> Verdict:
     """What an error means: it is the answer's, or else the checker's."""
     from_answer = isinstance(error, AnswerFailed)
     error = error.__cause__ if from_answer else error
@@ -229,9 +180,6 @@ def verdict_on(error: BaseException) -> Verdict:
         )
     line = f": `{frames[-1].line[:60]}`" if frames and frames[-1].line else ""
     place = f" (line {frames[-1].lineno}{line})" if frames else ""
-    if isinstance(error, Reported):
-        said, line = str(error), f": `{error.source.strip()[:60]}`" if error.source.strip() else ""
-        place = f" (line {error.line}{line})" if error.line else ""
     gap = " There is still a `...` in it." if "ellipsis" in said else ""
     return Verdict(WRONG, f"running it{place} ends in {said.rstrip('.')}.{gap}")
 
@@ -255,14 +203,12 @@ def _copied(value: object, is_function: bool = False):
 class Question:
     """An exercise in a notebook: `check()` the answer, ask for a `hint()` or the `solution()`."""
 
-    def __init__(self, exercise: Exercise, namespace: dict, key: str = ""):
-        self._exercise, self._namespace, self._key = exercise, namespace, key
+    def __init__(self, exercise: Exercise, namespace: dict):
+        self._exercise, self._namespace = exercise, namespace
 
     def check(self) -> None:
         """Say whether the answer is right, and if not, why."""
-        later = "It is checked when you hand it in."
-        exercise = self._exercise
-        print(judge(exercise, self._namespace, self._key) if exercise.checker else later)
+        print(judge(self._exercise, self._namespace))
 
     def hint(self) -> None:
         """Say what may help."""
@@ -270,7 +216,7 @@ class Question:
 
     def solution(self) -> None:
         """Show an answer that is right."""
-        print(self._exercise.solution or "This copy of the course has no solutions.")
+        print(self._exercise.solution)
 
     def __repr__(self) -> str:
         return f"{self._exercise.title}: .check(), .hint() or .solution()"

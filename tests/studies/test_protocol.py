@@ -19,10 +19,8 @@ STUDIES = {
     name: import_module(f"mnist_lab.studies.{name}") for name in NAMES if name not in HELPERS
 }
 RECORDS = [*PUBLISHED.glob("speed/*.json"), *PUBLISHED.glob("search-*.json")]
-RECORDS += [
-    PUBLISHED / f"{name}.json"
-    for name in ("ablate", "best-trials", "full", "remedies", "steps", "strangers")
-]
+NAMED = "ablate", "best-trials", "full", "ideas", "public", "remedies", "steps", "strangers"
+RECORDS += [PUBLISHED / f"{name}.json" for name in NAMED]
 REQUIRED = {
     "fit_accuracy": {"network": "gap"},
     "full_ablations": {"seeds": 99},

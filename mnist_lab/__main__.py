@@ -44,6 +44,7 @@ class Sentences(click.Group):
 
 
 @click.group(cls=Sentences, context_settings={"show_default": True})
+@click.version_option(package_name="mnist-lab")
 def main() -> None:
     """mnist-lab: compact CNNs for MNIST, built step by step."""
 
@@ -246,11 +247,22 @@ def unseen_writers(**options) -> None:
 
 @main.command()
 @click.argument("notebooks", nargs=-1)
-def exercises(notebooks) -> None:
+@click.option(
+    "--key", help="Write one student's copy of one notebook, with the numbers of this key."
+)
+@click.option("--to", "target", type=click.Path(dir_okay=False, path_type=Path), help="That copy.")
+def exercises(notebooks, key, target) -> None:
     """Write the exercises of NOTEBOOKS, or of all, and their solutions: mnist_lab/exercises."""
-    from mnist_lab.course.exercise_cells import write_exercises
+    from mnist_lab.course.exercise_cells import write_exercises, write_for
+    from mnist_lab.course.notebooks import find_notebooks
 
-    for path in write_exercises(project_root() / "notebooks", notebooks):
+    folder = project_root() / "notebooks"
+    if key or target:
+        if not (key and target and len(notebooks) == 1):
+            raise UserError("a student's copy needs one notebook, --key and --to.")
+        write_for(find_notebooks(folder, notebooks)[0], key, target)
+        return click.echo(f"wrote {target}")
+    for path in write_exercises(folder, notebooks):
         click.echo(f"wrote {path}")
 
 
@@ -284,14 +296,80 @@ def export(network, weights, target) -> None:
 
 
 @main.command()
+@click.option(
+    "--to",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    default="site/slides",
+    help="The folder.",
+)
+def slides(folder) -> None:
+    """Make slides of every notebook, for lectures."""
+    from mnist_lab.course.slides import make_slides
+
+    for path in make_slides(project_root(), folder):
+        click.echo(f"wrote {path}")
+
+
+@main.command()
+@click.option(
+    "--to",
+    "target",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default="mnist-lab-offline.zip",
+    help="The archive.",
+)
+def offline(target) -> None:
+    """Pack everything for a classroom without a network: wheels, digits, notebooks, the site."""
+    from mnist_lab.course.offline import pack
+
+    pack(target)
+    click.echo(f"written: {target} ({target.stat().st_size / 1e6:,.0f} MB)")
+
+
+@main.command()
+@click.argument("folder", type=FOLDER)
+@click.option(
+    "--to",
+    "table",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default="grades.csv",
+    help="The table; pages of feedback lie beside it.",
+)
+@click.option(
+    "--notebook",
+    "chosen",
+    multiple=True,
+    help="Of which notebooks, such as 04.  [default: those that were handed in]",
+)
+@click.option("--jobs", type=int, default=2, help="Submissions side by side.")
+def grade(folder, table, chosen, jobs) -> None:
+    """Grade the notebooks that students have handed in: every .ipynb in FOLDER."""
+    from mnist_lab.grading.grade import grade as grade_all
+
+    check("jobs", jobs, Count)
+    lacking = grade_all(folder, table, chosen, jobs)
+    if lacking:
+        click.echo(
+            f"WARNING: on this system answers ran without a sandbox for {', '.join(lacking)}: "
+            "a hostile one could have used them.",
+            err=True,
+        )
+    click.echo(f"written: {table}")
+
+
+@main.command()
 @click.option("--repo", required=True, metavar="OWNER/NAME")
 @click.option("--ref", default="main", help="Branch or tag.")
-def fork(repo, ref) -> None:
+@click.option("--without-solutions", is_flag=True, help="Take the solutions out: a student's copy.")
+def fork(repo, ref, without_solutions) -> None:
     """Point every badge and setup cell to another repository (after a fork)."""
-    from mnist_lab.course.fork import rewrite_addresses
+    from mnist_lab.course.fork import remove_solutions, rewrite_addresses
 
     for path in rewrite_addresses(project_root(), repo, ref):
         click.echo(f"rewrote {path}")
+    for path in remove_solutions(project_root()) if without_solutions else ():
+        click.echo(f"took the solutions out of {path}" if path.exists() else f"removed {path}")
 
 
 @main.command()

@@ -12,7 +12,7 @@ PACKAGE = ROOT / "mnist_lab"
 # Bottom to top. A module imports those of its own layer and of the ones below; a name stands for
 # what is inside it, too.
 LAYERS = (
-    ("validation", "files", "progress"),
+    ("validation", "files", "progress", "install"),
     ("mnist_files", "data", "augment", "networks"),
     ("recipes", "statistics", "speed", "cuda"),
     ("evaluation",),
@@ -20,10 +20,11 @@ LAYERS = (
     ("records", "pretrained", "interpret", "corruptions", "plots", "drawing"),
     ("exercises", "studies"),
     ("course",),
+    ("grading",),
     ("__main__",),
 )
 LINES = 3_750  # of what a notebook imports; the aim is 3,000. Raise it only for what earns it.
-NOT_IN_NOTEBOOKS = {"__main__", "course", "exercises", "studies"}
+NOT_IN_NOTEBOOKS = {"__main__", "course", "exercises", "grading", "install", "studies"}
 MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
     for path in sorted(PACKAGE.rglob("*.py"))
@@ -85,7 +86,7 @@ def test_every_package_is_installed():
 
 
 def test_every_module_has_a_test_file_of_its_name():
-    without = ("__init__.py", "__main__.py", "progress.py")
+    without = ("__init__.py", "__main__.py", "progress.py", "preloaded.py")
     for path in [path for path in MODULES.values() if path.name not in without]:
         folder = ROOT / "tests" / path.parent.relative_to(PACKAGE)
         assert (folder / f"test_{path.name}").is_file()

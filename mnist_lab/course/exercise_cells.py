@@ -19,9 +19,10 @@ from mnist_lab.course.kernels import kernel_config
 from mnist_lab.course.notebooks import find_notebooks, read_notebook, same_source
 from mnist_lab.exercises import exercises, numbers
 from mnist_lab.exercises.question import RIGHT, Verdict
-from mnist_lab.files import write_files
+from mnist_lab.files import write_file, write_files
 from mnist_lab.validation import UserError
 
+MARK = "mnist_lab"  # in a cell's metadata: by it `grade` knows the exercise's cells
 QUIET = ["--log-level=CRITICAL"]  # the kernel's start is no news
 EXPERIMENTS = "## Experiments"
 CALL = "# q{0}.hint()\n# q{0}.solution()\nq{0}.check()"
@@ -84,7 +85,12 @@ def experiments(number: str) -> list[str]:
     return [answer.strip() for answer in re.split(r"^## \d+\n", text, flags=re.M)[1:]]
 
 
-def with_exercises(path: Path) -> NotebookNode:
+def write_for(path: Path, key: str, target: Path) -> None:
+    """Write a student's own copy of a notebook, with the numbers that are drawn for the key."""
+    write_file(target, writes(with_exercises(path, key)) + "\n")
+
+
+def with_exercises(path: Path, key: str = "") -> NotebookNode:
     """The notebook with its exercises as they are now; outputs stay where nothing has changed."""
     notebook, number = read_notebook(path), path.name[:2]
     if number not in numbers():
@@ -96,34 +102,41 @@ def with_exercises(path: Path) -> NotebookNode:
         raise UserError(
             f"{path} needs one cell that begins with {EXPERIMENTS!r}: the exercises go before it."
         )
-    new = [
-        old[cell.id] if cell.id in old and old[cell.id].source == cell.source else cell
-        for cell in exercise_cells(number)
-    ]
+    new = exercise_cells(number, key=key)
+    for cell in new:
+        if cell.id in old and old[cell.id].source == cell.source and cell.cell_type == "code":
+            cell.outputs, cell.execution_count = old[cell.id].outputs, old[cell.id].execution_count
     notebook.cells = [*cells[: places[0]], *new, *cells[places[0] :]]
     return notebook
 
 
-def exercise_cells(number: str, solved: bool = False) -> list[NotebookNode]:
-    """The cells of a notebook's exercises: to be filled in, or `solved`."""
+def exercise_cells(number: str, solved: bool = False, key: str = "") -> list[NotebookNode]:
+    """The cells of a notebook's exercises: to be filled in, or `solved`; `key`: a student's."""
     found = exercises(number)
     names = ", ".join(f"q{i}" for i in range(1, len(found) + 1))
     begin = f"from mnist_lab.exercises import questions\n\n{names} = "
-    cells = [new_code_cell(f'{begin}questions("{number}", globals())', id=f"q{number}-begin")]
+    plain = {"tags": []}  # as papermill leaves it
+    student = f", {key!r}" if key else ""
+    first = f'{begin}questions("{number}", globals(){student})'
+    cells = [new_code_cell(first, id=f"q{number}-begin", metadata=plain)]
     if not solved:
         text = INTRODUCTION.format(name=solutions_path(Path(), number).name)
-        cells.insert(0, new_markdown_cell(text, id=f"q{number}-text"))
+        cells.insert(0, new_markdown_cell(text, id=f"q{number}-text", metadata=plain))
     for i, exercise in enumerate(found, 1):
-        task = f"### Exercise {i}: {exercise.title}\n\n{exercise.task}"
-        cells.append(new_markdown_cell(task, id=f"q{number}-{i}-task"))
+        name = f"{number}/{exercise.name}"
+        task = f"### Exercise {i}: {exercise.title}\n\n{exercise.for_key(exercise.task, key)}"
+        cells.append(new_markdown_cell(task, id=f"q{number}-{i}-task", metadata=plain))
         if exercise.given:
-            drawn = {"tags": ["nbval-ignore-output"]}  # a picture is no two times the same file
+            # A picture is no two times the same file.
+            drawn = {"tags": ["nbval-ignore-output"]} | ({} if solved else {MARK: {"given": name}})
             given = new_code_cell(exercise.given, id=f"q{number}-{i}-given", metadata=drawn)
             cells.append(given)
-        answer = exercise.solution if solved else exercise.start
+        answer = exercise.solution if solved else exercise.for_key(exercise.start, key)
         answer += "\n\n\n" if answer.splitlines()[-1].startswith(" ") else "\n\n"
         answer += f"q{i}.check()" if solved else CALL.format(i)
-        cells.append(new_code_cell(answer, id=f"q{number}-{i}-answer"))
+        mark = {} if solved else {MARK: {"exercise": name} | ({"key": key} if key else {})}
+        answers = {"id": f"q{number}-{i}-answer", "metadata": plain | mark}
+        cells.append(new_code_cell(answer, **answers))
     return cells
 
 

@@ -228,6 +228,8 @@ def _is_same(now, before) -> bool:
         return modes[0] == modes[1] and _is_same(now.state_dict(), before.state_dict())
     if callable(before):
         return True
+    if isinstance(before, str):
+        return now == before
     try:
         torch.testing.assert_close(now, before, rtol=0, atol=0, equal_nan=True)
     except (AssertionError, TypeError, ValueError):
@@ -254,7 +256,7 @@ def _told(value, digits: int = 6) -> str:
     """A value as a sentence can hold it."""
     if value is None or value is ...:
         return "still `...`" if value else "None (is there a `return`?)"
-    if inspect.isclass(value):
+    if inspect.isclass(value) or getattr(value, "is_class", False):
         return f"the class {value.__name__}"
     if isinstance(value, (str, bool)):
         return repr(value)[:80]

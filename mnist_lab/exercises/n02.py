@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
+from torch import Tensor
 
+from mnist_lab.exercises import watch
 from mnist_lab.exercises.cases import draw, rand, randint, randn
-from mnist_lab.exercises.checks import by_example, call_with_copies, expect_kind, refuse
-from mnist_lab.exercises.question import Wrong, exercise
+from mnist_lab.exercises.checks import by_example
+from mnist_lab.exercises.question import exercise, watched
 
 
 @exercise("How large is the map?")
@@ -50,17 +50,10 @@ def size_of_a_map(size_after):
 @exercise("Cross-entropy that bears large scores")
 def stable_cross_entropy(cross_entropy):
     def by_hand(scores, labels):
-        with _WithoutReadyMadeLosses():
-            return cross_entropy(scores, labels)
+        return watched(watch.loss_by_hand, cross_entropy, scores, labels)
 
     def gradient(scores, labels):
-        scores = scores.clone().requires_grad_()
-        loss = by_hand(scores, labels)
-        expect_kind(loss, Tensor, "the loss", "a tensor")
-        refuse((not loss.requires_grad, "the loss cannot go backward(): item(), detach(), …?"))
-        (found,) = torch.autograd.grad(loss.sum(), scores, allow_unused=True)
-        refuse((found is None, "the loss goes backward(), but not to the scores."))
-        return found
+        return watched(watch.gradient_of_loss, cross_entropy, scores, labels)
 
     def right_gradient(scores, labels):
         return (scores.softmax(1) - F.one_hot(labels, 10)) / len(labels)
@@ -101,45 +94,10 @@ def stable_cross_entropy(cross_entropy):
     by_example("the gradient", gradient, right_gradient, batches, otherwise=otherwise)
 
 
-class _WithoutReadyMadeLosses(TorchFunctionMode):
-    """PyTorch's losses are refused, by whatever name they are called."""
-
-    LOSSES = frozenset({"cross_entropy", "cross_entropy_loss", "nll_loss", "nll_loss_nd", "kl_div"})
-
-    def __torch_function__(self, function, types, args=(), kwargs=None):
-        if getattr(function, "__name__", "") in self.LOSSES:
-            raise Wrong("it asks a ready-made loss of PyTorch: do it with exp, log and sum.")
-        return function(*args, **(kwargs or {}))
-
-
 @exercise("Find three mistakes")
 def three_mistakes(train_step):
-    def watched(network, optimizer, images, labels):
-        network.eval()
-        network.modes.clear()
-        steps, before = [], network.weight.detach().clone()
-        counting = optimizer.register_step_post_hook(lambda *_: steps.append(1))
-        loss = call_with_copies(functools.partial(train_step, network, optimizer), images, labels)
-        counting.remove()
-        still, gradient = torch.equal(network.weight, before), network.weight.grad
-        forgotten = gradient is None or not gradient.any()
-        refuse(
-            (not network.modes, "it never asks the network: `network(images)`."),
-            (not all(network.modes), "the network is in `eval()` while it learns: no dropout."),
-            (not steps, "the optimizer takes no step: `optimizer.step()`."),
-            (still and forgotten, "the gradient is forgotten before the step."),
-            (still, "the step comes before backward(): this batch has no gradient yet."),
-        )
-        return loss
-
     def moves(step):
-        return lambda *case: _run(step, *case)[0]
-
-    def losses(*case):
-        found = _run(watched, *case)[1]
-        attached = any(isinstance(loss, Tensor) and loss.requires_grad for loss in found)
-        refuse((attached, "it returns the loss with all that it was computed from."))
-        return found
+        return lambda *case: watch.run_steps(step, *case)[0]
 
     added = "the step follows the batch before, too: gradients add up until forgotten."
     twice = "softmax is taken twice: cross_entropy wants the scores."
@@ -150,49 +108,31 @@ def three_mistakes(train_step):
         (moves(_step("zero backward step step")), "it takes two steps."),
     ]
     right = _step("zero backward step")
-    momentum = functools.partial(torch.optim.SGD, lr=draw.uniform(0.02, 0.3), momentum=0.9)
-    adam = functools.partial(torch.optim.Adam, lr=draw.uniform(0.02, 0.3), eps=0.1)
-    cases = [(kind, randn(10, 16), [_batch(), _batch()]) for kind in (momentum, adam)]
+    momentum = "SGD", {"lr": draw.uniform(0.02, 0.3), "momentum": 0.9}
+    adam = "Adam", {"lr": draw.uniform(0.02, 0.3), "eps": 0.1}
+    cases = [(*kind, randn(10, 16), [_batch(), _batch()]) for kind in (momentum, adam)]
     way, before = "Does it follow the gradient, downwards?", "It is the loss before the step."
     by_example(
         "the way of the weights",
-        moves(watched),
+        lambda *case: watched(watch.moves_of, train_step, *case),
         moves(right),
         cases,
         slips,
         tolerance=1e-3,
         otherwise=way,
     )
-    by_example("the loss", losses, lambda *case: _run(right, *case)[1], cases, otherwise=before)
-
-
-class _Recording(nn.Linear):
-    """Ten scores for pictures of 4×4, and the mode of each time that they were asked for."""
-
-    def __init__(self, weight: Tensor):
-        super().__init__(16, 10, bias=False)
-        self.weight.data = weight.clone()  # large, so that every step is
-        self.modes: list[bool] = []
-
-    def forward(self, images: Tensor) -> Tensor:
-        self.modes.append(self.training)
-        return super().forward(images.flatten(1))
+    by_example(
+        "the loss",
+        lambda *case: watched(watch.losses_of, train_step, *case),
+        lambda *case: watch.run_steps(right, *case)[1],
+        cases,
+        otherwise=before,
+    )
 
 
 def _batch() -> tuple[Tensor, Tensor]:
     size = draw.randint(10, 20)
     return randn(size, 1, 4, 4), randint(0, 10, size)
-
-
-def _run(step: Callable, optimizer: Callable, weight: Tensor, batches: list) -> tuple[list, list]:
-    """What each batch adds to the weights of a new network, and what `step` returns for it."""
-    network = _Recording(weight)
-    stepping, moves, returned = optimizer(network.parameters()), [], []
-    for batch in batches:
-        before = network.weight.detach().clone()
-        returned.append(step(network, stepping, *batch))
-        moves.append(network.weight.detach() - before)
-    return moves, returned
 
 
 def _step(order: str, softmax: bool = False) -> Callable:

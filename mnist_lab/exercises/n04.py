@@ -204,15 +204,16 @@ def two_mistakes(Head):
 def _expect_means_of_a_tenth_less(head: nn.Module) -> None:
     """In training mode: the mean of 36 ones of which some are dropped, the others divided by 0.9.
 
-    So 32.4 times it is the number of those kept, and it scatters by about 0.056.
+    So 32.4 times it is the number of those kept, and it scatters by about 0.056. With a single
+    weight it is the difference of two log-probabilities.
     """
-    given = []
-    only(head, nn.Conv2d).register_forward_pre_hook(lambda _, inputs: given.append(inputs[0]))
-    call(head, torch.ones(200, 16, 6, 6))
-    for maps in given[:1]:
-        kept = 32.4 * maps.mean((2, 3))
-        drops = agrees(kept, kept.round(), 1e-3) and 0.045 < kept.std() / 32.4 < 0.067
-        refuse((not drops, "in train() it is another dropout: it was a tenth of the values."))
+    with torch.no_grad():
+        weight = next(iter(head.parameters()))
+        weight.zero_().view(10, 16)[0, 0] = 1
+    answers = call(head, torch.ones(3_200, 16, 6, 6))
+    kept = 32.4 * (answers[:, 0] - answers[:, 1])
+    drops = agrees(kept, kept.round(), 1e-3) and 0.045 < kept.std() / 32.4 < 0.067
+    refuse((not drops, "in train() it is another dropout: it was a tenth of the values."))
 
 
 MOST_PARAMETERS, LEAST_CHANNELS, SIDES, SEEN = 4_000, 16, (3, 6), (20, 26)
@@ -244,6 +245,13 @@ def design_under_a_budget(small_body):
             (not fits, f"its maps are {sides[0]}×{sides[1]} at the end; {SIDES[0]}×{SIDES[0]} to "
              f"{SIDES[1]}×{SIDES[1]} are asked for."),
             (count > MOST_PARAMETERS, f"it has {count:,} parameters, which is above the budget."),
+        )  # fmt: skip
+        again, images = call(call(small_body).eval), randn(2, 1, 28, 28)
+        call(again, images)  # a lazy layer has no weights before
+        again.load_state_dict(module.state_dict())
+        refuse(
+            (not agrees(call(again, images), asked(images)), "two of them with the same weights "
+             "make different maps: a list hides layers; nn.ModuleList?"),
         )  # fmt: skip
         rows, columns = _sides_seen(module, asked, [side // 2 for side in sides])
         seen = f"a value in the middle sees {rows}×{columns} pixels"

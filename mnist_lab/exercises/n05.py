@@ -8,28 +8,16 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import OneCycleLR
 
+from mnist_lab.exercises import watch
 from mnist_lab.exercises.cases import draw, randn
 from mnist_lab.exercises.checks import agrees, by_example, refuse
-from mnist_lab.exercises.question import exercise
+from mnist_lab.exercises.question import exercise, watched
 
 
 @exercise("A schedule that never comes down")
 def schedule_that_never_comes_down(rates):
-    def gone_through(batches, epochs, max_lr, share):
-        """What the function returns, and which rates the optimizer stepped with."""
-        used, optimizer = [], torch.optim.Adam([nn.Parameter(torch.zeros(1))], lr=0.5)
-        hook = optimizer.register_step_pre_hook(
-            lambda one, *_: used.append(float(one.param_groups[0]["lr"]))
-        )
-        found = rates(optimizer, batches, epochs, max_lr, share)
-        hook.remove()
-        count = batches * epochs
-        refuse(
-            (not used, "the optimizer takes no step."),
-            (len(used) != count, f"{len(used)} steps are taken; it is {epochs} epochs of {batches} "
-             f"batches, {count} in all."),
-        )  # fmt: skip
-        return found, used
+    def gone_through(*case):
+        return watched(watch.rates_of, rates, *case)
 
     def of(total=lambda batches, epochs: batches * epochs, often=lambda batches: 1):
         def steps(batches, epochs, max_lr, share):
@@ -113,14 +101,8 @@ def _one_cycle(step: int, total: int, max_lr: float, share: float) -> float:
 
 @exercise("Two mistakes in an evaluation")
 def two_mistakes_in_an_evaluation(accuracy):
-    def watched(network, batches):
-        modes = []
-        for part in (network[1], network[3]):
-            part.register_forward_hook(lambda part, *_: modes.append(part.training))
-        found = accuracy(network, batches)
-        refuse((any(modes), "the network, or its norm or dropout, is in training mode meanwhile."))
-        network.train()  # how it is left is not asked
-        return found
+    def asked(network, batches):
+        return watched(watch.accuracy_of, accuracy, network, batches)
 
     def of(combine):  # the numbers of right answers, and of digits, in each batch
         def slip(network, batches):
@@ -147,7 +129,7 @@ def two_mistakes_in_an_evaluation(accuracy):
             batches.append((images, labels))
         cases.append((network.train(), batches))
     right, every = of(lambda n, all_: sum(n) / sum(all_)), "Every digit counts once."
-    by_example("accuracy", watched, right, cases, slips, tolerance=5e-5, otherwise=every)
+    by_example("accuracy", asked, right, cases, slips, tolerance=5e-5, otherwise=every)
 
 
 @exercise("Where did it look?")

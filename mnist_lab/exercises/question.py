@@ -7,11 +7,12 @@
 import copy
 import functools
 import inspect
+import random
 import re
 import sysconfig
 import textwrap
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from unittest.mock import patch
@@ -21,6 +22,7 @@ from torch import nn
 from mnist_lab.exercises.global_state import restored
 from mnist_lab.exercises.time_limit import Stopped, TooLong, run_in_time
 from mnist_lab.exercises.unanswered import is_as_delivered
+from mnist_lab.validation import UserError
 
 COLUMNS = 58  # what a page of JupyterLab holds in a window of 900 pixels
 RIGHT, WRONG, UNANSWERED = "Right", "Not right", "Not answered yet"
@@ -37,6 +39,24 @@ class Wrong(Exception):
 
 class AnswerFailed(Exception):
     """The student's code raised what is the cause of this."""
+
+
+class Reported(Exception):
+    """What an answer's code has raised elsewhere, and in which of its lines (0: unknown)."""
+
+    def __init__(self, said: str, line: int, source: str):
+        super().__init__(said)
+        self.line, self.source = line, source
+
+
+def watched(watch: Callable, answer: Callable, *arguments):
+    """What `watch(answer, *arguments)`, of the module `watch`, sees of an answer.
+
+    It runs beside the answer, wherever that is: arguments and result are numbers, texts, tensors,
+    or rows of them.
+    """
+    elsewhere = getattr(getattr(answer, "__wrapped__", None), "watched", None)
+    return elsewhere(watch.__name__, *arguments) if elsewhere else watch(answer, *arguments)
 
 
 def call(answer: Callable, *arguments, **named):
@@ -59,34 +79,54 @@ class Exercise:
     The texts are Markdown, from the `.md` file. `given`: a cell of code before the answer's.
     `start`: the answer's cell as delivered, `...` where something is missing; `solution`: one that
     is right. `right` is said when it is. `checker` raises `Wrong` for an answer that is not right;
-    its parameters name the variables of the notebook that it reads.
+    its parameters name the variables of the notebook that it reads. A student's copy may lack
+    solutions, and checkers (None).
     """
 
     title: str
     task: str
     start: str
-    hint: str
-    solution: str
-    right: str
-    checker: Callable[..., None]
+    checker: Callable[..., None] | None
+    hint: str = ""
+    solution: str = ""
+    right: str = ""
     given: str = ""
+    draws: Callable[[random.Random], dict] | None = None
 
     @property
     def name(self) -> str:
+        """Raises `UserError` where there is no checker."""
+        if self.checker is None:
+            raise UserError(f"{self.title!r} has no checker here: its n??.py is missing.")
         return self.checker.__name__
 
     @property
     def variables(self) -> list[str]:
         """The names that an answer defines."""
-        return list(inspect.signature(self.checker).parameters)
+        parameters = inspect.signature(self.checker).parameters.values()
+        return [one.name for one in parameters if one.kind is not one.KEYWORD_ONLY]
+
+    def numbers(self, key: str) -> dict:
+        """What is drawn for the student of this key: the same whenever it is asked."""
+        return self.draws(random.Random(f"{key} {self.title}")) if self.draws else {}
+
+    def for_key(self, text: str, key: str) -> str:
+        """A text with the student's numbers in the place of their names in braces."""
+        return text.format(**self.numbers(key)) if self.draws else text
 
 
-def exercise(title: str) -> Callable[[Callable[..., None]], Exercise]:
-    """Make a checker the exercise of this title; its texts are in the `.md` beside its file."""
+def exercise(
+    title: str, draws: Callable[[random.Random], dict] | None = None
+) -> Callable[[Callable[..., None]], Exercise]:
+    """Make a checker the exercise of this title; its texts are in the `.md` beside its file.
+
+    `draws`: what is drawn for each student, such as `lambda draw: {"width": draw.randint(8, 32)}`:
+    task and start have `{width}` in them, and the checker a parameter `width` behind a `*`.
+    """
 
     def made(checker: Callable[..., None]) -> Exercise:
         file = Path(inspect.getfile(checker)).with_suffix(".md")
-        return Exercise(title=title, checker=checker, **read_texts(file)[title])
+        return Exercise(title=title, checker=checker, draws=draws, **read_texts(file)[title])
 
     return made
 
@@ -120,25 +160,23 @@ class Verdict:
         return textwrap.fill(f"{self.outcome}{':' if colon else '.'} {self.why}", COLUMNS)
 
 
-def judge(exercise: Exercise, namespace: dict) -> Verdict:
+def judge(exercise: Exercise, namespace: dict, key: str = "") -> Verdict:
     """The verdict on the answer that stands in `namespace`.
 
     The answer is copied, what it changes for the whole process is put back, and what the student's
     code raises, or its never ending, becomes a sentence.
     """
-    missing = [name for name in exercise.variables if name not in namespace]
-    if missing:
-        return Verdict(UNANSWERED, f"There is no `{missing[0]}` so far: the cell has to define it.")
-    answers = {name: namespace[name] for name in exercise.variables}
-    same = [name for name, value in answers.items() if is_as_delivered(name, value, exercise.start)]
-    if same:
-        half = f"`{same[0]}` is still as it was delivered: fill it in, too."
-        whole = "Change the code above, then run it."
-        return Verdict(UNANSWERED, whole if len(same) == len(answers) else half)
+    answers = {name: namespace[name] for name in exercise.variables if name in namespace}
+    there = {
+        name: is_as_delivered(name, value, exercise.for_key(exercise.start, key))
+        for name, value in answers.items()
+    }
+    if early := unanswered(exercise, there):
+        return early
     # IPython's `exit` and `quit` raise nothing: they end the kernel when the cell is over.
     with restored(), patch.dict(namespace, exit=_leave, quit=_leave):
         try:
-            return run_in_time(lambda: _verdict(exercise, answers))
+            return run_in_time(lambda: verdict(exercise, answers, key))
         except TooLong as error:
             return Verdict(WRONG, str(error))
 
@@ -147,30 +185,46 @@ def _leave(*_) -> None:
     raise SystemExit
 
 
-def _verdict(exercise: Exercise, answers: dict) -> Verdict:
+def unanswered(exercise: Exercise, there: Mapping[str, bool]) -> Verdict | None:
+    """The verdict where there is no answer to judge; `there`: of each variable that the cell has
+    defined, whether it is still as delivered."""
+    missing = [name for name in exercise.variables if name not in there]
+    if missing:
+        return Verdict(UNANSWERED, f"There is no `{missing[0]}` so far: the cell has to define it.")
+    same = [name for name in exercise.variables if there[name]]
+    if not same:
+        return None
+    half = f"`{same[0]}` is still as it was delivered: fill it in, too."
+    whole = "Change the code above, then run it."
+    return Verdict(UNANSWERED, whole if len(same) == len(there) else half)
+
+
+def verdict(exercise: Exercise, answers: dict, key: str = "") -> Verdict:
+    """The verdict on answers, by the names of the exercise's variables; `key`: a student's."""
     try:
         copies = {}
         for name, value in answers.items():
             asked = re.search(rf"^(def|class) {name}\b", exercise.start, re.M)
             if asked and not callable(value):
-                raise Wrong(f"`{name}` is a {type(value).__name__}; a function is expected.")
+                raise Wrong(f"`{name}` is of type {type(value).__name__}; a function is expected.")
             copies[name] = _copied(value, bool(asked) and asked[1] == "def")
-        exercise.checker(**copies)
+        exercise.checker(**copies, **exercise.numbers(key))
     except Stopped:
         raise
     except Wrong as wrong:
         return Verdict(WRONG, str(wrong))
     except BaseException as error:
-        return _verdict_on(error)
+        return verdict_on(error, exercise.checker)
     return Verdict(RIGHT, exercise.right)
 
 
-def _verdict_on(error: BaseException) -> Verdict:
+def verdict_on(error: BaseException, checker: Callable) -> Verdict:
     """What an error means: it is the answer's, or else the checker's."""
     from_answer = isinstance(error, AnswerFailed)
     error = error.__cause__ if from_answer else error
     frames = traceback.extract_tb(error.__traceback__)
-    frames = [frame for frame in frames if not frame.filename.startswith(NOT_THE_STUDENTS)]
+    ours = (*NOT_THE_STUDENTS, inspect.getfile(checker))  # an instructor's own lies elsewhere
+    frames = [frame for frame in frames if not frame.filename.startswith(ours)]
     said = " ".join(traceback.format_exception_only(error)[-1].split())[:300]
     if not frames and not from_answer:
         return Verdict(
@@ -180,6 +234,9 @@ def _verdict_on(error: BaseException) -> Verdict:
         )
     line = f": `{frames[-1].line[:60]}`" if frames and frames[-1].line else ""
     place = f" (line {frames[-1].lineno}{line})" if frames else ""
+    if isinstance(error, Reported):
+        said, line = str(error), f": `{error.source.strip()[:60]}`" if error.source.strip() else ""
+        place = f" (line {error.line}{line})" if error.line else ""
     gap = " There is still a `...` in it." if "ellipsis" in said else ""
     return Verdict(WRONG, f"running it{place} ends in {said.rstrip('.')}.{gap}")
 
@@ -203,12 +260,14 @@ def _copied(value: object, is_function: bool = False):
 class Question:
     """An exercise in a notebook: `check()` the answer, ask for a `hint()` or the `solution()`."""
 
-    def __init__(self, exercise: Exercise, namespace: dict):
-        self._exercise, self._namespace = exercise, namespace
+    def __init__(self, exercise: Exercise, namespace: dict, key: str = ""):
+        self._exercise, self._namespace, self._key = exercise, namespace, key
 
     def check(self) -> None:
         """Say whether the answer is right, and if not, why."""
-        print(judge(self._exercise, self._namespace))
+        later = "It is checked when you hand it in."
+        exercise = self._exercise
+        print(judge(exercise, self._namespace, self._key) if exercise.checker else later)
 
     def hint(self) -> None:
         """Say what may help."""
@@ -216,7 +275,7 @@ class Question:
 
     def solution(self) -> None:
         """Show an answer that is right."""
-        print(self._exercise.solution)
+        print(self._exercise.solution or "This copy of the course has no solutions.")
 
     def __repr__(self) -> str:
         return f"{self._exercise.title}: .check(), .hint() or .solution()"

@@ -12,7 +12,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from conftest import ROOT
 from mnist_lab.course import exercise_cells
 from mnist_lab.course.notebooks import find_notebooks, find_solutions, read_notebook, same_source
-from mnist_lab.exercises import exercises, numbers
+from mnist_lab.exercises import exercises, numbers, questions
 from mnist_lab.validation import UserError
 
 FOLDER = ROOT / "notebooks"
@@ -143,3 +143,92 @@ def test_every_experiment_has_an_answer_to_compare_with(number):
     found = re.findall(r"^(\d+)\. ", text, re.MULTILINE)
     assert (not answers and number in OTHERS) or len(answers) == len(found)
     assert all(answer.strip() for answer in answers)
+
+
+# An instructor's own folder of exercises
+
+TEXTS = """\
+## Yours
+
+How many weights has a 3×3 convolution of {wide} maps to {wide}?
+
+### Start
+
+```python
+weights = ...  # of {wide} maps
+```
+
+### Hint
+
+Count.
+
+### Solution
+
+```python
+weights = 9 * {wide} ** 2
+```
+
+### Right
+
+Yes.
+"""
+CHECKS = """\
+from mnist_lab.exercises.question import Wrong, exercise
+
+
+@exercise("Yours", draws=lambda draw: {"wide": draw.randint(1, 10**6)})
+def yours(weights, *, wide):
+    if weights != 9 * wide**2:
+        raise Wrong("it is another number.")
+"""
+
+
+@pytest.fixture
+def own(folder, monkeypatch):
+    """A folder of one's own with the exercises of a notebook 20, and the notebook."""
+    texts = folder / "exercises"
+    texts.mkdir()
+    (texts / "n20.md").write_text(TEXTS, encoding="utf-8")
+    (texts / "n20.py").write_text(CHECKS, encoding="utf-8")
+    (folder / "04_title.ipynb").rename(folder / "20_title.ipynb")
+    monkeypatch.setenv("MNIST_LAB_EXERCISES", str(texts))
+    return folder
+
+
+def test_exercises_of_ones_own_are_found_beside_the_courses(own):
+    assert {"04", "20"} <= set(numbers())
+    (exercise,) = exercises("20")
+    assert exercise.name == "yours" and exercises("20")[0].checker is exercise.checker
+
+
+def test_a_students_copy_holds_the_numbers_of_its_key(own):
+    copies = {}
+    for key in ("anna", "bert"):
+        exercise_cells.write_for(own / "20_title.ipynb", key, own / f"{key}.ipynb")
+        copies[key] = {cell.id: cell for cell in read_notebook(own / f"{key}.ipynb").cells}
+    (exercise,) = exercises("20")
+    for key, cells in copies.items():
+        wide = exercise.numbers(key)["wide"]
+        assert f"of {wide} maps to {wide}" in cells["q20-1-task"].source
+        assert f"# of {wide} maps" in cells["q20-1-answer"].source
+        assert f"globals(), '{key}')" in cells["q20-begin"].source.replace('"', "'")
+        mark = cells["q20-1-answer"].metadata[exercise_cells.MARK]
+        assert mark == {"exercise": "20/yours", "key": key}
+    assert copies["anna"]["q20-1-task"].source != copies["bert"]["q20-1-task"].source
+
+
+def test_each_student_is_checked_by_their_own_numbers(own, capsys):
+    wide = exercises("20")[0].numbers("anna")["wide"]
+    for key, said in (("anna", "Right"), ("bert", "Not right: it is another number.")):
+        questions("20", {"weights": 9 * wide**2}, key)[0].check()
+        assert said in capsys.readouterr().out
+
+
+def test_where_students_have_no_checks_they_are_told_when_it_is_checked(own, capsys):
+    (own / "exercises" / "n20.py").unlink()
+    question = questions("20", {"weights": 1})[0]
+    question.check()
+    question.hint()
+    assert capsys.readouterr().out == "It is checked when you hand it in.\nCount.\n"
+    with pytest.raises(UserError, match="has no checker here"):
+        exercise_cells.with_exercises(own / "20_title.ipynb")

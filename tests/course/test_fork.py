@@ -13,8 +13,9 @@ import pytest
 from IPython.core.inputtransformer2 import TransformerManager
 
 from conftest import NOTEBOOKS, ROOT
-from mnist_lab.course.fork import rewrite_addresses
+from mnist_lab.course.fork import remove_solutions, rewrite_addresses
 from mnist_lab.course.notebooks import find_solutions
+from mnist_lab.exercises.question import read_texts
 from mnist_lab.validation import UserError
 
 OLD, NEW = ("ada/course", "main"), ("3grace/her-course.py", "v1.0")
@@ -29,6 +30,7 @@ git clone https://github.com/{repo}
 git clone https://github.com/{repo}.git course
 pip install "course @ git+https://github.com/{repo}"
     %pip install --quiet --no-deps anywidget psygnal git+https://github.com/{repo}@{ref}
+See https://{site}/results.html and https://{site}.
 Ask at <https://github.com/{repo}/issues>. It is https://github.com/{repo}.
 Others: https://github.com/ada/course-2, https://github.com/ada/course.github.io,
 https://github.com/ada/courses, https://github.com/pytorch/vision,
@@ -44,7 +46,8 @@ if "google.colab" in sys.modules and importlib.util.find_spec("mnist_lab") is No
 
 
 def text(repo: str, ref: str, notebook: str = "00_start_here.ipynb") -> str:
-    return TEXT.format(repo=repo, ref=ref, notebook=notebook)
+    site = repo.replace("/", ".github.io/")
+    return TEXT.format(repo=repo, ref=ref, notebook=notebook, site=site)
 
 
 def everything(root: Path) -> dict[str, bytes]:
@@ -61,10 +64,11 @@ def current(root: Path) -> tuple[str, str]:
 
 @pytest.fixture
 def course(tmp_path):
-    """A course whose three kinds of files are all that may and may not be changed."""
+    """A course whose three kinds of files are all that may and may not be changed, and a page."""
     (tmp_path / "notebooks" / "solutions").mkdir(parents=True)
     (tmp_path / "notebooks" / "solutions" / "s.ipynb").write_text(json.dumps([text(*OLD)]))
-    for name in ("pyproject.toml", "README.md", "notebooks/00_a.ipynb"):
+    (tmp_path / "docs").mkdir()
+    for name in ("pyproject.toml", "README.md", "docs/index.md", "notebooks/00_a.ipynb"):
         (tmp_path / name).write_text(text(*OLD), encoding="utf-8")
     return tmp_path
 
@@ -72,7 +76,7 @@ def course(tmp_path):
 def test_each_address_is_changed_and_only_those_there_and_back(course):
     before = everything(course)
     assert {path.name for path in rewrite_addresses(course, *NEW)} == {
-        "pyproject.toml", "README.md", "00_a.ipynb", "s.ipynb"
+        "pyproject.toml", "README.md", "index.md", "00_a.ipynb", "s.ipynb"
     }  # fmt: skip
     assert (course / "README.md").read_text(encoding="utf-8") == text(*NEW)
     assert json.loads((course / "notebooks/solutions/s.ipynb").read_text()) == [text(*NEW)]
@@ -142,8 +146,11 @@ def test_every_notebook_has_its_badges_and_its_setup_cell():
 
 
 def test_this_repository_can_move_and_come_back_unharmed(tmp_path):
-    for name in ("pyproject.toml", "README.md"):
+    for name in ("pyproject.toml", "README.md", "CONTRIBUTING.md", "CITATION.cff"):
         shutil.copy(ROOT / name, tmp_path)
+    shutil.copytree(
+        ROOT / "docs", tmp_path / "docs", ignore=shutil.ignore_patterns("made", "notebooks")
+    )
     shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks", ignore=shutil.ignore_patterns(".*"))
     before, here = everything(tmp_path), current(tmp_path)
     assert rewrite_addresses(tmp_path, *here) == []
@@ -174,3 +181,20 @@ def test_the_setup_cell_installs_once_on_colab_and_nowhere_else(monkeypatch):
     assert run() == 0 and importlib.util.find_spec is found
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert run() == 1
+
+
+def test_a_copy_without_solutions_keeps_tasks_hints_and_checks(tmp_path):
+    shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks", ignore=shutil.ignore_patterns(".*"))
+    texts = tmp_path / "mnist_lab" / "exercises"
+    shutil.copytree(ROOT / "mnist_lab" / "exercises", texts)
+    before = {path.name: read_texts(path) for path in texts.glob("n*.md")}
+    changed = remove_solutions(tmp_path)
+    assert not list(tmp_path.glob("notebooks/solutions/*.ipynb"))
+    for path in texts.glob("n*.md"):
+        read_texts.cache_clear()
+        for title, parts in read_texts(path).items():
+            assert parts == {k: v for k, v in before[path.name][title].items() if k != "solution"}
+    for path in tmp_path.glob("notebooks/*.ipynb"):
+        assert "solutions/" not in path.read_text(encoding="utf-8"), path
+        assert path in changed
+    assert remove_solutions(tmp_path) == []

@@ -54,7 +54,7 @@ CASES = {
             SHIFT + "return images.float() / 255": "shift(images,",
             SHIFT + "return images[:, 0]": "a tensor of the shape [3, 1, 28, 28] is expected",
             SHIFT + "pass": "None (is there a `return`?)",
-            "shift = 3": "`shift` is a int; a function is expected",
+            "shift = 3": "`shift` is of type int; a function is expected",
         },
     ),
     "one_ruler": Case(

@@ -119,6 +119,22 @@ class small_body(nn.Module):
 """
 GROW, STEP = "field += (kernel - 1) * jump", "jump *= stride"
 
+HIDDEN = """from torch import nn
+
+
+class Body(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = [nn.Conv2d(1, 64, 5), nn.Conv2d(64, 64, 3, stride=2), nn.Conv2d(64, 64, 7)]
+
+    def forward(self, x):
+        for layer in self.layers:
+            x = layer.to(x.dtype)(x).relu()
+        return x
+
+
+def small_body():
+    return Body()"""
 CASES = {
     "batch_norm_by_hand": Case(
         other=[
@@ -280,6 +296,7 @@ def conv_block(in_channels, out_channels, dropout):
             head(dropped="F.dropout(input=maps, p=0.1, training=self.training)"),
             head(means="torch.nn.AvgPool2d(6)(maps)", answer="torch.log(scores.softmax(1))"),
             head(means="maps").replace(".flatten(1)", ".mean((2, 3))"),
+            head().replace("self.classifier(", "F.conv2d(weight=self.classifier.weight, input="),
             head(dropped="maps * (torch.rand(maps.shape) >= 0.1) / 0.9 if self.training else maps"),
         ],
         wrong={
@@ -300,6 +317,9 @@ def conv_block(in_channels, out_channels, dropout):
             head(answer="torch.nn.LogSoftmax()(scores)"): "is not told its `dim`",
             head(answer="F.softmax(scores).log()"): "is not told its `dim`",
             head(dropped="F.dropout(maps, 0.12, self.training)"): "another dropout",
+            head(dropped="F.dropout(maps, 0.7, self.training)")
+            .replace("self.classifier(", "F.conv2d(weight=self.classifier.weight, input="):
+            "another dropout",
             head(dropped="F.dropout2d(maps, 0.1, self.training)"): "another dropout",
             head(means="F.dropout(maps.mean((2, 3), keepdim=True), 0.1, self.training)",
                  dropped="maps"): "another dropout",
@@ -325,6 +345,7 @@ def conv_block(in_channels, out_channels, dropout):
             BODY.format(TO_4).replace("nn.ReLU(), ", "").replace("MaxPool", "AvgPool"):
             "all of it is one linear map",
             BODY.format(TO_4 + "nn.Flatten()"): "maps are expected",
+            HIDDEN: "a list hides layers",
             "def small_body():\n    return 3": "a module of PyTorch is expected",
             BODY.format(TO_4.replace("(8, 8, 3", "(8, 9, 3")): "ends in RuntimeError",
         },

@@ -75,6 +75,21 @@ def design():
     return [Features(), nn.Sequential(nn.Flatten(), nn.AdaptiveAvgPool1d(10))]
 """
 
+HIDDEN = """
+import torch
+from torch import nn
+class Features(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = [nn.Conv2d(1, 64, 5), nn.Conv2d(64, 12, 5, stride=2), nn.Conv2d(12, 12, 5)]
+    def forward(self, x):
+        for layer in self.layers:
+            x = layer.to(x.dtype)(x).relu()
+        return x
+def design():
+    return Features(), nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(12, 10))
+"""
+
 CASES = {
     "what_does_separating_save": Case(
         other=[
@@ -165,6 +180,7 @@ CASES = {
             design(features=STEM + "block(12), block(12), block(12), block(12), "
                             "nn.BatchNorm2d(12, track_running_stats=False))"):
                 "depends on those beside it",
+            HIDDEN: "a list hides layers",
             design(head="nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(12, 10), "
                         "nn.Hardtanh(-1e-12, 1e-12))"): "the same answer",
         },

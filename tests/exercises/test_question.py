@@ -77,7 +77,7 @@ def test_texts_are_read_from_the_file_beside_the_checker(tmp_path):
         ("def double(x):\n    y = x.clone()\n    y[...] *= 2\n    return y", RIGHT, ""),
         ("def double(x):\n    return x", WRONG, "that is not twice as much."),
         ("double = abs", WRONG, "that is not twice as much."),
-        ("double = None", WRONG, "is a NoneType; a function is expected"),
+        ("double = None", WRONG, "is of type NoneType; a function is expected"),
         ("def double(x):\n    return 1 / 0", WRONG, "(line 2) ends in ZeroDivisionError: division"),
         ("def double():\n    return 2", WRONG, "ends in TypeError: double() takes 0"),
         ("def double(x):\n    return 2 * ...", WRONG, "There is still a `...` in it."),
@@ -85,7 +85,7 @@ def test_texts_are_read_from_the_file_beside_the_checker(tmp_path):
         ("def double(x):\n    raise SystemExit", WRONG, "ends in SystemExit."),
         ("def double(x):\n    raise KeyboardInterrupt", WRONG, "ends in KeyboardInterrupt."),
         ("class E(BaseException):\n    pass\ndef double(x):\n    raise E", WRONG, "(line 4) ends"),
-        ("class E:\n    def __repr__(self):\n        1 / 0\ndouble = E()", WRONG, "is a E;"),
+        ("class E:\n    def __repr__(self):\n        1 / 0\ndouble = E()", WRONG, "is of type E;"),
         ("def double(x):\n    return double(x)", WRONG, "ends in RecursionError"),
     ],
 )

@@ -1,0 +1,1 @@
+"""Grading submitted notebooks: answers run in processes of their own, and are judged here."""

@@ -18,6 +18,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -157,6 +158,9 @@ def load_data(
     digits, brought to 28×28 (1,197, 300, 300); `"auto"` prefers MNIST, and says in one sentence
     when it has to take the small digits. For `"auto"`, `$MNIST_LAB_SOURCE` decides if it is set.
 
+    A path that ends in .npz is a file of drawings, such as the site's pad makes: `images`
+    `[N, 28, 28]` (uint8) and `labels` `[N]`. They are the test digits; the other parts are empty.
+
     `root`: a folder with MNIST's four original files, packed or not, or a torchvision root, into
     which it is downloaded if need be. Without it: `$MNIST_LAB_DATA`, else the repository's `data/`.
 
@@ -169,9 +173,11 @@ def load_data(
     the test digits before the end.
 
     Raises `UserError` for an unknown source or split, `DataError` for files that are not the
-    originals or for a split by writer where writers are unknown, and `DataUnavailable` if what is
-    insisted on cannot be had.
+    originals, for drawings that cannot be read, or for a split by writer where writers are unknown,
+    and `DataUnavailable` if what is insisted on cannot be had.
     """
+    if str(source).endswith(".npz"):
+        return _drawings(Path(source))
     check("source", source, one_of(*SOURCES))
     check("split", split, one_of(*SPLITS))
     if source == "auto" and os.environ.get("MNIST_LAB_SOURCE"):
@@ -199,19 +205,34 @@ def load_data(
     return Digits(NAMES[name], train, validation, test, split, name)
 
 
+def _drawings(path: Path) -> Digits:
+    """Drawings of one's own: all of them are test digits."""
+    try:
+        with np.load(path) as file:
+            images, labels = (torch.from_numpy(file[name]) for name in ("images", "labels"))
+        drawings = Split(images.reshape(-1, 1, 28, 28), labels.long())
+        check_split("test", drawings)
+    except (OSError, EOFError, ValueError, LookupError, RuntimeError, BadZipFile) as error:
+        raise DataError(
+            f"{path} holds no drawings that can be read: images [N, 28, 28] (uint8), labels [N]."
+        ) from error
+    nothing = drawings.take(slice(0))
+    return Digits(path.name, nothing, nothing, drawings)
+
+
 def _read(name: str, root: str | os.PathLike | None) -> tuple[Split, Split]:
     """All digits of a collection but its test digits, and these."""
     if name == "digits":
         return _small_digits()
     kind, writers = COLLECTIONS[name], [(), ()]
-    files = find_or_download(kind, _data_folder() if root is None else Path(root))
+    files = find_or_download(kind, data_folder() if root is None else Path(root))
     contents = [unpack(kind, file) for file in files]
     if name == "mnist":
         writers = [load_writers(True), load_writers(False)]
     return _parse(*contents[:2], *writers[0]), _parse(*contents[2:], *writers[1])
 
 
-def _data_folder() -> Path:
+def data_folder() -> Path:
     """A relative path counts from the repository, so that it means the same in notebooks/."""
     variable = os.environ.get("MNIST_LAB_DATA")
     folder = project_root() / os.path.expanduser(variable or "data")

@@ -186,6 +186,7 @@ def reliability(evaluation: Evaluation, edges: Sequence[float] = EDGES) -> list[
 
 
 def calibration_error(bins: Sequence[Bin]) -> float:
-    """The expected calibration error: |confidence − accuracy| of each bin, weighed by its count."""
+    """The expected calibration error: how far each bin's confidence and accuracy lie apart, weighed
+    by its count."""
     total = sum(bin.count for bin in bins)
     return sum(bin.count * abs(bin.confidence - bin.accuracy) for bin in bins) / total

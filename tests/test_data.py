@@ -426,3 +426,31 @@ def test_the_split_by_writer_keeps_the_shares_of_the_ten_digits(real):
     parts = (real["by writer"].train, real["by writer"].validation)
     train, validation = (torch.bincount(part.labels) / len(part) for part in parts)
     assert (train - validation).abs().max() < 0.002
+
+
+def test_drawings_of_ones_own_are_test_digits(tmp_path):
+    images = np.arange(3 * 784).astype(np.uint8).reshape(3, 28, 28)
+    np.savez(tmp_path / "mine.npz", images=images, labels=np.array([3, 0, 9]))
+    mine = load_data(str(tmp_path / "mine.npz"))
+    assert torch.equal(mine.test.images, torch.from_numpy(images)[:, None])
+    assert mine.test.labels.tolist() == [3, 0, 9]
+    assert str(mine) == "mine.npz: 0 train, 0 validation, 3 test" and not mine.is_mnist
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"", b"abc", None, {"images": np.zeros((2, 28, 28))},
+        {"images": np.zeros((2, 9, 9), np.uint8), "labels": np.zeros(2)},
+        {"images": np.zeros((2, 28, 28), np.uint8), "labels": np.array([3, 10])},
+    ],
+    ids=range(6),
+)  # fmt: skip
+def test_what_holds_no_drawings_is_refused(content, tmp_path):
+    path = tmp_path / "mine.npz"
+    if isinstance(content, dict):
+        np.savez(path, **content)
+    elif content is not None:
+        path.write_bytes(content)
+    with pytest.raises(DataError, match="holds no drawings that can be read: images"):
+        load_data(str(path))

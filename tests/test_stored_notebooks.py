@@ -18,7 +18,7 @@ from mnist_lab.course.notebooks import find_solutions, minutes_needed
 from mnist_lab.course.outcomes import load_outcomes
 from mnist_lab.course.publish import COSTS_FILE
 from mnist_lab.course.published_studies import load_studies
-from mnist_lab.course.readme_tables import cost_line, notebook_table, results_table, speed_tables
+from mnist_lab.course.tables import cost_line, notebook_table, results_table, speed_tables
 from mnist_lab.exercises import numbers
 from mnist_lab.records import load_records
 
@@ -114,12 +114,13 @@ def test_each_section_and_notebook_that_it_names_is_there(path):
             assert (path.parent / link).is_file(), link
 
 
-def test_each_notebook_that_the_library_and_the_readme_name_is_there():
+def test_each_notebook_that_the_library_and_the_pages_name_is_there():
     library = ROOT / "mnist_lab"
-    for path in [ROOT / "README.md", *library.rglob("*.py"), *library.rglob("*.md")]:
+    pages = [*(ROOT / "docs").glob("*.md"), *(ROOT / "docs" / "instructors").glob("*.md")]
+    for path in [ROOT / "README.md", *pages, *library.rglob("*.py"), *library.rglob("*.md")]:
         text = path.read_text(encoding="utf-8")
         own = [one for one in NOTEBOOKS if re.fullmatch(f"n{one.name[:2]}", path.stem)]
-        if not path.stem.endswith("renumber"):  # it speaks of any
+        if not path.stem.endswith(("renumber", "grading")):  # they speak of any
             assert missing(text, *own) == [], path
 
 
@@ -190,11 +191,20 @@ def test_at_least_three_fifths_of_the_printing_cells_are_compared():
     assert same / total >= 0.6
 
 
-def test_the_tables_of_the_readme_are_those_of_the_records():
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert results_table(load_records(RECORDS)) in readme, "python -m mnist_lab publish --records"
-    assert notebook_table(list(COSTS.values()), MINUTES) in readme
-    assert speed_tables(load_studies(RECORDS).values()) in readme
+def test_the_tables_of_the_pages_are_those_of_the_records():
+    tables = {
+        "results": results_table(load_records(RECORDS)),
+        "notebooks": notebook_table(list(COSTS.values()), MINUTES),
+        "speed": speed_tables(load_studies(RECORDS).values()),
+    }
+    for name, table in tables.items():
+        page = (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
+        assert table in page, "python -m mnist_lab publish --records"
+
+
+def test_the_readme_says_how_long_it_takes():
+    hours = round(sum(MINUTES.values()) / 60)
+    assert f"about {hours} hours" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ for Model Reporting", arXiv:1810.03993.
 
 from collections.abc import Mapping
 
-from mnist_lab.course.readme_tables import results_table
+from mnist_lab.course.tables import results_table
 from mnist_lab.recipes import NETWORKS
 from mnist_lab.statistics import wilson_interval
 

@@ -1,6 +1,6 @@
 """From a finished run to the repository: stored outputs, records, costs, tables and weights.
 
-The outputs of the notebooks, the published records and the tables of the README are written here.
+The outputs of the notebooks, the published records and the tables in docs/ are written here.
 """
 
 import base64
@@ -23,7 +23,7 @@ from mnist_lab.course.notebooks import (
 )
 from mnist_lab.course.outcomes import SUMMARY, Outcome, load_outcomes, summary_text
 from mnist_lab.course.published_studies import STUDIES, load_studies, merge, study_text
-from mnist_lab.course.readme_tables import cost_line, notebook_table, results_table, speed_tables
+from mnist_lab.course.tables import cost_line, notebook_table, results_table, speed_tables
 from mnist_lab.files import read_text, write_files
 from mnist_lab.pretrained import load_weights, read_weights
 from mnist_lab.recipes import NETWORKS
@@ -60,7 +60,7 @@ def publish(run: Path, root: Path) -> None:
     files = {path: writes(notebook) + "\n" for path, notebook in executed.items()}
     files[root / PUBLISHED / COSTS_FILE] = summary_text(rows)
     files[root / PUBLISHED / "picture.png"] = _picture(list(notebooks.values()))
-    files[root / "README.md"] = _with_tables(root, {"notebooks": notebook_table(rows, minutes)})
+    files |= _with_tables(root, {"notebooks": notebook_table(rows, minutes)})
     write_files(files)
 
 
@@ -68,7 +68,7 @@ def publish_records(sweep: Path, root: Path) -> list[Path]:
     """Take over the records that `sweep` and the studies have left; return what has changed.
 
     That is, trainings in fp32 and studies of MNIST, not what was tried on the small digits. A run
-    that was published before is replaced, and everything else that is published stays. The README's
+    that was published before is replaced, and everything else that is published stays. The
     tables and the pretrained networks (see `pretrained_files`) follow from all of it. Raises
     `UserError` for a damaged record or weights, and for what cannot be written; then nothing is.
     """
@@ -88,7 +88,7 @@ def publish_records(sweep: Path, root: Path) -> list[Path]:
         **{folder / name: json.dumps(record, indent=1) + "\n" for name, record in new.items()},
         **{path: study_text(record) for path, record in studies.items()},
         **pretrained_files(root / "mnist_lab" / "weights", left, records),
-        root / "README.md": _with_tables(root, {"results": results, "speed": speed}),
+        **_with_tables(root, {"results": results, "speed": speed}),
     }
     changed = {path: content for path, content in files.items() if not _holds(path, content)}
     write_files(changed)
@@ -160,16 +160,18 @@ def _picture(notebooks: Sequence[NotebookNode]) -> bytes:
     raise UserError("no cell tagged readme-picture has made a picture: the README needs one.")
 
 
-def _with_tables(root: Path, tables: Mapping[str, str]) -> str:
-    """The README's text, each table between its marks made anew."""
-    readme = root / "README.md"
-    text = read_text(readme)
+def _with_tables(root: Path, tables: Mapping[str, str]) -> dict[Path, str]:
+    """The page of each table, `docs/<name>.md`, with the table between its marks made anew."""
+    pages = {}
     for name, table in tables.items():
-        before, *found = re.split(rf"(<!-- {name} -->\n).*?(\n<!-- end -->)", text, flags=re.DOTALL)
+        page = root / "docs" / f"{name}.md"
+        before, *found = re.split(
+            r"(<!-- table -->\n).*?(\n<!-- end -->)", read_text(page), flags=re.S
+        )
         if len(found) != 3:
-            raise UserError(f"{readme} needs one <!-- {name} --> and its <!-- end -->.")
-        text = "".join([before, found[0], table, *found[1:]])
-    return text
+            raise UserError(f"{page} needs one <!-- table --> and its <!-- end -->.")
+        pages[page] = "".join([before, found[0], table, *found[1:]])
+    return pages
 
 
 def newest_run(root: Path) -> Path:

@@ -30,10 +30,11 @@ FORMS = {
     'a case, a list: ("10", {…}), ["08", "10"]': r'(?<=\(")\d\d(?=", \{)|(?<="\d\d", ")\d\d(?=")',
 }
 ANY = re.compile("|".join(FORMS.values()))
-FOLDERS = (".ci", ".github", "binder", "mnist_lab", "notebooks", "tests")
+FOLDERS = (".ci", ".github", "binder", "docs", "mnist_lab", "notebooks", "paper", "tests")
 SUFFIXES = {"", ".ipynb", ".js", ".json", ".md", ".py", ".pyi", ".toml", ".txt", ".yml"}
 # What was measured stays, but for the costs of the notebooks; so do rules that were frozen.
 KEPT, COSTS = {"published", "rules.toml"}, "costs.json"
+MADE = {"docs/made", "docs/notebooks"}  # of the site, anew each time
 
 
 def renumber(root: Path, pairs: Sequence[str]) -> list[Path]:
@@ -81,6 +82,7 @@ def _files(root: Path) -> Iterator[Path]:
     for path in [*sorted(root.glob("*")), *inside]:
         kept = KEPT.intersection(path.parts) and path.name != COSTS
         hidden = any(part.startswith(".") for part in path.relative_to(root).parts[1:])
+        hidden |= any((root / made) in path.parents for made in MADE)
         named = path.suffix in SUFFIXES and not path.stem.endswith("renumber")
         if named and path.is_file() and not kept and not hidden:
             yield path

@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw
+from PIL import Image
 from scipy import ndimage
 from torch import Tensor, nn
 from torchvision.transforms.v2.functional import pil_to_tensor
@@ -33,14 +33,27 @@ def rasterize(strokes: Sequence[Sequence[Sequence[float]]], pen: float = PEN) ->
 
     (0, 0) is the upper left corner; `pen` is the width of the pen. Raises `UserError` for others.
     """
-    scale, big = 2 * PAD, Image.new("L", (2 * PAD, 2 * PAD))  # twice as large, then smoothed
-    draw, radius = ImageDraw.Draw(big), pen * PAD
-    for stroke in _points(strokes):
-        points = [(x * scale, y * scale) for x, y in stroke.tolist()]
-        draw.line(points, fill=255, width=max(1, round(2 * radius)))
-        for x, y in points:  # round ends and joints
-            draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=255)
-    return pil_to_tensor(big.resize((PAD, PAD), Image.Resampling.BOX))[0]
+    side = 2 * PAD  # twice as large, then smoothed
+    big = np.zeros((side, side), dtype=np.uint8)
+    for points in _points(strokes):
+        places = side * points
+        for start, end in zip([*places[:1], *places], places):  # the first to itself: a dot
+            _draw_segment(big, start, end, pen * PAD)
+    return torch.from_numpy(_resized(Image.fromarray(big), (PAD, PAD), Image.Resampling.BOX))
+
+
+def _draw_segment(big: np.ndarray, start: np.ndarray, end: np.ndarray, radius: float) -> None:
+    """Ink where a pixel's middle lies no further than `radius` from the segment."""
+    first = np.floor(np.minimum(start, end) - radius).clip(0, len(big)).astype(int)
+    last = np.ceil(np.maximum(start, end) + radius).clip(0, len(big)).astype(int)
+    x = np.arange(first[0], last[0]) + 0.5 - start[0]
+    y = (np.arange(first[1], last[1]) + 0.5 - start[1])[:, None]
+    across, down = end - start
+    squared = across * across + down * down
+    along = ((x * across + y * down) / squared).clip(0, 1) if squared > 0 else 0.0
+    dx, dy = x - along * across, y - along * down
+    near = dx * dx + dy * dy <= radius * radius
+    big[first[1] : last[1], first[0] : last[0]][near] = 255
 
 
 def _points(strokes) -> list[np.ndarray]:
@@ -69,7 +82,13 @@ def prepare(image: Tensor) -> Tensor:
     factor = BOX / max(cut.size)
     size = [max(1, round(side * factor)) for side in cut.size]
     how = Image.Resampling.BOX if factor < 1 else Image.Resampling.BICUBIC
-    return _centred(np.asarray(cut.resize(size, how)))
+    return _centred(_resized(cut, size, how))
+
+
+def _resized(picture: Image.Image, size: Sequence[int], how: Image.Resampling) -> np.ndarray:
+    """First the columns, then the rows: Pillow's own order is another in another version."""
+    width, height = size
+    return np.array(picture.resize((picture.width, height), how).resize((width, height), how))
 
 
 def _centred(digit: np.ndarray) -> Tensor:

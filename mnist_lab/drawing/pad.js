@@ -69,7 +69,7 @@ function render({ model, el }) {
 
   write(board.canvas, {
     begin: (point) => strokes.push([point]),
-    go: (point) => { strokes.at(-1).push(point); redraw(); soon(); },
+    go: (point) => { strokes.at(-1)?.push(point); redraw(); soon(); },
     end: () => { redraw(); ask(); },
   });
   board.clear.onclick = clear;

@@ -110,7 +110,7 @@ def _thick_enough(ink: np.ndarray) -> np.ndarray:
     if not ink.any():
         return ink
     side = max(np.ptp(places) + 1 for places in ink.nonzero())
-    width = 2 * ndimage.distance_transform_edt(ink).max()
+    width = 2 * ndimage.distance_transform_edt(np.pad(ink, 1)).max()  # paper lies around it
     missing = round((THIN * side - width) / 2)
     if missing < 1:
         return ink

@@ -7,7 +7,7 @@ import pytest
 
 from mnist_lab.course.model_card import model_card
 from mnist_lab.course.publish import published_kind
-from mnist_lab.course.readme_tables import results_table
+from mnist_lab.course.tables import results_table
 from mnist_lab.pretrained import WEIGHTS
 from mnist_lab.recipes import NETWORKS
 from mnist_lab.records import kind_of_run, load_records, record_name

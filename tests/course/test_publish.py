@@ -14,16 +14,19 @@ from conftest import ROOT
 from mnist_lab.course.model_card import model_card
 from mnist_lab.course.outcomes import Outcome
 from mnist_lab.course.publish import PUBLISHED, newest_run, publish, publish_records, published_kind
-from mnist_lab.course.readme_tables import cost_line
+from mnist_lab.course.tables import cost_line
 from mnist_lab.recipes import NETWORKS
 from mnist_lab.records import PER_EPOCH, kind_of_run
 from mnist_lab.validation import UserError
 
 COST = "**Cost:** not measured yet"
 NEED = "**You need:** about 35 minutes, exercises included."
-TABLES = "".join(
-    f"<!-- {name} -->\nold\n<!-- end -->\n\n" for name in ("notebooks", "results", "speed")
-)
+PAGE = "# Title\n\n<!-- table -->\nold\n<!-- end -->\n\nText.\n"
+PAGES = "notebooks", "results", "speed"
+
+
+def table(root, name):
+    return (root / "docs" / f"{name}.md").read_text()
 
 
 def tree(folder):
@@ -50,7 +53,9 @@ def root(tmp_path):
     (tmp_path / "mnist_lab").mkdir()
     for name in ("00_a", "01_b"):
         nbformat.write(notebook(executed=False), tmp_path / f"notebooks/{name}.ipynb")
-    (tmp_path / "README.md").write_text(f"# Title\n\n{TABLES}")
+    (tmp_path / "docs").mkdir()
+    for name in PAGES:
+        (tmp_path / "docs" / f"{name}.md").write_text(PAGE)
     return tmp_path
 
 
@@ -77,9 +82,12 @@ def test_outputs_costs_and_tables_are_taken_over(root):
     assert COST not in published.cells[0].source and "Text." in published.cells[0].source
     assert published.cells[1].outputs and "papermill" not in published.cells[1].metadata
     assert (root / PUBLISHED / "picture.png").read_bytes() == b"picture"
-    readme = (root / "README.md").read_text()
-    assert "| [00 a](notebooks/00_a.ipynb) | 35 minutes | 12 seconds | 2 cores | 345 MB |" in readme
-    assert readme.count("old") == 2 and readme.startswith("# Title"), "the other tables stay"
+    page = table(root, "notebooks")
+    assert (
+        "| [00 a](../notebooks/00_a.ipynb) | 35 minutes | 12 seconds | 2 cores | 345 MB |" in page
+    )
+    assert "old" not in page and page.startswith("# Title") and page.endswith("Text.\n")
+    assert table(root, "results") == table(root, "speed") == PAGE, "the other tables stay"
 
 
 def test_a_run_of_one_notebook_leaves_the_others_as_they_were_published(root):
@@ -90,10 +98,12 @@ def test_a_run_of_one_notebook_leaves_the_others_as_they_were_published(root):
     (run / "summary.json").write_text(json.dumps([asdict(outcome)]))
     publish(run, root)
     changed = {path.name for path, content in tree(root).items() if before.get(path) != content}
-    assert changed == {"01_b.ipynb", "costs.json", "README.md", "summary.json"}
-    readme = (root / "README.md").read_text()
-    assert "| [00 a](notebooks/00_a.ipynb) | 35 minutes | 12 seconds | 2 cores | 345 MB |" in readme
-    assert "| [01 b](notebooks/01_b.ipynb) | 35 minutes | 60 seconds | 1 core | 500 MB |" in readme
+    assert changed == {"01_b.ipynb", "costs.json", "notebooks.md", "summary.json"}
+    page = table(root, "notebooks")
+    assert (
+        "| [00 a](../notebooks/00_a.ipynb) | 35 minutes | 12 seconds | 2 cores | 345 MB |" in page
+    )
+    assert "| [01 b](../notebooks/01_b.ipynb) | 35 minutes | 60 seconds | 1 core | 500 MB |" in page
 
 
 def edit(root, run):
@@ -114,8 +124,8 @@ def drop_pictures(root, run):
 
 
 def unmark(root, run):
-    path = root / "README.md"
-    path.write_text(path.read_text().replace("<!-- notebooks -->", ""))
+    path = root / "docs" / "notebooks.md"
+    path.write_text(path.read_text().replace("<!-- table -->", ""))
 
 
 def block_the_folder(root, run):
@@ -132,7 +142,7 @@ def block_the_folder(root, run):
         (edit, "01_b.ipynb differs from .* in more than outputs"),
         (forget_the_student, r"must say: \*\*You need"),
         (drop_pictures, "no cell tagged readme-picture has made a picture"),
-        (unmark, "README.md needs one <!-- notebooks -->"),
+        (unmark, "notebooks.md needs one <!-- table -->"),
         (lambda root, run: (run / "01_b.ipynb").unlink(), "01_b.ipynb cannot be read"),
         (block_the_folder, "cannot be written"),
     ],
@@ -184,10 +194,10 @@ def test_the_records_of_a_sweep_are_taken_over_and_the_results_follow(root):
     names = ["g-seed0.json", "g-seed1.json", "g-seed3.json"]
     assert sorted(path.name for path in (root / PUBLISHED).iterdir()) == names
     assert json.loads((root / PUBLISHED / "g-seed0.json").read_text()) == training(0)
-    assert sorted(path.name for path in changed) == ["README.md", *names[:2]]
-    readme = (root / "README.md").read_text()
-    assert "| GapNet | 13,808 | 50,000 of MNIST | fp32 | 1 | 0 | 3 | 50.00% |" in readme
-    assert readme.count("old") == 1, "only the table of notebooks stays"
+    assert sorted(path.name for path in changed) == [*names[:2], "results.md", "speed.md"]
+    row = "| GapNet | 13,808 | 50,000 of MNIST | fp32 | 1 | 0 | 3 | 50.00% |"
+    assert row in table(root, "results")
+    assert table(root, "notebooks") == PAGE, "only the table of notebooks stays"
     assert publish_records(root / "runs" / "sweep", root) == []
 
 
@@ -212,13 +222,13 @@ def test_the_studies_of_mnist_are_taken_over_and_their_tables_follow(root):
     publish_records(root / "runs" / "sweep", root)
     assert published("ablate") == [run("norm", 3), run("layers", 2), run("dropout", 4)]
     row = "| GapNet, fp32, threads: 1, P | 18.0 | 6.0 | 3.0 (3.0 to 3.0) |"
-    assert row in (root / "README.md").read_text()
+    assert row in table(root, "speed")
     leave("ablations", "2026-01-04", run("layers", 7))
     leave("epoch_time", "2026-01-02", run("", 8.0, network="BottleneckNet"))
     (root / "runs" / "ablations" / "2026-01-01.json").unlink()
     publish_records(root / "runs" / "sweep", root)
     assert published("ablate") == [run("norm", 3), run("layers", 7), run("dropout", 4)]
-    assert row in (root / "README.md").read_text()
+    assert row in table(root, "speed")
 
 
 @pytest.mark.parametrize(

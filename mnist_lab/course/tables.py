@@ -1,4 +1,4 @@
-"""The README's tables: what the notebooks cost, what the trainings came to, how fast they are.
+"""The tables in docs/: what the notebooks cost, what the trainings came to, how fast they are.
 
 A row is a dictionary of its cells by the headings of their columns: a new column is a new entry. In
 each column there is one unit.
@@ -43,7 +43,7 @@ def notebook_table(outcomes: Iterable[Outcome], minutes: Mapping[str, int]) -> s
     for outcome in outcomes:
         name = outcome.notebook
         time, cores, memory = _costs(outcome)
-        link = f"[{name.replace('_', ' ')}](notebooks/{name}.ipynb)"
+        link = f"[{name.replace('_', ' ')}](../notebooks/{name}.ipynb)"
         person = f"{minutes[name]} minutes"
         costs = {"the computer": time, "on": cores, "memory": memory}
         rows.append({"notebook": link, "you": person, **costs})

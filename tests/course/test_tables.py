@@ -1,9 +1,9 @@
-"""The README's tables, from records worked out by hand."""
+"""The tables of the pages in docs/, from records worked out by hand."""
 
 import torch
 
 from mnist_lab.course.outcomes import Outcome
-from mnist_lab.course.readme_tables import cost_line, notebook_table, results_table, speed_tables
+from mnist_lab.course.tables import cost_line, notebook_table, results_table, speed_tables
 from mnist_lab.data import load_writers
 from mnist_lab.statistics import seed_interval, writer_interval
 
@@ -58,14 +58,14 @@ def test_the_cost_of_a_notebook_in_words_and_in_a_table():
         line.split(" | ") for line in notebook_table([quick, slow], minutes).splitlines()[2:]
     ] == [
         [
-            "| [00 start here](notebooks/00_start_here.ipynb)",
+            "| [00 start here](../notebooks/00_start_here.ipynb)",
             "20 minutes",
             "12 seconds",
             "2 cores",
             "1,345 MB |",
         ],
         [
-            "| [05 training](notebooks/05_training.ipynb)",
+            "| [05 training](../notebooks/05_training.ipynb)",
             "110 minutes",
             "2 minutes",
             "1 core",

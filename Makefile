@@ -4,6 +4,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python -m
 READY := $(VENV)/.ready
 BROWSER := $(VENV)/.browser
+SITE := $(VENV)/.site
 # Two at a time, one thread each: on two cores faster than one with two threads. conftest.py deals
 # out notebooks whole and tests one by one: neither core waits for the other at the end.
 PYTEST := OMP_NUM_THREADS=1 $(RUN) pytest -n 2 --dist loadscope --no-loadscope-reorder
@@ -12,7 +13,7 @@ PYTEST := OMP_NUM_THREADS=1 $(RUN) pytest -n 2 --dist loadscope --no-loadscope-r
 AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
 .DEFAULT_GOAL := help
-.PHONY: help course lab test test-slow test-mnist test-browser lint publish clean
+.PHONY: help ready course lab test test-slow test-mnist test-browser site offline lint publish clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,7 +31,8 @@ test-slow: $(READY)  ## the tests that take longer than two seconds each
 	MNIST_LAB_SOURCE=digits $(PYTEST) -m slow tests
 
 test-mnist: $(READY)  ## every notebook's outputs, the writers and the trained networks, on real MNIST
-	MNIST_LAB_SOURCE=mnist $(PYTEST) notebooks tests/test_data.py tests/test_pretrained.py
+	MNIST_LAB_SOURCE=mnist $(PYTEST) notebooks tests/test_data.py tests/test_pretrained.py \
+		tests/course/test_javascript.py
 
 test-browser: $(BROWSER)  ## every notebook in JupyterLab, in Chromium; how it looks: runs/browser/
 	OMP_NUM_THREADS=1 $(RUN) pytest tests/browser
@@ -38,6 +40,15 @@ test-browser: $(BROWSER)  ## every notebook in JupyterLab, in Chromium; how it l
 lint: $(READY)  ## ruff over the library, the tests and the notebooks
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
+
+ready: $(READY)  ## install everything into .venv
+
+site: $(SITE)  ## build the course's site, with slides of every notebook, into site/
+	$(RUN) sphinx -q -W --keep-going -b html -d $(VENV)/doctrees docs site
+	$(RUN) mnist_lab slides
+
+offline: site  ## pack the course for machines without a network: wheels, digits, notebooks, site
+	$(RUN) mnist_lab offline
 
 publish: $(READY)  ## run the course on MNIST and take its outputs, costs and tables over
 	$(RUN) mnist_lab run --dataset mnist
@@ -48,13 +59,14 @@ clean:  ## remove the environment (not your data, not your runs)
 
 # The marker is newer than what it was made from, so re-running does not reinstall.
 $(READY): requirements.txt pyproject.toml
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "mnist-lab needs Python 3.11 or newer; name one with: make PYTHON=python3.12 course")'
-	$(PYTHON) -m venv $(VENV)
-	$(RUN) pip install -r requirements.txt
-	$(RUN) pip install --no-deps --no-build-isolation -e .
+	$(PYTHON) mnist_lab/install.py $(VENV)
 	@touch $@
 
 # Playwright drives the browser; the browser itself is the system's: apt-get install chromium.
 $(BROWSER): $(READY)
-	$(RUN) pip install --no-build-isolation -e ".[browser]"
+	$(PYTHON) mnist_lab/install.py $(VENV) browser site
+	@touch $@
+
+$(SITE): $(READY)
+	$(PYTHON) mnist_lab/install.py $(VENV) site
 	@touch $@

@@ -1,13 +1,21 @@
-"""Imported once where the answers' processes are forked from: what PyTorch loads at its first use.
+"""Imported once where the answers' processes are forked from: what is slow, or slow at first.
 
-An optimizer's takes more than a second, and every answer would wait for it.
+That is what the notebooks import, and for example PyTorch's optimizers: every answer would wait for
+it, more than a second.
 """
 
-import matplotlib
+import matplotlib.pyplot
 import numpy
+import scipy.optimize
 import scipy.stats
 import sklearn.metrics
-import torch
+import torch.profiler
+import torchsummary  # noqa: F401
+
+import mnist_lab.drawing.pad
+import mnist_lab.interpret
+import mnist_lab.plots
+import mnist_lab.studies.textbook  # noqa: F401
 
 matplotlib.use("agg")
 parameter = torch.nn.Parameter(torch.zeros(1))

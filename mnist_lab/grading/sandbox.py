@@ -66,10 +66,13 @@ def close_files_but(kept: int) -> None:
 
 def _isolate(limits: Limits, hidden: Sequence[str]) -> list[str]:
     libc = ctypes.CDLL(None, use_errno=True)
-    if not _in_a_child(lambda: _leave(libc)):  # tried out where failing does no harm
+    root, spaces = os.geteuid() == 0, NEW_MOUNTS | NEW_NETWORK | NEW_PROCESSES | NEW_IPC
+    try:
+        if not root:
+            _in_a_child(lambda: _leave(libc, NEW_USER))  # tried where failing does no harm
+        _leave(libc, spaces if root else spaces | NEW_USER)
+    except OSError:
         return ["network", "files"]
-    root = os.geteuid() == 0
-    _leave(libc)
     other = FIRST_USER + os.getpid() % USERS
     _go_on_in_a_child()  # only what is forked is in the new namespace of processes
     # The answer is not the namespace's first process: when that one ends, all others do; it ends
@@ -89,13 +92,12 @@ def _isolate(limits: Limits, hidden: Sequence[str]) -> list[str]:
     return lacking
 
 
-def _leave(libc) -> None:
+def _leave(libc, spaces: int) -> None:
     """Into new namespaces. Raises `OSError` where a process may not have them."""
     user, group = os.geteuid(), os.getegid()
-    spaces = NEW_MOUNTS | NEW_NETWORK | NEW_PROCESSES | NEW_IPC
-    if libc.unshare(spaces | (NEW_USER if user else 0)) != 0:
+    if libc.unshare(spaces) != 0:
         raise OSError(ctypes.get_errno(), "unshare")
-    if user:
+    if spaces & NEW_USER:
         Path("/proc/self/setgroups").write_text("deny")
         Path("/proc/self/uid_map").write_text(f"{user} {user} 1")
         Path("/proc/self/gid_map").write_text(f"{group} {group} 1")
@@ -105,16 +107,16 @@ def _leave(libc) -> None:
         Path("/proc/self/oom_score_adj").write_text("1000")  # where memory ends, it goes first
 
 
-def _in_a_child(action: Callable[[], None]) -> bool:
-    """Whether something can be done, tried in a process that ends then."""
+def _in_a_child(action: Callable[[], None]) -> None:
+    """Do it in a process that ends then. Raises `OSError` if it did."""
     child = os.fork()
     if not child:
-        try:
+        with suppress(OSError):
             action()
-        except OSError:
-            os._exit(1)
-        os._exit(0)
-    return os.waitpid(child, 0)[1] == 0
+            os._exit(0)
+        os._exit(1)
+    if os.waitpid(child, 0)[1] != 0:
+        raise OSError("it cannot be done here")
 
 
 def _go_on_in_a_child(first: Callable[[], object] = lambda: None) -> None:

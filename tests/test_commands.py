@@ -34,7 +34,8 @@ def invoke(line: str):
 
 
 def test_every_command_that_a_page_names_is_there():
-    pages = [ROOT / "README.md", *(ROOT / "notebooks").rglob("*.ipynb")]
+    docs = [*(ROOT / "docs").glob("*.md"), *(ROOT / "docs" / "instructors").glob("*.md")]
+    pages = [ROOT / "README.md", *docs, *(ROOT / "notebooks").rglob("*.ipynb")]
     text = " ".join(page.read_text(encoding="utf-8") for page in pages)
     named = re.findall(r"python -m mnist_lab ([a-z-]+)", text)
     assert len(set(named)) > 10 and set(named) <= main.commands.keys()
@@ -227,3 +228,15 @@ Sentences(commands=[click.Command("say", callback=lambda: click.echo("a → b"))
                           env=os.environ | {"PYTHONIOENCODING": "cp1252"})  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout.endswith("a ? b\n"), "a character that cannot be shown is no error"
+
+
+@pytest.mark.parametrize("lacking", [[], ["network", "files"]])
+def test_grading_says_loudly_what_the_sandbox_lacks(lacking, tmp_path, monkeypatch):
+    from mnist_lab.grading import grade
+
+    asked, table = [], tmp_path / "a.csv"
+    monkeypatch.setattr(grade, "grade", lambda *given: asked.append(given) or lacking)
+    done = invoke(f"grade {tmp_path} --to {table} --notebook 04 --notebook 11 --jobs 3")
+    assert done.exit_code == 0 and asked == [(tmp_path, table, ("04", "11"), 3)]
+    said = "WARNING" in done.output and "network, files" in done.output
+    assert said == bool(lacking)

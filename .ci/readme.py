@@ -66,9 +66,9 @@ def wait_and_shut_down(running: subprocess.Popen, servers: Path) -> None:
 
 
 def answers(server: dict) -> bool:
-    """Whether the server has the first notebook; it is shut down then."""
+    """Whether the server, whose root is the first notebook's folder, has it; it ends then."""
     token = {"Authorization": f"token {server['token']}"}
-    names = ("api/contents/notebooks/00_start_here.ipynb?content=0", "api/shutdown")
+    names = ("api/contents/00_start_here.ipynb?content=0", "api/shutdown")
     try:
         for name, method in zip(names, ("GET", "POST")):
             asked = urllib.request.Request(server["url"] + name, headers=token, method=method)

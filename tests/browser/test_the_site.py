@@ -104,6 +104,7 @@ def test_axe_finds_nothing(site, page, name, scheme):
     if name == "draw":
         write(page, THREE)
         page.locator(".mnist-inside summary").click()
+    page.evaluate("Promise.all(document.getAnimations().map((one) => one.finished))")
     found = axe.Axe().run(page).response["violations"]
     assert [(one["id"], one["nodes"][0]["html"][:200]) for one in found] == []
 

@@ -33,11 +33,13 @@ def main() -> None:
     address = re.search(r"git clone (\S+)", block)[1]
     shell = ["powershell", "-Command"] if WINDOWS else ["bash", "-euc"]
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        servers = Path(folder, "servers")
+        servers, settings = Path(folder, "servers"), Path(folder, "gitconfig")
+        # A checkout may belong to another user than the one who tests it.
+        settings.write_text(
+            f'[url "{ROOT.as_uri()}"]\n\tinsteadOf = {address}\n[safe]\n\tdirectory = *\n', "utf-8"
+        )
         here = {
-            "GIT_CONFIG_COUNT": "1",
-            "GIT_CONFIG_KEY_0": f"url.{ROOT.as_uri()}.insteadOf",
-            "GIT_CONFIG_VALUE_0": address,
+            "GIT_CONFIG_GLOBAL": str(settings),
             "JUPYTER_RUNTIME_DIR": str(servers),
             "BROWSER": "true",  # opens nothing
         }

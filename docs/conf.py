@@ -28,7 +28,7 @@ autodoc_preserve_defaults = True  # as they are written, not as they print
 python_use_unqualified_type_names = True
 
 html_theme = "sphinx_book_theme"
-html_static_path = ["pad", "static", "made/static"]
+html_static_path = ["pad", "static", "made/static", "../mnist_lab/drawing/writing.js"]
 html_css_files = ["pad.css", "site.css"]
 html_context = {"default_mode": "auto"}  # light or dark, as the reader's system
 html_copy_source = False

@@ -13,6 +13,8 @@ from mnist_lab.validation import Count, UserError, check
 # Nothing else is imported before its command begins: `--help` and a wrong option answer at once.
 
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+NEW_FOLDER = click.Path(file_okay=False, path_type=Path)
+NEW_FILE = click.Path(dir_okay=False, path_type=Path)
 DATASET = click.option("--dataset", metavar="SOURCE", help="Which digits.  [default: auto]")
 PARAMETERS = click.option(
     "-p", "--parameter", "parameters", nargs=2, multiple=True, metavar="NAME VALUE",
@@ -250,7 +252,7 @@ def unseen_writers(**options) -> None:
 @click.option(
     "--key", help="Write one student's copy of one notebook, with the numbers of this key."
 )
-@click.option("--to", "target", type=click.Path(dir_okay=False, path_type=Path), help="That copy.")
+@click.option("--to", "target", type=NEW_FILE, help="That copy.")
 def exercises(notebooks, key, target) -> None:
     """Write the exercises of NOTEBOOKS, or of all, and their solutions: mnist_lab/exercises."""
     from mnist_lab.course.exercise_cells import write_exercises, write_for
@@ -296,13 +298,7 @@ def export(network, weights, target) -> None:
 
 
 @main.command()
-@click.option(
-    "--to",
-    "folder",
-    type=click.Path(file_okay=False, path_type=Path),
-    default="site/slides",
-    help="The folder.",
-)
+@click.option("--to", "folder", type=NEW_FOLDER, default="site/slides", help="The folder.")
 def slides(folder) -> None:
     """Make slides of every notebook, for lectures."""
     from mnist_lab.course.slides import make_slides
@@ -312,13 +308,7 @@ def slides(folder) -> None:
 
 
 @main.command()
-@click.option(
-    "--to",
-    "target",
-    type=click.Path(dir_okay=False, path_type=Path),
-    default="mnist-lab-offline.zip",
-    help="The archive.",
-)
+@click.option("--to", "target", type=NEW_FILE, default="mnist-lab-offline.zip", help="The archive.")
 def offline(target) -> None:
     """Pack everything for a classroom without a network: wheels, digits, notebooks, the site."""
     from mnist_lab.course.offline import pack
@@ -332,16 +322,12 @@ def offline(target) -> None:
 @click.option(
     "--to",
     "table",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=NEW_FILE,
     default="grades.csv",
     help="The table; pages of feedback lie beside it.",
 )
-@click.option(
-    "--notebook",
-    "chosen",
-    multiple=True,
-    help="Of which notebooks, such as 04.  [default: those that were handed in]",
-)
+@click.option("--notebook", "chosen", multiple=True,
+              help="Of which ones, such as 04.  [default: those that were handed in]")  # fmt: skip
 @click.option("--jobs", type=int, default=2, help="Submissions side by side.")
 def grade(folder, table, chosen, jobs) -> None:
     """Grade the notebooks that students have handed in: every .ipynb in FOLDER."""

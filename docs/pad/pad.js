@@ -1,11 +1,9 @@
 // The writing pad of the site: one writes a digit, and the networks answer in the page itself.
-// Every element `<div class="mnist-pad">` becomes one. Strokes are lists of points [x, y] in the
-// unit square.
+// Every element `<div class="mnist-pad">` becomes one. Writing itself is in writing.js.
 
 (function (mnistLab) {
   "use strict";
 
-  const PEN = 0.07; // of the side, as in prepare.js
   const STEP = 0.02; // of the side: how far an arrow key moves the pen
   const WAIT = 60; // milliseconds between two answers while one is writing
   const HINT = "Write a digit, from 0 to 9.";
@@ -201,32 +199,6 @@
     };
   }
 
-  function writeByPointer(canvas, { begin, go, end }) {
-    let pen = null;
-    const place = (event) => {
-      const box = canvas.getBoundingClientRect();
-      return [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
-    };
-    canvas.onpointerdown = (event) => {
-      if (pen !== null || event.button > 0) return; // a second finger, or another button
-      pen = event.pointerId;
-      canvas.setPointerCapture(pen); // the stroke goes on outside of the pad
-      canvas.focus({ preventScroll: true });
-      begin(place(event));
-      event.preventDefault();
-    };
-    canvas.onpointermove = (event) => {
-      if (event.pointerId !== pen) return;
-      const steps = event.getCoalescedEvents?.() ?? [];
-      for (const step of steps.length ? steps : [event]) go(place(step));
-    };
-    canvas.onpointerup = canvas.onpointercancel = (event) => {
-      if (event.pointerId !== pen) return;
-      pen = null;
-      end();
-    };
-  }
-
   const ARROWS = { arrowleft: [-1, 0], arrowright: [1, 0], arrowup: [0, -1], arrowdown: [0, 1] };
 
   function writeByKeys(canvas, state, change, clear, redraw) {
@@ -259,19 +231,6 @@
     canvas.onblur = () => { lift(); redraw(); };
   }
 
-  function drawStrokes(canvas, strokes) {
-    const side = canvas.width;
-    const context = canvas.getContext("2d");
-    context.clearRect(0, 0, side, side);
-    Object.assign(context, { lineWidth: PEN * side, lineCap: "round", lineJoin: "round", strokeStyle: "#000" });
-    for (const stroke of strokes) {
-      context.beginPath();
-      context.moveTo(stroke[0][0] * side, stroke[0][1] * side);
-      for (const [x, y] of stroke.length > 1 ? stroke.slice(1) : stroke) context.lineTo(x * side, y * side);
-      context.stroke();
-    }
-  }
-
   // Where the pen stands that the keys move: filled while it writes.
   function drawCursor(canvas, { cursor, down }) {
     const context = canvas.getContext("2d");
@@ -280,16 +239,6 @@
     Object.assign(context, { lineWidth: 4, strokeStyle: "#d55e00", fillStyle: "#d55e00" });
     context.stroke();
     if (down) context.fill();
-  }
-
-  function drawPixels(canvas, pixels) {
-    const context = canvas.getContext("2d");
-    const cell = canvas.width / 28;
-    context.clearRect(0, 0, canvas.width, canvas.height);
-    pixels?.forEach((value, i) => {
-      context.fillStyle = `rgb(${value}, ${value}, ${value})`;
-      context.fillRect((i % 28) * cell, Math.floor(i / 28) * cell, cell, cell);
-    });
   }
 
   // Rings at the middles of what a class activation map's values see; two pixels lie between them.

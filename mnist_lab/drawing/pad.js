@@ -1,7 +1,6 @@
 // The browser's side of the writing pad (pad.py): it takes strokes or a photo, and shows answers.
 // Strokes are lists of points [x, y] in the unit square.
 
-const PEN = 0.07; // of the side, as in images.py
 const PATIENCE = 2000; // milliseconds without an answer, until the pad says so
 
 function make(tag, properties = {}, parent = null) {
@@ -56,9 +55,9 @@ function render({ model, el }) {
     const names = Object.keys(answers);
     for (const name of names) lists[name] ??= makeList(root, name);
     for (const name of Object.keys(lists)) fillList(lists[name], answers[name]);
-    drawSeen(looks.seen, model.get("seen"));
+    drawPixels(looks.seen, model.get("seen"));
     if (looks.where) {
-      drawSeen(looks.where, model.get("seen"));
+      drawPixels(looks.where, model.get("seen"));
       drawWhere(looks.where, model.get("where"));
     }
     status.textContent =
@@ -67,7 +66,7 @@ function render({ model, el }) {
       "Write a digit, from 0 to 9.";
   }
 
-  write(board.canvas, {
+  writeByPointer(board.canvas, {
     begin: (point) => strokes.push([point]),
     go: (point) => { strokes.at(-1)?.push(point); redraw(); soon(); },
     end: () => { redraw(); ask(); },
@@ -150,55 +149,6 @@ function fillList(rows, chances) {
 }
 
 const best = (chances) => chances.indexOf(Math.max(...chances));
-
-function write(canvas, { begin, go, end }) {
-  let pen = null;
-  const place = (event) => {
-    const box = canvas.getBoundingClientRect();
-    return [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
-  };
-  canvas.onpointerdown = (event) => {
-    if (pen !== null || event.button > 0) return; // a second finger, or another button
-    pen = event.pointerId;
-    canvas.setPointerCapture(pen); // the stroke goes on outside of the pad
-    canvas.focus({ preventScroll: true });
-    begin(place(event));
-    event.preventDefault();
-  };
-  canvas.onpointermove = (event) => {
-    if (event.pointerId !== pen) return;
-    const steps = event.getCoalescedEvents?.() ?? [];
-    for (const step of steps.length ? steps : [event]) go(place(step));
-  };
-  canvas.onpointerup = canvas.onpointercancel = (event) => {
-    if (event.pointerId !== pen) return;
-    pen = null;
-    end();
-  };
-}
-
-function drawStrokes(canvas, strokes) {
-  const side = canvas.width;
-  const context = canvas.getContext("2d");
-  context.clearRect(0, 0, side, side);
-  Object.assign(context, { lineWidth: PEN * side, lineCap: "round", lineJoin: "round", strokeStyle: "#000" });
-  for (const stroke of strokes) {
-    context.beginPath();
-    context.moveTo(stroke[0][0] * side, stroke[0][1] * side);
-    for (const [x, y] of stroke.length > 1 ? stroke.slice(1) : stroke) context.lineTo(x * side, y * side);
-    context.stroke();
-  }
-}
-
-function drawSeen(canvas, pixels) {
-  const context = canvas.getContext("2d");
-  const cell = canvas.width / 28;
-  context.clearRect(0, 0, canvas.width, canvas.height);
-  pixels.forEach((value, i) => {
-    context.fillStyle = `rgb(${value}, ${value}, ${value})`;
-    context.fillRect((i % 28) * cell, Math.floor(i / 28) * cell, cell, cell);
-  });
-}
 
 function drawWhere(canvas, where) {
   // Neighbours in the 6×6 map lie two pixels apart, around the middle of the picture.

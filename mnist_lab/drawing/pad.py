@@ -1,6 +1,7 @@
 """The writing pad: a widget on which one writes a digit, and the networks answer as one writes.
 
-The browser's side is `pad.js`; it sends strokes or a photo, and `answer` looks at them here.
+The browser's side is `writing.js` and `pad.js`; it sends strokes or a photo, and `answer` looks at
+them here.
 """
 
 import base64
@@ -31,7 +32,7 @@ class DrawingPad(anywidget.AnyWidget):
     to 1, for the answer of the network `mapped`: the first that has such maps.
     """
 
-    _esm = HERE / "pad.js"
+    _esm = "".join((HERE / name).read_text("utf-8") for name in ("writing.js", "pad.js"))
     _css = HERE / "pad.css"
     strokes = traitlets.List().tag(sync=True)
     photo = traitlets.Unicode("").tag(sync=True)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mnist_lab.exercises.question import Wrong
+from mnist_lab.exercises.question import Wrong, call
 
 Slip = tuple[Callable, str]
 
@@ -271,3 +271,33 @@ def _told(value, digits: int = 6) -> str:
     if isinstance(value, (Tensor, np.ndarray)):
         name += f" of the shape {list(value.shape)}"
     return f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"
+
+
+def refuse_hidden_weights(module: nn.Module, other: nn.Module, images: Tensor) -> None:
+    """Refuse a module if `other`, made in the same way, does not compute the same with its weights.
+
+    Then there are some that `parameters()` does not list.
+    """
+    with torch.no_grad():
+        call(other, images)  # a lazy layer has no weights before
+        other.load_state_dict(module.state_dict())
+        same = agrees(call(other, images), call(module, images), 1e-3)
+    refuse((not same, "another one with the same weights makes other maps: a list hides layers; "
+            "nn.ModuleList?"))  # fmt: skip
+
+
+def sides_seen(module: nn.Module) -> list[int]:
+    """The sides, rows and columns, of the frame that the value in the middle looks through.
+
+    A row of nan makes nan of whatever depends on it. In 64 bits: the fast ways of convolving in 32
+    bits spread it to neighbours. The module stays in them.
+    """
+    call(module.double)
+    pictures = torch.zeros(2, 28, 1, 28, 28, dtype=torch.float64)
+    for place in range(28):
+        pictures[0, place, :, place] = pictures[1, place, :, :, place] = torch.nan
+    with torch.no_grad():
+        maps = call(module, pictures.flatten(0, 1))
+    middle = maps[:, :, maps.shape[2] // 2, maps.shape[3] // 2]
+    places = [seen.nonzero().flatten().tolist() for seen in middle.isnan().any(1).view(2, 28)]
+    return [one[-1] - one[0] + 1 if one else 0 for one in places]

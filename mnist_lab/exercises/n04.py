@@ -1,7 +1,6 @@
 """The exercises of notebook 04: batch norm, what a layer sees, the block, the head, a design."""
 
 import warnings
-from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +17,8 @@ from mnist_lab.exercises.checks import (
     expect_value,
     only,
     refuse,
+    refuse_hidden_weights,
+    sides_seen,
 )
 from mnist_lab.exercises.question import call, exercise
 
@@ -246,14 +247,8 @@ def design_under_a_budget(small_body):
              f"{SIDES[1]}×{SIDES[1]} are asked for."),
             (count > MOST_PARAMETERS, f"it has {count:,} parameters, which is above the budget."),
         )  # fmt: skip
-        again, images = call(call(small_body).eval), randn(2, 1, 28, 28)
-        call(again, images)  # a lazy layer has no weights before
-        again.load_state_dict(module.state_dict())
-        refuse(
-            (not agrees(call(again, images), asked(images)), "two of them with the same weights "
-             "make different maps: a list hides layers; nn.ModuleList?"),
-        )  # fmt: skip
-        rows, columns = _sides_seen(module, asked, [side // 2 for side in sides])
+        refuse_hidden_weights(module, call(call(small_body).eval), randn(2, 1, 28, 28))
+        rows, columns = sides_seen(module)
         seen = f"a value in the middle sees {rows}×{columns} pixels"
         refuse(
             (min(rows, columns) < SEEN[0], f"{seen}, which is too little."),
@@ -264,18 +259,3 @@ def design_under_a_budget(small_body):
         bent = asked(images) + asked(-images) - 2 * asked(0 * images)
         straight = bent.abs().max() <= 1e-9 * asked(images).abs().max()
         refuse((straight, "nothing bends the maps: without a ReLU all of it is one linear map."))
-
-
-def _sides_seen(module: nn.Module, asked: Callable, middle: list[int]) -> list[int]:
-    """The sides, rows and columns, of the frame that the value in the middle looks through.
-
-    A row of nan makes nan of whatever depends on it. In 64 bits: the fast ways of convolving in 32
-    bits spread it to neighbours.
-    """
-    call(module.double)
-    pictures = torch.zeros(2, 28, 1, 28, 28, dtype=torch.float64)
-    for place in range(28):
-        pictures[0, place, :, place] = pictures[1, place, :, :, place] = torch.nan
-    maps = asked(pictures.flatten(0, 1))[:, :, middle[0], middle[1]]
-    places = [seen.nonzero().flatten().tolist() for seen in maps.isnan().any(1).view(2, 28)]
-    return [one[-1] - one[0] + 1 if one else 0 for one in places]

@@ -7,7 +7,15 @@ import torch
 from torch import Tensor, nn
 
 from mnist_lab.exercises.cases import draw, rand, randn
-from mnist_lab.exercises.checks import agrees, by_example, expect_kind, expect_shape, refuse
+from mnist_lab.exercises.checks import (
+    agrees,
+    by_example,
+    expect_kind,
+    expect_shape,
+    refuse,
+    refuse_hidden_weights,
+    sides_seen,
+)
 from mnist_lab.exercises.question import call, exercise
 
 BUDGET, SEES = 2_000, 20  # parameters; pixels along one side
@@ -148,32 +156,9 @@ def a_network_for_a_budget(design):
         (not agrees(alone, logits[:1], 1e-3), "an image's answer depends on those beside it."),
         (alike < 1e-9, "every image gets the same answer."),
     )
-    other, images = call(design)[0].eval(), images[:2]
-    with torch.no_grad():
-        call(other, images)  # a lazy layer has no weights before
-        other.load_state_dict(features.state_dict())
-        hidden = not agrees(call(other, images), call(features, images), 1e-3)
-    refuse((hidden, "with the same weights another of them makes other maps: a list hides layers; "
-            "nn.ModuleList?"))  # fmt: skip
-    seen = _pixels_seen(features)
+    refuse_hidden_weights(features, call(design)[0].eval(), images[:2])
+    seen = min(sides_seen(features))
     refuse(
         (seen < SEES, f"a value of its last maps sees {seen}×{seen} pixels; {SEES}×{SEES} are "
          "asked for: more convolutions, or a pooling earlier."),
     )  # fmt: skip
-
-
-def _pixels_seen(features: nn.Module) -> int:
-    """The shorter side of the box of pixels on which a value in the middle depends.
-
-    A row of nan makes nan of whatever depends on it. In 64 bits: the fast ways of convolving in 32
-    bits spread it to neighbours.
-    """
-    call(features.double)
-    pictures = torch.zeros(2, 28, 1, 28, 28, dtype=torch.float64)
-    for place in range(28):
-        pictures[0, place, :, place] = pictures[1, place, :, :, place] = torch.nan
-    with torch.no_grad():
-        maps = call(features, pictures.flatten(0, 1))
-    middle = maps[:, :, maps.shape[2] // 2, maps.shape[3] // 2]
-    places = [seen.nonzero().flatten().tolist() for seen in middle.isnan().any(1).view(2, 28)]
-    return min(one[-1] - one[0] + 1 if one else 0 for one in places)

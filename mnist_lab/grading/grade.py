@@ -20,7 +20,6 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-import mnist_lab
 from mnist_lab.course.notebooks import find_notebooks
 from mnist_lab.exercises import exercises, folders, numbers
 from mnist_lab.exercises.question import FAILED, RIGHT, UNANSWERED, WRONG, Exercise, Verdict
@@ -78,13 +77,13 @@ def grade(
     if not submissions:
         raise UserError(f"{folder} holds no notebook (.ipynb), and neither do its folders.")
     wanted = [number for number in chosen or numbers()]
-    names = list(exercise_names(wanted))
+    about = f"{_code()} {list(exercise_names(wanted))}"
     parts = table.with_suffix(".parts")
     feedback = table.with_suffix(".feedback")
     hidden = [str(path.resolve()) for path in (folder, *folders(), parts, feedback)]
     left, done = [], {}
     for submission in submissions:
-        finished = _load(_part(parts, submission, names))
+        finished = _load(_part(parts, submission, about))
         done |= {submission.name: finished} if finished else {}
         left += [] if finished else [submission]
     for submission, results, lacking in _graded(
@@ -92,7 +91,7 @@ def grade(
     ):
         done[submission.name] = results, lacking
         if all(one.outcome != WORDS[FAILED] for one in results):
-            _save(_part(parts, submission, names), results, lacking)
+            _save(_part(parts, submission, about), results, lacking)
     ordered = {one.name: done[one.name] for one in submissions}
     results = {name: found for name, (found, _) in ordered.items()}
     if not chosen:
@@ -216,19 +215,21 @@ def _imports() -> dict[str, list[str]]:
     return {path.name[:2]: definitions(read_cells(path)) for path in paths}
 
 
-def _part(parts: Path, submission: Submission, names: list[str]) -> Path:
-    """Where the results of a submission lie: another file, or other exercises, lie elsewhere."""
-    library = Path(mnist_lab.__file__).parent
-    code = sorted(
-        [path for one in folders() for path in one.glob("n*")] + [*library.glob("*ing/*.py")]
-    )
-    known = b"".join(path.read_bytes() for path in code if path.is_file())
+def _code() -> str:
+    """A mark of all that a verdict depends on, but for the answer: it is another after a change."""
+    here = [*folders(), Path(__file__).parent]
+    files = sorted(path for folder in here for path in folder.iterdir() if path.is_file())
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+
+
+def _part(parts: Path, submission: Submission, about: str) -> Path:
+    """Where the results of a submission lie: of another file, or by other checks, elsewhere."""
     content = b""
     with suppress(OSError):  # it is told when it is read
         if submission.path.stat().st_size < 1 << 26:
             content = submission.path.read_bytes()
-    about = json.dumps([submission.name, names]).encode()
-    return parts / f"{hashlib.sha256(about + content + known).hexdigest()[:32]}.json"
+    known = f"{about} {submission.name} ".encode()
+    return parts / f"{hashlib.sha256(known + content).hexdigest()[:32]}.json"
 
 
 def _load(path: Path) -> tuple[list[Result], list[str]] | None:
